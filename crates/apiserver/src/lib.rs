@@ -1,0 +1,1 @@
+//! An embedded Kubernetes-compatible API server with simulated workloads.

@@ -1,0 +1,1 @@
+//! Diff, staged server-side apply, inventory, prune, health and drift on one cluster.

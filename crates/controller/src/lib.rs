@@ -1,0 +1,1 @@
+//! The reconcilers: sources, Kustomizations, clusters and fan-out.

@@ -1,0 +1,1 @@
+//! Fetch, read trees by object id, verify, commit and push.

@@ -1,0 +1,1 @@
+//! kustomize build: a tree of files in, objects out.

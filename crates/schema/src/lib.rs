@@ -1,0 +1,1 @@
+//! Merge keys, list-map keys and structural schemas of Kubernetes types.

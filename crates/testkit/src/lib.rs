@@ -1,0 +1,1 @@
+//! Git servers, fleets of embedded or real API servers and fault injection for tests.

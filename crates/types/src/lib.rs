@@ -1,0 +1,1 @@
+//! The API: Flux's kinds and Fairway's own, conditions, inventory ids.

@@ -1,0 +1,1 @@
+//! Read, emit and edit YAML the way kubectl and kustomize do.
