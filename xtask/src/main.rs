@@ -1,3 +1,24 @@
-//! Project tasks.
+//! Project tasks: `cargo xtask TASK [ARGS]`.
 
-fn main() {}
+mod schemas;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["schemas", rest @ ..] => schemas::run(rest),
+        _ => {
+            eprintln!("usage: cargo xtask schemas [--check]");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
