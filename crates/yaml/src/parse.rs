@@ -1,0 +1,466 @@
+//! From the events of `granit-parser` to documents: anchors, merge keys, duplicates, limits.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use granit_parser::{Event, Parser, ScalarStyle, Tag};
+
+use crate::node::{Document, Error, Kind, Node, Scalar, Span, Style};
+
+/// How much a source may ask of the reader. The defaults are far above what a manifest needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of source.
+    pub bytes: usize,
+    /// Collections inside each other, through aliases too.
+    pub depth: usize,
+    /// Nodes of all documents together.
+    pub nodes: usize,
+    /// Nodes that aliases may add by repeating what they stand for.
+    pub alias_nodes: usize,
+    /// Bytes of text that aliases may add by repeating what they stand for.
+    pub alias_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            bytes: 64 << 20,
+            depth: 200,
+            nodes: 4_000_000,
+            alias_nodes: 500_000,
+            alias_bytes: 32 << 20,
+        }
+    }
+}
+
+/// Reads all documents of a YAML (or JSON) text, with the default [`Limits`].
+///
+/// # Errors
+///
+/// The first thing that is wrong with the text, with its line and column: bad syntax, a key that stands
+/// twice, an unknown or self-containing alias, or a limit that is passed.
+pub fn parse(source: &str) -> Result<Vec<Document>, Error> {
+    parse_with(source, Limits::default())
+}
+
+/// Like [`parse()`], on bytes that must be UTF-8.
+pub fn parse_bytes(source: &[u8]) -> Result<Vec<Document>, Error> {
+    match std::str::from_utf8(source) {
+        Ok(text) => parse(text),
+        Err(error) => {
+            let good = &source[..error.valid_up_to()];
+            let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line_start = good.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            Err(Error {
+                message: "the text is not UTF-8".into(),
+                line,
+                column: String::from_utf8_lossy(&good[line_start..]).chars().count() + 1,
+            })
+        }
+    }
+}
+
+/// Like [`parse()`], with limits of your own.
+pub fn parse_with(source: &str, limits: Limits) -> Result<Vec<Document>, Error> {
+    let limits = Limits {
+        bytes: limits.bytes.min(u32::MAX as usize),
+        ..limits
+    };
+    if source.len() > limits.bytes {
+        return Err(Error {
+            message: format!(
+                "the text is {} bytes long, more than the {} allowed",
+                source.len(),
+                limits.bytes
+            ),
+            line: 1,
+            column: 1,
+        });
+    }
+    let (text, shift) = match source.strip_prefix('\u{feff}') {
+        Some(text) => (text, 3),
+        None => (source, 0),
+    };
+    let options = granit_parser::options! {
+        emit_comments: false,
+        flow_nesting_limit: limits.depth,
+        block_nesting_limit: limits.depth,
+    };
+    let mut builder = Builder::new(text, shift, limits);
+    for event in Parser::new_from_str_with_options(text, options) {
+        let (event, span) = event.map_err(|error| {
+            let marker = error.marker();
+            Error {
+                message: error.info(),
+                line: marker.line(),
+                column: marker.col() + 1,
+            }
+        })?;
+        builder.event(event, &span)?;
+    }
+    Ok(builder.documents)
+}
+
+/// A collection whose end has not come yet.
+struct Frame {
+    span: Span,
+    anchor: usize,
+    open: Open,
+}
+
+enum Open {
+    Seq(Vec<Node>),
+    Map {
+        entries: Vec<(Node, Node)>,
+        key: Option<Node>,
+        merges: bool,
+    },
+}
+
+/// What an alias stands for, and what each use of it costs.
+struct Anchored {
+    node: Node,
+    nodes: usize,
+    bytes: usize,
+    depth: usize,
+}
+
+struct Builder<'s> {
+    text: &'s str,
+    shift: u32,
+    limits: Limits,
+    documents: Vec<Document>,
+    frames: Vec<Frame>,
+    anchors: HashMap<usize, Anchored>,
+    nodes: usize,
+    alias_nodes: usize,
+    alias_bytes: usize,
+}
+
+impl<'s> Builder<'s> {
+    fn new(text: &'s str, shift: u32, limits: Limits) -> Self {
+        Builder {
+            text,
+            shift,
+            limits,
+            documents: Vec::new(),
+            frames: Vec::new(),
+            anchors: HashMap::new(),
+            nodes: 0,
+            alias_nodes: 0,
+            alias_bytes: 0,
+        }
+    }
+
+    fn event(&mut self, event: Event<'_>, span: &granit_parser::Span) -> Result<(), Error> {
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let span = self.span(span);
+                self.count(span)?;
+                let node = Node {
+                    kind: Kind::Scalar(Scalar {
+                        text: text.into_owned(),
+                        style: style_of(style),
+                        tag: tag.as_deref().map(short_tag),
+                    }),
+                    span,
+                };
+                self.finish(node, anchor)
+            }
+            Event::SequenceStart(_, anchor, _) => {
+                self.open(span, anchor, Open::Seq(Vec::new()))
+            }
+            Event::MappingStart(_, anchor, _) => self.open(
+                span,
+                anchor,
+                Open::Map {
+                    entries: Vec::new(),
+                    key: None,
+                    merges: false,
+                },
+            ),
+            Event::SequenceEnd | Event::MappingEnd => self.close(span),
+            Event::Alias(id) => self.alias(id, span),
+            Event::DocumentEnd => {
+                self.anchors.clear();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn span(&self, span: &granit_parser::Span) -> Span {
+        let byte = |marker: granit_parser::Marker| {
+            u32::try_from(marker.byte_offset().unwrap_or_default()).unwrap_or(u32::MAX)
+        };
+        let start = byte(span.start);
+        Span {
+            line: u32::try_from(span.start.line()).unwrap_or(u32::MAX),
+            column: u32::try_from(span.start.col() + 1).unwrap_or(u32::MAX),
+            start: start + self.shift,
+            end: byte(span.end).max(start) + self.shift,
+        }
+    }
+
+    fn count(&mut self, span: Span) -> Result<(), Error> {
+        self.nodes += 1;
+        if self.nodes > self.limits.nodes {
+            return Err(Error::new(
+                format!("the text holds more than {} values", self.limits.nodes),
+                span,
+            ));
+        }
+        Ok(())
+    }
+
+    fn too_deep(&self, span: Span) -> Error {
+        Error::new(
+            format!("values are nested more than {} deep", self.limits.depth),
+            span,
+        )
+    }
+
+    fn open(&mut self, span: &granit_parser::Span, anchor: usize, open: Open) -> Result<(), Error> {
+        let span = self.span(span);
+        self.count(span)?;
+        if self.frames.len() >= self.limits.depth {
+            return Err(self.too_deep(span));
+        }
+        self.frames.push(Frame { span, anchor, open });
+        Ok(())
+    }
+
+    fn close(&mut self, end: &granit_parser::Span) -> Result<(), Error> {
+        let Some(frame) = self.frames.pop() else {
+            return Ok(());
+        };
+        let mut span = frame.span;
+        let first = self.text.as_bytes().get((span.start - self.shift) as usize);
+        let flow = matches!(first, Some(b'[' | b'{'));
+        let kind = match frame.open {
+            Open::Seq(items) => {
+                span.end = match items.last() {
+                    Some(item) if !flow => item.span.end.max(span.start),
+                    _ => self.span(end).end.max(span.start),
+                };
+                Kind::Seq(items)
+            }
+            Open::Map { entries, merges, .. } => {
+                span.end = match entries.last() {
+                    Some((key, value)) if !flow => value.span.end.max(key.span.end).max(span.start),
+                    _ => self.span(end).end.max(span.start),
+                };
+                refuse_duplicates(&entries)?;
+                Kind::Map(if merges { merged(entries)? } else { entries })
+            }
+        };
+        self.finish(Node { kind, span }, frame.anchor)
+    }
+
+    /// Puts a whole node where it belongs: into the open collection, or as the document's root.
+    fn finish(&mut self, node: Node, anchor: usize) -> Result<(), Error> {
+        if anchor != 0 {
+            let (nodes, bytes, depth) = cost(&node);
+            self.spend(nodes, bytes, node.span)?;
+            self.anchors.insert(
+                anchor,
+                Anchored {
+                    node: node.clone(),
+                    nodes,
+                    bytes,
+                    depth,
+                },
+            );
+        }
+        self.place(node);
+        Ok(())
+    }
+
+    fn place(&mut self, node: Node) {
+        let Some(frame) = self.frames.last_mut() else {
+            self.documents.push(Document { root: node });
+            return;
+        };
+        match &mut frame.open {
+            Open::Seq(items) => items.push(node),
+            Open::Map {
+                entries,
+                key,
+                merges,
+            } => match key.take() {
+                None => {
+                    *merges = *merges || is_merge_key(&node);
+                    *key = Some(node);
+                }
+                Some(key) => entries.push((key, node)),
+            },
+        }
+    }
+
+    fn alias(&mut self, id: usize, span: &granit_parser::Span) -> Result<(), Error> {
+        let name = span.slice(self.text).unwrap_or("*").to_owned();
+        let span = self.span(span);
+        let Some(anchored) = self.anchors.get(&id) else {
+            return Err(Error::new(
+                format!("alias {name} stands inside the value that it repeats"),
+                span,
+            ));
+        };
+        let (nodes, bytes, depth) = (anchored.nodes, anchored.bytes, anchored.depth);
+        if self.frames.len() + depth > self.limits.depth {
+            return Err(self.too_deep(span));
+        }
+        self.spend(nodes, bytes, span)?;
+        let node = self.anchors[&id].node.clone();
+        self.place(node);
+        Ok(())
+    }
+
+    /// Counts copies made for an anchor or an alias, so that a small text cannot grow without bounds.
+    fn spend(&mut self, nodes: usize, bytes: usize, span: Span) -> Result<(), Error> {
+        self.alias_nodes += nodes;
+        self.alias_bytes += bytes;
+        if self.alias_nodes > self.limits.alias_nodes || self.alias_bytes > self.limits.alias_bytes {
+            return Err(Error::new(
+                "aliases make the document too large (excessive aliasing)",
+                span,
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Nodes, bytes of text and depth of a subtree.
+fn cost(node: &Node) -> (usize, usize, usize) {
+    let sum = |(nodes, bytes, depth): (usize, usize, usize), child: &Node| {
+        let (n, b, d) = cost(child);
+        (nodes + n, bytes + b, depth.max(d + 1))
+    };
+    match &node.kind {
+        Kind::Scalar(scalar) => (1, scalar.text.len(), 0),
+        Kind::Seq(items) => items.iter().fold((1, 0, 1), sum),
+        Kind::Map(entries) => entries
+            .iter()
+            .flat_map(|(key, value)| [key, value])
+            .fold((1, 0, 1), sum),
+    }
+}
+
+fn style_of(style: ScalarStyle) -> Style {
+    match style {
+        ScalarStyle::Plain => Style::Plain,
+        ScalarStyle::SingleQuoted => Style::SingleQuoted,
+        ScalarStyle::DoubleQuoted => Style::DoubleQuoted,
+        ScalarStyle::Literal => Style::Literal,
+        ScalarStyle::Folded => Style::Folded,
+    }
+}
+
+fn short_tag(tag: &Tag) -> Box<str> {
+    match tag.parts() {
+        ("tag:yaml.org,2002:", suffix) => format!("!!{suffix}"),
+        (handle, suffix) => match format!("{handle}{suffix}") {
+            long if long.starts_with("tag:yaml.org,2002:") => {
+                long.replacen("tag:yaml.org,2002:", "!!", 1)
+            }
+            short => short,
+        },
+    }
+    .into()
+}
+
+fn is_merge_key(node: &Node) -> bool {
+    node.scalar().is_some_and(|scalar| {
+        scalar.text == "<<"
+            && match scalar.tag.as_deref() {
+                None | Some("!") => scalar.style == Style::Plain,
+                Some(tag) => tag == "!!merge",
+            }
+    })
+}
+
+/// What makes two keys the same: as yaml.v3, the text as written, whatever its type.
+fn key_text(key: &Node) -> Option<&str> {
+    key.text()
+}
+
+/// Above so many entries, duplicates are found by hashing and not by comparing each with each.
+const HASH_FROM: usize = 12;
+
+fn refuse_duplicates(entries: &[(Node, Node)]) -> Result<(), Error> {
+    let twice = |first: &Node, again: &Node| {
+        Error::new(
+            format!(
+                "mapping key {:?} already defined at line {}",
+                again.text().unwrap_or_default(),
+                first.span.line
+            ),
+            again.span,
+        )
+    };
+    if entries.len() < HASH_FROM {
+        for (at, (again, _)) in entries.iter().enumerate().skip(1) {
+            let Some(text) = key_text(again) else { continue };
+            for (first, _) in &entries[..at] {
+                if key_text(first) == Some(text) {
+                    return Err(twice(first, again));
+                }
+            }
+        }
+        return Ok(());
+    }
+    let mut seen: HashMap<&str, &Node> = HashMap::with_capacity(entries.len());
+    for (key, _) in entries {
+        let Some(text) = key_text(key) else { continue };
+        if let Some(first) = seen.insert(text, key) {
+            return Err(twice(first, key));
+        }
+    }
+    Ok(())
+}
+
+/// Resolves the merge key of a mapping as yaml.v3 does: its own entries win, then earlier sources.
+fn merged(entries: Vec<(Node, Node)>) -> Result<Vec<(Node, Node)>, Error> {
+    let mut own = Vec::with_capacity(entries.len());
+    let mut source = None;
+    for (key, value) in entries {
+        if is_merge_key(&key) {
+            source = Some(value);
+        } else {
+            own.push((key, value));
+        }
+    }
+    let Some(source) = source else {
+        return Ok(own);
+    };
+    let not_a_map = |span| {
+        Error::new(
+            "map merge requires map or sequence of maps as the value",
+            span,
+        )
+    };
+    let span = source.span;
+    let maps = match source.kind {
+        Kind::Map(entries) => vec![entries],
+        Kind::Seq(items) => items
+            .into_iter()
+            .map(|item| match item.kind {
+                Kind::Map(entries) => Ok(entries),
+                Kind::Scalar(_) | Kind::Seq(_) => Err(not_a_map(item.span)),
+            })
+            .collect::<Result<_, _>>()?,
+        Kind::Scalar(_) => return Err(not_a_map(span)),
+    };
+    let mut seen: HashSet<Cow<'static, str>> = own
+        .iter()
+        .filter_map(|(key, _)| key_text(key).map(|text| Cow::Owned(text.to_owned())))
+        .collect();
+    for (key, value) in maps.into_iter().flatten() {
+        let new = key_text(&key).is_none_or(|text| seen.insert(Cow::Owned(text.to_owned())));
+        if new {
+            own.push((key, value));
+        }
+    }
+    Ok(own)
+}
