@@ -1,0 +1,205 @@
+//! Access reviews: asking what a user may do, and who a user is, through the API itself.
+//!
+//! Each function takes the posted object and gives back the object to answer with, its status
+//! filled in. An `Err` is the text of a validation error.
+
+use serde_json::{Value, json};
+
+use super::{Attributes, Rbac, ResourceTarget, Rule, User, authorize};
+
+const ONE_OF: &str = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+
+/// `SelfSubjectAccessReview`: may the caller do this?
+pub fn self_subject_access(rbac: &Rbac, caller: &User, mut review: Value) -> Result<Value, String> {
+    review["status"] = access_status(rbac, caller, &review["spec"])?;
+    Ok(review)
+}
+
+/// `SubjectAccessReview` and, with the namespace of the request, `LocalSubjectAccessReview`:
+/// may the user named in the review do this?
+pub fn subject_access(rbac: &Rbac, namespace: Option<&str>, mut review: Value) -> Result<Value, String> {
+    let spec = &review["spec"];
+    if let Some(namespace) = namespace {
+        if spec["nonResourceAttributes"].is_object() {
+            return Err("spec.nonResourceAttributes: Invalid value: disallowed on this kind of request".to_owned());
+        }
+        if spec["resourceAttributes"]["namespace"] != namespace {
+            return Err(format!(
+                "spec.resourceAttributes.namespace: Invalid value: {:?}: must match metadata.namespace",
+                text(&spec["resourceAttributes"], "namespace")
+            ));
+        }
+    }
+    let user = user_of(spec);
+    if user.name.is_empty() && user.groups.is_empty() {
+        return Err("spec.user: Invalid value: \"\": at least one of user or group must be specified".to_owned());
+    }
+    review["status"] = access_status(rbac, &user, spec)?;
+    Ok(review)
+}
+
+/// `SelfSubjectRulesReview`: all that the caller may do in a namespace.
+pub fn self_subject_rules(rbac: &Rbac, caller: &User, mut review: Value) -> Result<Value, String> {
+    let namespace = text(&review["spec"], "namespace").to_owned();
+    if namespace.is_empty() {
+        return Err("no namespace on request".to_owned());
+    }
+    let (rules, problems) = rbac.rules_for(caller, &namespace);
+    let (paths, resources): (Vec<&Rule>, Vec<&Rule>) = rules.iter().partition(|rule| !rule.urls.is_empty());
+    let mut status = json!({
+        "resourceRules": resources.into_iter().map(Rule::to_json).collect::<Vec<_>>(),
+        "nonResourceRules": paths.into_iter().map(Rule::to_json).collect::<Vec<_>>(),
+        "incomplete": !problems.is_empty(),
+    });
+    if !problems.is_empty() {
+        status["evaluationError"] = json!(problems.join(", "));
+    }
+    review["status"] = status;
+    Ok(review)
+}
+
+/// `SelfSubjectReview`: who the server takes the caller for (`kubectl auth whoami`).
+pub fn self_subject(caller: &User, mut review: Value) -> Value {
+    review["status"] = json!({ "userInfo": caller.to_json() });
+    review
+}
+
+/// `TokenReview`: whose token this is, as `authenticate` knows it.
+pub fn token(mut review: Value, authenticate: impl FnOnce(&str) -> Option<User>) -> Value {
+    let presented = text(&review["spec"], "token").to_owned();
+    review["status"] = match authenticate(&presented) {
+        Some(user) => {
+            let mut status = json!({ "authenticated": true, "user": user.to_json() });
+            if !review["spec"]["audiences"].is_null() {
+                status["audiences"] = review["spec"]["audiences"].clone();
+            }
+            status
+        }
+        None => json!({ "user": {}, "error": "[invalid bearer token]" }),
+    };
+    review
+}
+
+fn access_status(rbac: &Rbac, user: &User, spec: &Value) -> Result<Value, String> {
+    let resource = &spec["resourceAttributes"];
+    let path = &spec["nonResourceAttributes"];
+    let attributes = match (resource.is_object(), path.is_object()) {
+        (true, false) => Attributes::resource(
+            user,
+            text(resource, "verb"),
+            ResourceTarget {
+                group: text(resource, "group"),
+                version: text(resource, "version"),
+                resource: text(resource, "resource"),
+                subresource: text(resource, "subresource"),
+                namespace: text(resource, "namespace"),
+                name: text(resource, "name"),
+            },
+        ),
+        (false, true) => Attributes::path(user, text(path, "verb"), text(path, "path")),
+        (true, true) => {
+            return Err(
+                "spec.nonResourceAttributes: Invalid value: cannot be specified in combination with resourceAttributes"
+                    .to_owned(),
+            );
+        }
+        (false, false) => return Err(format!("spec.resourceAttributes: Invalid value: null: {ONE_OF}")),
+    };
+    let decision = authorize(rbac, &attributes);
+    let mut status = json!({ "allowed": decision.allowed });
+    if !decision.reason.is_empty() {
+        status["reason"] = json!(decision.reason);
+    }
+    Ok(status)
+}
+
+/// The user that a review names. No group is implied: real servers take the list as it stands,
+/// so `system:authenticated` counts only where it is listed.
+fn user_of(spec: &Value) -> User {
+    let strings = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    User {
+        name: text(spec, "user").to_owned(),
+        uid: text(spec, "uid").to_owned(),
+        groups: strings(&spec["groups"]),
+        extra: spec["extra"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, values)| (key.to_lowercase(), strings(values)))
+            .collect(),
+    }
+}
+
+fn text<'a>(object: &'a Value, field: &str) -> &'a str {
+    object[field].as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authz::{MASTERS, defaults};
+
+    fn rbac() -> Rbac {
+        let mut objects = defaults::objects();
+        objects.push(json!({"kind": "RoleBinding", "metadata": {"name": "viewers", "namespace": "apps"},
+            "roleRef": {"kind": "ClusterRole", "name": "view"}, "subjects": [{"kind": "User", "name": "vera"}]}));
+        Rbac::build(&objects, None)
+    }
+
+    fn review(verb: &str, group: &str, resource: &str, namespace: &str) -> Value {
+        json!({"kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes":
+            {"verb": verb, "group": group, "resource": resource, "namespace": namespace}}})
+    }
+
+    #[test]
+    fn a_viewer_reads_and_nothing_else() {
+        let vera = User::authenticated("vera", &[]);
+        let allowed = |verb, group, resource, namespace| {
+            let answer = self_subject_access(&rbac(), &vera, review(verb, group, resource, namespace)).unwrap();
+            answer["status"]["allowed"].as_bool().unwrap()
+        };
+        assert!(allowed("list", "apps", "deployments", "apps"));
+        assert!(!allowed("list", "apps", "deployments", "other"));
+        assert!(!allowed("delete", "apps", "deployments", "apps"));
+        assert!(!allowed("get", "", "secrets", "apps"));
+    }
+
+    #[test]
+    fn an_administrator_may_do_everything() {
+        let admin = User::authenticated("root", &[MASTERS]);
+        let answer = self_subject_access(&rbac(), &admin, review("*", "*", "*", "")).unwrap();
+        assert_eq!(answer["status"], json!({"allowed": true}));
+        let rules = self_subject_rules(&rbac(), &admin, json!({"spec": {"namespace": "default"}})).unwrap();
+        assert_eq!(rules["status"]["resourceRules"][0], json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
+        assert_eq!(rules["status"]["incomplete"], false);
+    }
+
+    #[test]
+    fn a_review_needs_one_question() {
+        let error = self_subject_access(&rbac(), &User::anonymous(), json!({"spec": {}})).unwrap_err();
+        assert!(error.contains(ONE_OF), "{error}");
+    }
+
+    #[test]
+    fn a_local_review_stays_in_its_namespace() {
+        let mut asked = review("list", "", "pods", "apps");
+        asked["spec"]["user"] = json!("vera");
+        let answer = subject_access(&rbac(), Some("apps"), asked.clone()).unwrap();
+        assert_eq!(
+            answer["status"]["reason"],
+            "RBAC: allowed by RoleBinding \"viewers/apps\" of ClusterRole \"view\" to User \"vera\""
+        );
+        assert!(subject_access(&rbac(), Some("other"), asked).is_err());
+    }
+
+    #[test]
+    fn tokens_are_reviewed_by_the_authenticator() {
+        let bot = || User::service_account("apps", "bot", "u1");
+        let asked = || json!({"kind": "TokenReview", "spec": {"token": "t"}});
+        let known = token(asked(), |presented| (presented == "t").then(bot));
+        assert_eq!(known["status"]["user"]["username"], "system:serviceaccount:apps:bot");
+        assert_eq!(token(asked(), |_| None)["status"]["error"], "[invalid bearer token]");
+    }
+}
