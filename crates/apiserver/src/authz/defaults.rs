@@ -5,7 +5,8 @@
 
 use serde_json::{Value, json};
 
-use super::{AUTHENTICATED, MASTERS, RBAC_GROUP, Rbac, Rule, SERVICE_ACCOUNTS, UNAUTHENTICATED};
+use super::{Index, RBAC_GROUP, Rule, SERVICE_ACCOUNTS};
+use crate::auth::{AUTHENTICATED, MASTERS, UNAUTHENTICATED};
 
 const READ: &str = "get list watch";
 const WRITE: &str = "create delete deletecollection patch update";
@@ -16,7 +17,7 @@ const CORE: &str = "-";
 /// A rule: verbs, API groups, resources; each a list separated by spaces.
 type Row = (&'static str, &'static str, &'static str);
 
-struct Default {
+struct DefaultRole {
     name: &'static str,
     /// The roles that this one is aggregated to.
     aggregate_to: &'static [&'static str],
@@ -25,14 +26,14 @@ struct Default {
     urls: &'static str,
 }
 
-const ROLES: &[Default] = &[
-    Default {
+const ROLES: &[DefaultRole] = &[
+    DefaultRole {
         name: "cluster-admin",
         aggregate_to: &[],
         rules: &[("*", "*", "*")],
         urls: "*",
     },
-    Default {
+    DefaultRole {
         name: "system:aggregate-to-admin",
         aggregate_to: &["admin"],
         rules: &[
@@ -41,7 +42,7 @@ const ROLES: &[Default] = &[
         ],
         urls: "",
     },
-    Default {
+    DefaultRole {
         name: "system:aggregate-to-edit",
         aggregate_to: &["edit"],
         rules: &[
@@ -70,7 +71,7 @@ const ROLES: &[Default] = &[
         ],
         urls: "",
     },
-    Default {
+    DefaultRole {
         name: "system:aggregate-to-view",
         aggregate_to: &["view"],
         rules: &[
@@ -101,7 +102,7 @@ const ROLES: &[Default] = &[
         ],
         urls: "",
     },
-    Default {
+    DefaultRole {
         name: "system:auth-delegator",
         aggregate_to: &[],
         rules: &[
@@ -110,7 +111,7 @@ const ROLES: &[Default] = &[
         ],
         urls: "",
     },
-    Default {
+    DefaultRole {
         name: "system:basic-user",
         aggregate_to: &[],
         rules: &[
@@ -119,31 +120,31 @@ const ROLES: &[Default] = &[
         ],
         urls: "",
     },
-    Default {
+    DefaultRole {
         name: "system:discovery",
         aggregate_to: &[],
         rules: &[],
         urls: "/api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* /readyz /version /version/",
     },
-    Default {
+    DefaultRole {
         name: "system:monitoring",
         aggregate_to: &[],
         rules: &[],
         urls: "/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*",
     },
-    Default {
+    DefaultRole {
         name: "system:public-info-viewer",
         aggregate_to: &[],
         rules: &[],
         urls: "/healthz /livez /readyz /version /version/",
     },
-    Default {
+    DefaultRole {
         name: "system:service-account-issuer-discovery",
         aggregate_to: &[],
         rules: &[],
         urls: "/.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/",
     },
-    Default {
+    DefaultRole {
         name: "system:persistent-volume-provisioner",
         aggregate_to: &[],
         rules: &[
@@ -186,7 +187,7 @@ pub fn objects() -> Vec<Value> {
             json!({"clusterRoleSelectors": [{"matchLabels": {aggregation_label(name): "true"}}]});
         objects.push(object);
     }
-    let resolved = Rbac::build(&objects, None);
+    let resolved = Index::build(&objects, None);
     for object in objects.iter_mut().filter(|object| !object["aggregationRule"].is_null()) {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         object["rules"] = resolved.role("", name).unwrap_or_default().iter().map(Rule::to_json).collect();
@@ -221,7 +222,7 @@ fn aggregation_label(role: &str) -> String {
     format!("{RBAC_GROUP}/aggregate-to-{role}")
 }
 
-fn rules(role: &Default) -> Vec<Rule> {
+fn rules(role: &DefaultRole) -> Vec<Rule> {
     let words = |text: &str| -> Vec<String> {
         text.split(' ')
             .filter(|word| !word.is_empty())
@@ -248,7 +249,8 @@ fn rules(role: &Default) -> Vec<Rule> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authz::{Attributes, ResourceTarget, User, authorize};
+    use crate::auth::{Attributes, User};
+    use crate::authz::authorize;
 
     #[test]
     fn admin_holds_the_rules_of_edit_and_view() {
@@ -269,18 +271,22 @@ mod tests {
     #[test]
     fn strangers_see_the_version_and_no_more() {
         let objects = objects();
-        let rbac = Rbac::build(&objects, None);
-        let allowed = |user: &User, path| authorize(&rbac, &Attributes::path(user, "get", path)).allowed;
+        let index = Index::build(&objects, None);
+        let allowed = |user: &User, path: &str| {
+            let asked = Attributes { verb: "get".into(), path: Some(path.into()), ..Attributes::default() };
+            authorize(&index, user, &asked).allowed()
+        };
         assert!(allowed(&User::anonymous(), "/version"));
         assert!(!allowed(&User::anonymous(), "/apis"));
-        let user = User::authenticated("u", &[]);
+        let user = User { groups: vec![AUTHENTICATED.into()], ..User::default() };
         assert!(allowed(&user, "/apis/apps/v1"));
         assert!(!allowed(&user, "/metrics"));
-        let target = ResourceTarget {
-            group: "authorization.k8s.io",
-            resource: "selfsubjectaccessreviews",
-            ..ResourceTarget::default()
+        let review = Attributes {
+            verb: "create".into(),
+            group: "authorization.k8s.io".into(),
+            resource: "selfsubjectaccessreviews".into(),
+            ..Attributes::default()
         };
-        assert!(authorize(&rbac, &Attributes::resource(&user, "create", target)).allowed);
+        assert!(authorize(&index, &user, &review).allowed());
     }
 }

@@ -6,24 +6,27 @@
 use serde_json::Value;
 
 use super::rules::{missing, quoted};
-use super::{Attributes, MASTERS, RBAC_GROUP, Rbac, ResourceTarget, Rule, User, authorize};
+use super::{Index, RBAC_GROUP, Rule, authorize};
+use crate::auth::{Attributes, MASTERS, User};
+use crate::status::ApiError;
+use crate::store::GroupResource;
 
 /// Checks the creation (`old` is `None`) or change of a Role, ClusterRole, RoleBinding or
-/// ClusterRoleBinding; other kinds pass. The error is the message of the 403 answer.
-pub fn check(rbac: &Rbac, user: &User, old: Option<&Value>, new: &Value) -> Result<(), String> {
+/// ClusterRoleBinding; other kinds pass. The error is the 403 answer.
+pub fn check(index: &Index, user: &User, old: Option<&Value>, new: &Value) -> Result<(), ApiError> {
     if user.in_group(MASTERS) {
         return Ok(());
     }
     match new["kind"].as_str().unwrap_or_default() {
-        "Role" => check_role(rbac, user, old, new, "roles"),
-        "ClusterRole" => check_role(rbac, user, old, new, "clusterroles"),
-        "RoleBinding" => check_binding(rbac, user, old, new, "rolebindings"),
-        "ClusterRoleBinding" => check_binding(rbac, user, old, new, "clusterrolebindings"),
+        "Role" => check_role(index, user, old, new, "roles"),
+        "ClusterRole" => check_role(index, user, old, new, "clusterroles"),
+        "RoleBinding" => check_binding(index, user, old, new, "rolebindings"),
+        "ClusterRoleBinding" => check_binding(index, user, old, new, "clusterrolebindings"),
         _ => Ok(()),
     }
 }
 
-fn check_role(rbac: &Rbac, user: &User, old: Option<&Value>, new: &Value, resource: &str) -> Result<(), String> {
+fn check_role(index: &Index, user: &User, old: Option<&Value>, new: &Value, resource: &str) -> Result<(), ApiError> {
     let aggregates = !new["aggregationRule"].is_null();
     if let Some(old) = old
         && Rule::read_all(old) == Rule::read_all(new)
@@ -31,8 +34,8 @@ fn check_role(rbac: &Rbac, user: &User, old: Option<&Value>, new: &Value, resour
     {
         return Ok(());
     }
-    let target = target(resource, new);
-    if authorize(rbac, &Attributes::resource(user, "escalate", target)).allowed {
+    let escalate = attributes("escalate", resource, new);
+    if authorize(index, user, &escalate).allowed() {
         return Ok(());
     }
     let mut wanted = Rule::read_all(new);
@@ -40,10 +43,10 @@ fn check_role(rbac: &Rbac, user: &User, old: Option<&Value>, new: &Value, resour
     if aggregates || old.is_some_and(|old| !old["aggregationRule"].is_null()) {
         wanted = Rule::full_authority();
     }
-    confirm(rbac, user, target, &wanted)
+    confirm(index, user, &escalate, &wanted)
 }
 
-fn check_binding(rbac: &Rbac, user: &User, old: Option<&Value>, new: &Value, resource: &str) -> Result<(), String> {
+fn check_binding(index: &Index, user: &User, old: Option<&Value>, new: &Value, resource: &str) -> Result<(), ApiError> {
     if let Some(old) = old
         && old["roleRef"] == new["roleRef"]
         && old["subjects"] == new["subjects"]
@@ -52,28 +55,21 @@ fn check_binding(rbac: &Rbac, user: &User, old: Option<&Value>, new: &Value, res
     }
     let role = &new["roleRef"];
     let role_name = role["name"].as_str().unwrap_or_default();
-    let own = target(resource, new);
+    let own = attributes("bind", resource, new);
     let (role_resource, role_namespace) =
-        if role["kind"] == "ClusterRole" { ("clusterroles", "") } else { ("roles", own.namespace) };
-    let bind = ResourceTarget {
-        group: RBAC_GROUP,
-        version: "v1",
-        resource: role_resource,
-        namespace: own.namespace,
-        name: role_name,
-        ..ResourceTarget::default()
-    };
-    if authorize(rbac, &Attributes::resource(user, "bind", bind)).allowed {
+        if role["kind"] == "ClusterRole" { ("clusterroles", "") } else { ("roles", own.namespace.as_str()) };
+    let bind = Attributes { resource: role_resource.to_owned(), name: role_name.to_owned(), ..own.clone() };
+    if authorize(index, user, &bind).allowed() {
         return Ok(());
     }
-    let Some(rules) = rbac.role(role_namespace, role_name) else {
-        return Err(format!("{role_resource}.{RBAC_GROUP} {role_name:?} not found"));
+    let Some(rules) = index.role(role_namespace, role_name) else {
+        return Err(ApiError::not_found(&GroupResource::new(RBAC_GROUP, role_resource), role_name));
     };
-    confirm(rbac, user, own, rules)
+    confirm(index, user, &own, rules)
 }
 
-fn confirm(rbac: &Rbac, user: &User, target: ResourceTarget<'_>, wanted: &[Rule]) -> Result<(), String> {
-    let (held, problems) = rbac.rules_for(user, target.namespace);
+fn confirm(index: &Index, user: &User, written: &Attributes, wanted: &[Rule]) -> Result<(), ApiError> {
+    let (held, problems) = index.rules_for(user, &written.namespace);
     let missing = missing(&held, wanted);
     if missing.is_empty() {
         return Ok(());
@@ -82,8 +78,7 @@ fn confirm(rbac: &Rbac, user: &User, target: ResourceTarget<'_>, wanted: &[Rule]
     lines.sort();
     lines.dedup();
     let mut message = format!(
-        "{} is forbidden: user {:?} (groups={}) is attempting to grant RBAC permissions not currently held:\n{}",
-        target.qualified_name(),
+        "user {:?} (groups={}) is attempting to grant RBAC permissions not currently held:\n{}",
         user.name,
         quoted(&user.groups),
         lines.join("\n"),
@@ -91,18 +86,19 @@ fn confirm(rbac: &Rbac, user: &User, target: ResourceTarget<'_>, wanted: &[Rule]
     if !problems.is_empty() {
         message.push_str(&format!("; resolution errors: [{}]", problems.join(", ")));
     }
-    Err(message)
+    Err(ApiError::forbidden(&GroupResource::new(RBAC_GROUP, &written.resource), &written.name, &message))
 }
 
-fn target<'a>(resource: &'a str, object: &'a Value) -> ResourceTarget<'a> {
-    let field = |name: &str| object["metadata"][name].as_str().unwrap_or_default();
-    ResourceTarget {
-        group: RBAC_GROUP,
-        version: "v1",
-        resource,
+fn attributes(verb: &str, resource: &str, object: &Value) -> Attributes {
+    let field = |name: &str| object["metadata"][name].as_str().unwrap_or_default().to_owned();
+    Attributes {
+        verb: verb.to_owned(),
+        group: RBAC_GROUP.to_owned(),
+        version: "v1".to_owned(),
+        resource: resource.to_owned(),
         namespace: field("namespace"),
         name: field("name"),
-        ..ResourceTarget::default()
+        ..Attributes::default()
     }
 }
 
@@ -111,6 +107,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::auth::AUTHENTICATED;
+
+    fn eve() -> User {
+        User { name: "eve".into(), groups: vec![AUTHENTICATED.into()], ..User::default() }
+    }
 
     fn role(name: &str, verb: &str, resource: &str) -> Value {
         json!({"kind": "ClusterRole", "metadata": {"name": name},
@@ -125,10 +126,10 @@ mod tests {
     #[test]
     fn a_role_may_hold_only_what_its_writer_holds() {
         let objects = [role("reader", "get", "pods"), bound_to_eve("reader")];
-        let rbac = Rbac::build(&objects, None);
-        let eve = User::authenticated("eve", &[]);
+        let rbac = Index::build(&objects, None);
+        let eve = eve();
         assert_eq!(check(&rbac, &eve, None, &role("same", "get", "pods")), Ok(()));
-        let refused = check(&rbac, &eve, None, &role("more", "get", "secrets")).unwrap_err();
+        let refused = check(&rbac, &eve, None, &role("more", "get", "secrets")).unwrap_err().message;
         assert!(
             refused.starts_with(
                 "clusterroles.rbac.authorization.k8s.io \"more\" is forbidden: user \"eve\" (groups=[\"system:authenticated\"]) \
@@ -136,33 +137,33 @@ mod tests {
             ),
             "{refused}"
         );
-        let admin = User::authenticated("root", &[MASTERS]);
+        let admin = User::admin();
         assert_eq!(check(&rbac, &admin, None, &role("more", "get", "secrets")), Ok(()));
     }
 
     #[test]
     fn the_verb_escalate_lifts_the_limit() {
         let objects = [role("lifter", "escalate", "clusterroles"), bound_to_eve("lifter")];
-        let rbac = Rbac::build(&objects, None);
-        let eve = User::authenticated("eve", &[]);
+        let rbac = Index::build(&objects, None);
+        let eve = eve();
         assert_eq!(check(&rbac, &eve, None, &role("more", "get", "secrets")), Ok(()));
     }
 
     #[test]
     fn binding_needs_the_rules_of_the_role_or_the_verb_bind() {
         let mut objects = vec![role("secrets", "get", "secrets")];
-        let eve = User::authenticated("eve", &[]);
+        let eve = eve();
         let wanted = bound_to_eve("secrets");
-        let refused = check(&Rbac::build(&objects, None), &eve, None, &wanted).unwrap_err();
+        let refused = check(&Index::build(&objects, None), &eve, None, &wanted).unwrap_err().message;
         assert!(refused.contains("clusterrolebindings.rbac.authorization.k8s.io \"secrets\" is forbidden"), "{refused}");
         objects.extend([role("binder", "bind", "clusterroles"), bound_to_eve("binder")]);
-        assert_eq!(check(&Rbac::build(&objects, None), &eve, None, &wanted), Ok(()));
+        assert_eq!(check(&Index::build(&objects, None), &eve, None, &wanted), Ok(()));
     }
 
     #[test]
     fn changes_that_grant_nothing_pass() {
-        let rbac = Rbac::default();
-        let eve = User::authenticated("eve", &[]);
+        let rbac = Index::default();
+        let eve = eve();
         let old = role("any", "*", "*");
         let mut new = old.clone();
         new["metadata"]["labels"] = json!({"a": "b"});
@@ -172,10 +173,10 @@ mod tests {
     #[test]
     fn aggregating_asks_for_everything() {
         let objects = [role("reader", "get", "pods"), bound_to_eve("reader")];
-        let rbac = Rbac::build(&objects, None);
-        let eve = User::authenticated("eve", &[]);
+        let rbac = Index::build(&objects, None);
+        let eve = eve();
         let new = json!({"kind": "ClusterRole", "metadata": {"name": "agg"},
             "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}});
-        assert!(check(&rbac, &eve, None, &new).unwrap_err().contains("{NonResourceURLs:[\"*\"], Verbs:[\"*\"]}"));
+        assert!(check(&rbac, &eve, None, &new).unwrap_err().message.contains("{NonResourceURLs:[\"*\"], Verbs:[\"*\"]}"));
     }
 }

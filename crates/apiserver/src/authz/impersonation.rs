@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    ANONYMOUS, AUTHENTICATED, Attributes, Rbac, ResourceTarget, UNAUTHENTICATED, User, authorize,
-    service_account_groups, split_service_account,
-};
+use super::{Index, authorize, forbidden, service_account_groups, split_service_account};
+use crate::auth::{ANONYMOUS, AUTHENTICATED, Attributes, Decision, UNAUTHENTICATED, User};
+use crate::status::ApiError;
 
 const AUTHENTICATION_GROUP: &str = "authentication.k8s.io";
 
@@ -20,17 +19,6 @@ pub struct Impersonation {
     pub groups: Vec<String>,
     /// All `Impersonate-Extra-<key>`, keys in lower case and percent-decoded.
     pub extra: BTreeMap<String, Vec<String>>,
-}
-
-/// Why a request may not be made as another user.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Refusal {
-    /// Groups, uid or extra without a user; answered with 500 as Kubernetes does.
-    #[error("requested {0} without impersonating a user")]
-    NoUser(String),
-    /// The caller may not impersonate; answered with 403.
-    #[error("{0}")]
-    Forbidden(String),
 }
 
 impl Impersonation {
@@ -57,34 +45,44 @@ impl Impersonation {
     }
 
     /// The user that the request is made as, if `caller` may.
-    pub fn resolve(self, rbac: &Rbac, caller: &User) -> Result<User, Refusal> {
+    pub fn resolve(self, index: &Index, caller: &User) -> Result<User, ApiError> {
         if self.user.is_empty() {
-            return Err(Refusal::NoUser(self.describe()));
+            return Err(ApiError::internal(format!(
+                "requested {} without impersonating a user",
+                self.describe()
+            )));
         }
-        let require = |target: ResourceTarget<'_>| {
-            let attributes = Attributes::resource(caller, "impersonate", target);
-            let decision = authorize(rbac, &attributes);
-            if decision.allowed { Ok(()) } else { Err(Refusal::Forbidden(attributes.forbidden_message(&decision.reason))) }
+        let require = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
+            let asked = Attributes {
+                verb: "impersonate".into(),
+                group: group.into(),
+                version: "v1".into(),
+                resource: resource.into(),
+                subresource: subresource.into(),
+                namespace: namespace.into(),
+                name: name.into(),
+                path: None,
+            };
+            match authorize(index, caller, &asked) {
+                Decision::Allow(_) => Ok(()),
+                Decision::Deny(reason) => Err(forbidden(caller, &asked, &reason)),
+            }
         };
-        let core = ResourceTarget { version: "v1", ..ResourceTarget::default() };
         let account = split_service_account(&self.user);
         match account {
-            Some((namespace, name)) => {
-                require(ResourceTarget { resource: "serviceaccounts", namespace, name, ..core })?;
-            }
-            None => require(ResourceTarget { resource: "users", name: &self.user, ..core })?,
+            Some((namespace, name)) => require("", "serviceaccounts", "", namespace, name)?,
+            None => require("", "users", "", "", &self.user)?,
         }
         for group in &self.groups {
-            require(ResourceTarget { resource: "groups", name: group, ..core })?;
+            require("", "groups", "", "", group)?;
         }
-        let authentication = ResourceTarget { group: AUTHENTICATION_GROUP, ..core };
         for (key, values) in &self.extra {
             for value in values {
-                require(ResourceTarget { resource: "userextras", subresource: key, name: value, ..authentication })?;
+                require(AUTHENTICATION_GROUP, "userextras", key, "", value)?;
             }
         }
         if !self.uid.is_empty() {
-            require(ResourceTarget { resource: "uids", name: &self.uid, ..authentication })?;
+            require(AUTHENTICATION_GROUP, "uids", "", "", &self.uid)?;
         }
         let mut groups = match account {
             Some((namespace, _)) if self.groups.is_empty() => service_account_groups(namespace),
@@ -94,7 +92,8 @@ impl Impersonation {
         if !groups.iter().any(|group| group == AUTHENTICATED || group == UNAUTHENTICATED) {
             groups.push(implied.to_owned());
         }
-        Ok(User { name: self.user, uid: self.uid, groups, extra: self.extra })
+        let uid = Some(self.uid).filter(|uid| !uid.is_empty());
+        Ok(User { name: self.user, uid, groups, extra: self.extra })
     }
 
     fn describe(&self) -> String {
@@ -136,8 +135,8 @@ mod tests {
 
     use super::*;
 
-    fn rbac(resource: &str, names: &[&str]) -> Rbac {
-        Rbac::build(
+    fn rbac(resource: &str, names: &[&str]) -> Index {
+        Index::build(
             &[
                 json!({"kind": "ClusterRole", "metadata": {"name": "imp"},
                     "rules": [{"verbs": ["impersonate"], "apiGroups": [""], "resources": [resource], "resourceNames": names}]}),
@@ -150,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_service_account_is_impersonated_with_its_groups() {
-        let caller = User::authenticated("fairway", &[]);
+        let caller = User { name: "fairway".into(), ..User::default() };
         let asked = Impersonation::from_headers([("Impersonate-User", "system:serviceaccount:apps:applier")]).unwrap();
         let user = asked.clone().resolve(&rbac("serviceaccounts", &["applier"]), &caller).unwrap();
         assert_eq!(user.groups, ["system:serviceaccounts", "system:serviceaccounts:apps", "system:authenticated"]);
@@ -164,7 +163,7 @@ mod tests {
 
     #[test]
     fn every_group_is_asked_for() {
-        let caller = User::authenticated("fairway", &[]);
+        let caller = User { name: "fairway".into(), ..User::default() };
         let headers = [("impersonate-user", "alice"), ("impersonate-group", "dev"), ("impersonate-group", "system:masters")];
         let asked = Impersonation::from_headers(headers).unwrap();
         let refused = asked.resolve(&rbac("users", &[]), &caller).unwrap_err();
@@ -174,8 +173,8 @@ mod tests {
     #[test]
     fn groups_without_a_user_are_an_error() {
         let asked = Impersonation::from_headers([("Impersonate-Group", "dev")]).unwrap();
-        let refused = asked.resolve(&Rbac::default(), &User::authenticated("a", &["system:masters"])).unwrap_err();
-        assert_eq!(refused.to_string(), "requested group \"dev\" without impersonating a user");
+        let refused = asked.resolve(&Index::default(), &User::admin()).unwrap_err();
+        assert_eq!(refused.to_string(), "Internal error occurred: requested group \"dev\" without impersonating a user");
         assert_eq!(Impersonation::from_headers([("accept", "x")]), None);
     }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Attributes, Rule, Target, User, service_account_user};
+use super::{Rule, service_account_user};
+use crate::auth::{Attributes, Decision, User};
 
 /// The kinds that the index is built from.
 const ROLE: &str = "Role";
@@ -26,7 +27,7 @@ type RoleKey = (String, String);
 
 /// All roles and bindings of one cluster at one moment.
 #[derive(Debug, Default)]
-pub struct Rbac {
+pub struct Index {
     parsed: HashMap<RoleKey, Arc<ParsedRole>>,
     roles: HashMap<RoleKey, Arc<[Rule]>>,
     cluster: Bound,
@@ -55,20 +56,11 @@ struct Grant {
     rules: Option<Arc<[Rule]>>,
 }
 
-/// What RBAC says to a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
-    /// Whether a rule allows the request.
-    pub allowed: bool,
-    /// Which binding allowed it, or what was wrong with those looked at; may be empty.
-    pub reason: String,
-}
-
-impl Rbac {
+impl Index {
     /// Indexes these Roles, ClusterRoles, RoleBindings and ClusterRoleBindings (other kinds are
     /// passed over); roles that `previous` has read already are not read again.
     pub fn build<'a>(objects: impl IntoIterator<Item = &'a Value>, previous: Option<&Self>) -> Self {
-        let mut rbac = Self::default();
+        let mut index = Self::default();
         let mut bindings: BTreeMap<(String, String), &Value> = BTreeMap::new();
         for object in objects {
             match object["kind"].as_str() {
@@ -79,7 +71,7 @@ impl Rbac {
                             && text(&object["metadata"], "uid") == known.uid
                     });
                     let role = known.map_or_else(|| Arc::new(ParsedRole::read(object)), Arc::clone);
-                    rbac.parsed.insert(key, role);
+                    index.parsed.insert(key, role);
                 }
                 Some("RoleBinding" | "ClusterRoleBinding") => {
                     bindings.insert(object_key(object), object);
@@ -87,38 +79,34 @@ impl Rbac {
                 _ => {}
             }
         }
-        rbac.resolve_roles();
+        index.resolve_roles();
         for (position, ((namespace, name), binding)) in bindings.into_iter().enumerate() {
-            rbac.bind(position, &namespace, &name, binding);
+            index.bind(position, &namespace, &name, binding);
         }
-        rbac
+        index
     }
 
     /// Whether RBAC allows the request.
-    pub fn decide(&self, attributes: &Attributes<'_>) -> Decision {
+    pub fn decide(&self, user: &User, asked: &Attributes) -> Decision {
         let mut problems = Vec::new();
-        for grant in self.grants(attributes.user, namespace_of(&attributes.target)) {
+        for grant in self.grants(user, &asked.namespace) {
             let Some(rules) = &grant.rules else {
                 problems.push(grant.role_missing());
                 continue;
             };
-            if rules.iter().any(|rule| rule.allows(attributes.verb, &attributes.target)) {
-                return Decision {
-                    allowed: true,
-                    reason: format!(
-                        "RBAC: allowed by {} of {} {:?} to {}",
-                        grant.binding, grant.role_kind, grant.role_name, grant.subject
-                    ),
-                };
+            if rules.iter().any(|rule| rule.allows(asked)) {
+                return Decision::Allow(format!(
+                    "RBAC: allowed by {} of {} {:?} to {}",
+                    grant.binding, grant.role_kind, grant.role_name, grant.subject
+                ));
             }
         }
         problems.dedup();
-        let reason = match problems.as_slice() {
+        Decision::Deny(match problems.as_slice() {
             [] => String::new(),
             [one] => format!("RBAC: {one}"),
             many => format!("RBAC: [{}]", many.join(", ")),
-        };
-        Decision { allowed: false, reason }
+        })
     }
 
     /// All rules that apply to the user in the namespace (empty: at the cluster scope), and what
@@ -275,13 +263,6 @@ impl ParsedRole {
     }
 }
 
-fn namespace_of<'a>(target: &Target<'a>) -> &'a str {
-    match target {
-        Target::Resource(target) => target.namespace,
-        Target::Path(_) => "",
-    }
-}
-
 fn object_key(object: &Value) -> RoleKey {
     let metadata = &object["metadata"];
     (text(metadata, "namespace").to_owned(), text(metadata, "name").to_owned())
@@ -301,7 +282,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::authz::ResourceTarget;
+    use crate::authz::service_account_groups;
 
     fn cluster_role(name: &str, resource: &str) -> Value {
         json!({"kind": "ClusterRole", "metadata": {"name": name, "labels": {"part": name}},
@@ -314,9 +295,22 @@ mod tests {
             "roleRef": {"kind": "ClusterRole", "name": role}, "subjects": [subject]})
     }
 
-    fn get<'a>(user: &'a User, resource: &'a str, namespace: &'a str) -> Attributes<'a> {
-        let target = ResourceTarget { resource, namespace, name: "x", ..ResourceTarget::default() };
-        Attributes::resource(user, "get", target)
+    fn get(resource: &str, namespace: &str) -> Attributes {
+        Attributes {
+            verb: "get".into(),
+            resource: resource.into(),
+            namespace: namespace.into(),
+            name: "x".into(),
+            ..Attributes::default()
+        }
+    }
+
+    fn account(namespace: &str, name: &str) -> User {
+        User {
+            name: service_account_user(namespace, name),
+            groups: service_account_groups(namespace),
+            ..User::default()
+        }
     }
 
     #[test]
@@ -325,28 +319,29 @@ mod tests {
             cluster_role("reader", "pods"),
             binding(Some("a"), "readers", "reader", &json!({"kind": "ServiceAccount", "name": "bot"})),
         ];
-        let rbac = Rbac::build(&objects, None);
-        let bot = User::service_account("a", "bot", "");
-        let decision = rbac.decide(&get(&bot, "pods", "a"));
+        let rbac = Index::build(&objects, None);
+        let bot = account("a", "bot");
         assert_eq!(
-            decision.reason,
-            r#"RBAC: allowed by RoleBinding "readers/a" of ClusterRole "reader" to ServiceAccount "bot/a""#
+            rbac.decide(&bot, &get("pods", "a")),
+            Decision::Allow(
+                r#"RBAC: allowed by RoleBinding "readers/a" of ClusterRole "reader" to ServiceAccount "bot/a""#.into()
+            )
         );
-        assert!(!rbac.decide(&get(&bot, "pods", "b")).allowed);
-        assert!(!rbac.decide(&get(&bot, "secrets", "a")).allowed);
-        assert!(!rbac.decide(&get(&User::service_account("b", "bot", ""), "pods", "a")).allowed);
+        assert!(!rbac.decide(&bot, &get("pods", "b")).allowed());
+        assert!(!rbac.decide(&bot, &get("secrets", "a")).allowed());
+        assert!(!rbac.decide(&account("b", "bot"), &get("pods", "a")).allowed());
     }
 
     #[test]
     fn a_missing_role_is_told_to_those_it_is_bound_to() {
         let objects = [binding(None, "gone", "nowhere", &json!({"kind": "Group", "name": "dev"}))];
-        let rbac = Rbac::build(&objects, None);
-        let dev = User::authenticated("u", &["dev"]);
+        let rbac = Index::build(&objects, None);
+        let dev = User { groups: vec!["dev".into()], ..User::default() };
         assert_eq!(
-            rbac.decide(&get(&dev, "pods", "")).reason,
-            r#"RBAC: clusterrole.rbac.authorization.k8s.io "nowhere" not found"#
+            rbac.decide(&dev, &get("pods", "")),
+            Decision::Deny(r#"RBAC: clusterrole.rbac.authorization.k8s.io "nowhere" not found"#.into())
         );
-        assert_eq!(rbac.decide(&get(&User::authenticated("v", &[]), "pods", "")).reason, "");
+        assert_eq!(rbac.decide(&User::default(), &get("pods", "")), Decision::Deny(String::new()));
     }
 
     #[test]
@@ -354,7 +349,7 @@ mod tests {
         let outer = json!({"kind": "ClusterRole", "metadata": {"name": "outer"},
             "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"part": "a"}}, {"matchLabels": {"part": "b"}}]}});
         let objects = [outer, cluster_role("a", "pods"), cluster_role("b", "secrets"), cluster_role("c", "nodes")];
-        let rbac = Rbac::build(&objects, None);
+        let rbac = Index::build(&objects, None);
         let resources: Vec<&str> =
             rbac.role("", "outer").unwrap().iter().map(|rule| rule.resources[0].as_str()).collect();
         assert_eq!(resources, ["pods", "secrets"]);
@@ -364,12 +359,12 @@ mod tests {
     fn unchanged_roles_are_not_read_again() {
         let mut role = cluster_role("a", "pods");
         role["metadata"]["resourceVersion"] = json!("1");
-        let first = Rbac::build([&role], None);
-        let second = Rbac::build([&role], Some(&first));
+        let first = Index::build([&role], None);
+        let second = Index::build([&role], Some(&first));
         let key = (String::new(), "a".to_owned());
         assert!(Arc::ptr_eq(&first.parsed[&key], &second.parsed[&key]));
         role["metadata"]["resourceVersion"] = json!("2");
-        let third = Rbac::build([&role], Some(&second));
+        let third = Index::build([&role], Some(&second));
         assert!(!Arc::ptr_eq(&first.parsed[&key], &third.parsed[&key]));
     }
 }

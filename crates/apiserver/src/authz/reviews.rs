@@ -5,19 +5,20 @@
 
 use serde_json::{Value, json};
 
-use super::{Attributes, Rbac, ResourceTarget, Rule, User, authorize};
+use super::{Index, Rule, authorize};
+use crate::auth::{Attributes, Decision, User};
 
 const ONE_OF: &str = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
 
 /// `SelfSubjectAccessReview`: may the caller do this?
-pub fn self_subject_access(rbac: &Rbac, caller: &User, mut review: Value) -> Result<Value, String> {
-    review["status"] = access_status(rbac, caller, &review["spec"])?;
+pub fn self_subject_access(index: &Index, caller: &User, mut review: Value) -> Result<Value, String> {
+    review["status"] = access_status(index, caller, &review["spec"])?;
     Ok(review)
 }
 
 /// `SubjectAccessReview` and, with the namespace of the request, `LocalSubjectAccessReview`:
 /// may the user named in the review do this?
-pub fn subject_access(rbac: &Rbac, namespace: Option<&str>, mut review: Value) -> Result<Value, String> {
+pub fn subject_access(index: &Index, namespace: Option<&str>, mut review: Value) -> Result<Value, String> {
     let spec = &review["spec"];
     if let Some(namespace) = namespace {
         if spec["nonResourceAttributes"].is_object() {
@@ -34,17 +35,17 @@ pub fn subject_access(rbac: &Rbac, namespace: Option<&str>, mut review: Value) -
     if user.name.is_empty() && user.groups.is_empty() {
         return Err("spec.user: Invalid value: \"\": at least one of user or group must be specified".to_owned());
     }
-    review["status"] = access_status(rbac, &user, spec)?;
+    review["status"] = access_status(index, &user, spec)?;
     Ok(review)
 }
 
 /// `SelfSubjectRulesReview`: all that the caller may do in a namespace.
-pub fn self_subject_rules(rbac: &Rbac, caller: &User, mut review: Value) -> Result<Value, String> {
+pub fn self_subject_rules(index: &Index, caller: &User, mut review: Value) -> Result<Value, String> {
     let namespace = text(&review["spec"], "namespace").to_owned();
     if namespace.is_empty() {
         return Err("no namespace on request".to_owned());
     }
-    let (rules, problems) = rbac.rules_for(caller, &namespace);
+    let (rules, problems) = index.rules_for(caller, &namespace);
     let (paths, resources): (Vec<&Rule>, Vec<&Rule>) = rules.iter().partition(|rule| !rule.urls.is_empty());
     let mut status = json!({
         "resourceRules": resources.into_iter().map(Rule::to_json).collect::<Vec<_>>(),
@@ -60,7 +61,7 @@ pub fn self_subject_rules(rbac: &Rbac, caller: &User, mut review: Value) -> Resu
 
 /// `SelfSubjectReview`: who the server takes the caller for (`kubectl auth whoami`).
 pub fn self_subject(caller: &User, mut review: Value) -> Value {
-    review["status"] = json!({ "userInfo": caller.to_json() });
+    review["status"] = json!({ "userInfo": user_info(caller) });
     review
 }
 
@@ -69,7 +70,7 @@ pub fn token(mut review: Value, authenticate: impl FnOnce(&str) -> Option<User>)
     let presented = text(&review["spec"], "token").to_owned();
     review["status"] = match authenticate(&presented) {
         Some(user) => {
-            let mut status = json!({ "authenticated": true, "user": user.to_json() });
+            let mut status = json!({ "authenticated": true, "user": user_info(&user) });
             if !review["spec"]["audiences"].is_null() {
                 status["audiences"] = review["spec"]["audiences"].clone();
             }
@@ -80,23 +81,23 @@ pub fn token(mut review: Value, authenticate: impl FnOnce(&str) -> Option<User>)
     review
 }
 
-fn access_status(rbac: &Rbac, user: &User, spec: &Value) -> Result<Value, String> {
+fn access_status(index: &Index, user: &User, spec: &Value) -> Result<Value, String> {
     let resource = &spec["resourceAttributes"];
     let path = &spec["nonResourceAttributes"];
     let attributes = match (resource.is_object(), path.is_object()) {
-        (true, false) => Attributes::resource(
-            user,
-            text(resource, "verb"),
-            ResourceTarget {
-                group: text(resource, "group"),
-                version: text(resource, "version"),
-                resource: text(resource, "resource"),
-                subresource: text(resource, "subresource"),
-                namespace: text(resource, "namespace"),
-                name: text(resource, "name"),
-            },
-        ),
-        (false, true) => Attributes::path(user, text(path, "verb"), text(path, "path")),
+        (true, false) => Attributes {
+            verb: own(resource, "verb"),
+            group: own(resource, "group"),
+            version: own(resource, "version"),
+            resource: own(resource, "resource"),
+            subresource: own(resource, "subresource"),
+            namespace: own(resource, "namespace"),
+            name: own(resource, "name"),
+            path: None,
+        },
+        (false, true) => {
+            Attributes { verb: own(path, "verb"), path: Some(own(path, "path")), ..Attributes::default() }
+        }
         (true, true) => {
             return Err(
                 "spec.nonResourceAttributes: Invalid value: cannot be specified in combination with resourceAttributes"
@@ -105,10 +106,11 @@ fn access_status(rbac: &Rbac, user: &User, spec: &Value) -> Result<Value, String
         }
         (false, false) => return Err(format!("spec.resourceAttributes: Invalid value: null: {ONE_OF}")),
     };
-    let decision = authorize(rbac, &attributes);
-    let mut status = json!({ "allowed": decision.allowed });
-    if !decision.reason.is_empty() {
-        status["reason"] = json!(decision.reason);
+    let decision = authorize(index, user, &attributes);
+    let mut status = json!({ "allowed": decision.allowed() });
+    let (Decision::Allow(reason) | Decision::Deny(reason)) = decision;
+    if !reason.is_empty() {
+        status["reason"] = json!(reason);
     }
     Ok(status)
 }
@@ -121,7 +123,7 @@ fn user_of(spec: &Value) -> User {
     };
     User {
         name: text(spec, "user").to_owned(),
-        uid: text(spec, "uid").to_owned(),
+        uid: spec["uid"].as_str().map(str::to_owned),
         groups: strings(&spec["groups"]),
         extra: spec["extra"]
             .as_object()
@@ -132,6 +134,25 @@ fn user_of(spec: &Value) -> User {
     }
 }
 
+/// The `UserInfo` of a user, empty fields left out.
+fn user_info(user: &User) -> Value {
+    let mut info = json!({ "username": user.name });
+    if let Some(uid) = &user.uid {
+        info["uid"] = json!(uid);
+    }
+    if !user.groups.is_empty() {
+        info["groups"] = json!(user.groups);
+    }
+    if !user.extra.is_empty() {
+        info["extra"] = json!(user.extra);
+    }
+    info
+}
+
+fn own(object: &Value, field: &str) -> String {
+    text(object, field).to_owned()
+}
+
 fn text<'a>(object: &'a Value, field: &str) -> &'a str {
     object[field].as_str().unwrap_or_default()
 }
@@ -139,13 +160,13 @@ fn text<'a>(object: &'a Value, field: &str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authz::{MASTERS, defaults};
+    use crate::authz::defaults;
 
-    fn rbac() -> Rbac {
+    fn rbac() -> Index {
         let mut objects = defaults::objects();
         objects.push(json!({"kind": "RoleBinding", "metadata": {"name": "viewers", "namespace": "apps"},
             "roleRef": {"kind": "ClusterRole", "name": "view"}, "subjects": [{"kind": "User", "name": "vera"}]}));
-        Rbac::build(&objects, None)
+        Index::build(&objects, None)
     }
 
     fn review(verb: &str, group: &str, resource: &str, namespace: &str) -> Value {
@@ -155,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_viewer_reads_and_nothing_else() {
-        let vera = User::authenticated("vera", &[]);
+        let vera = User { name: "vera".into(), ..User::default() };
         let allowed = |verb, group, resource, namespace| {
             let answer = self_subject_access(&rbac(), &vera, review(verb, group, resource, namespace)).unwrap();
             answer["status"]["allowed"].as_bool().unwrap()
@@ -168,7 +189,7 @@ mod tests {
 
     #[test]
     fn an_administrator_may_do_everything() {
-        let admin = User::authenticated("root", &[MASTERS]);
+        let admin = User::admin();
         let answer = self_subject_access(&rbac(), &admin, review("*", "*", "*", "")).unwrap();
         assert_eq!(answer["status"], json!({"allowed": true}));
         let rules = self_subject_rules(&rbac(), &admin, json!({"spec": {"namespace": "default"}})).unwrap();
@@ -196,7 +217,7 @@ mod tests {
 
     #[test]
     fn tokens_are_reviewed_by_the_authenticator() {
-        let bot = || User::service_account("apps", "bot", "u1");
+        let bot = || User { name: "system:serviceaccount:apps:bot".into(), ..User::default() };
         let asked = || json!({"kind": "TokenReview", "spec": {"token": "t"}});
         let known = token(asked(), |presented| (presented == "t").then(bot));
         assert_eq!(known["status"]["user"]["username"], "system:serviceaccount:apps:bot");

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ResourceTarget, Target};
+use crate::auth::Attributes;
 
 const ALL: &str = "*";
 
@@ -43,7 +43,7 @@ impl Rule {
         }
     }
 
-    /// The rule as JSON, empty lists left out; `None` stands for `verbs: []` never being left out.
+    /// The rule as JSON, empty lists but `verbs` left out.
     pub fn to_json(&self) -> Value {
         let mut rule = Map::new();
         rule.insert("verbs".to_owned(), json!(self.verbs));
@@ -60,28 +60,28 @@ impl Rule {
         Value::Object(rule)
     }
 
-    /// Whether the rule allows the verb on the target.
-    pub fn allows(&self, verb: &str, target: &Target<'_>) -> bool {
-        if !matches(&self.verbs, verb) {
+    /// Whether the rule allows the request.
+    pub fn allows(&self, asked: &Attributes) -> bool {
+        if !matches(&self.verbs, &asked.verb) {
             return false;
         }
-        match target {
-            Target::Resource(target) => {
-                matches(&self.groups, target.group)
-                    && self.allows_resource(target)
-                    && (self.names.is_empty() || self.names.iter().any(|name| name == target.name))
+        match &asked.path {
+            None => {
+                matches(&self.groups, &asked.group)
+                    && self.allows_resource(asked)
+                    && (self.names.is_empty() || self.names.contains(&asked.name))
             }
-            Target::Path(path) => self.urls.iter().any(|url| url_covers(url, path)),
+            Some(path) => self.urls.iter().any(|url| url_covers(url, path)),
         }
     }
 
-    fn allows_resource(&self, target: &ResourceTarget<'_>) -> bool {
+    fn allows_resource(&self, target: &Attributes) -> bool {
         self.resources.iter().any(|rule| {
             if rule == ALL {
                 return true;
             }
             match rule.split_once('/') {
-                None => target.subresource.is_empty() && rule == target.resource,
+                None => target.subresource.is_empty() && *rule == target.resource,
                 Some((resource, subresource)) => {
                     subresource == target.subresource
                         && !subresource.is_empty()
@@ -212,40 +212,51 @@ mod tests {
         Rule::read(&json)
     }
 
-    fn on<'a>(group: &'a str, resource: &'a str, subresource: &'a str, name: &'a str) -> Target<'a> {
-        Target::Resource(ResourceTarget { group, resource, subresource, name, ..ResourceTarget::default() })
+    fn on(verb: &str, group: &str, resource: &str, subresource: &str, name: &str) -> Attributes {
+        Attributes {
+            verb: verb.into(),
+            group: group.into(),
+            resource: resource.into(),
+            subresource: subresource.into(),
+            name: name.into(),
+            ..Attributes::default()
+        }
+    }
+
+    fn path(verb: &str, path: &str) -> Attributes {
+        Attributes { verb: verb.into(), path: Some(path.into()), ..Attributes::default() }
     }
 
     #[test]
     fn subresources_need_to_be_named() {
         let pods = rule(json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}));
-        assert!(pods.allows("get", &on("", "pods", "", "a")));
-        assert!(!pods.allows("get", &on("", "pods", "log", "a")));
-        assert!(!pods.allows("list", &on("", "pods", "", "")));
-        assert!(!pods.allows("get", &on("metrics.k8s.io", "pods", "", "a")));
+        assert!(pods.allows(&on("get", "", "pods", "", "a")));
+        assert!(!pods.allows(&on("get", "", "pods", "log", "a")));
+        assert!(!pods.allows(&on("list", "", "pods", "", "")));
+        assert!(!pods.allows(&on("get", "metrics.k8s.io", "pods", "", "a")));
         let scale = rule(json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*/scale"]}));
-        assert!(scale.allows("update", &on("apps", "deployments", "scale", "a")));
-        assert!(!scale.allows("update", &on("apps", "deployments", "", "a")));
+        assert!(scale.allows(&on("update", "apps", "deployments", "scale", "a")));
+        assert!(!scale.allows(&on("update", "apps", "deployments", "", "a")));
         let all = rule(json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
-        assert!(all.allows("update", &on("apps", "deployments", "status", "a")));
-        assert!(!all.allows("get", &Target::Path("/healthz")));
+        assert!(all.allows(&on("update", "apps", "deployments", "status", "a")));
+        assert!(!all.allows(&path("get", "/healthz")));
     }
 
     #[test]
     fn resource_names_exclude_collections() {
         let one = rule(json!({"verbs": ["*"], "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["a"]}));
-        assert!(one.allows("get", &on("", "configmaps", "", "a")));
-        assert!(!one.allows("get", &on("", "configmaps", "", "b")));
-        assert!(!one.allows("list", &on("", "configmaps", "", "")));
+        assert!(one.allows(&on("get", "", "configmaps", "", "a")));
+        assert!(!one.allows(&on("get", "", "configmaps", "", "b")));
+        assert!(!one.allows(&on("list", "", "configmaps", "", "")));
     }
 
     #[test]
     fn paths_match_exactly_or_by_prefix() {
         let paths = rule(json!({"verbs": ["get"], "nonResourceURLs": ["/healthz", "/apis/*"]}));
-        assert!(paths.allows("get", &Target::Path("/healthz")));
-        assert!(paths.allows("get", &Target::Path("/apis/apps/v1")));
-        assert!(!paths.allows("get", &Target::Path("/healthz/etcd")));
-        assert!(!paths.allows("post", &Target::Path("/healthz")));
+        assert!(paths.allows(&path("get", "/healthz")));
+        assert!(paths.allows(&path("get", "/apis/apps/v1")));
+        assert!(!paths.allows(&path("get", "/healthz/etcd")));
+        assert!(!paths.allows(&path("post", "/healthz")));
     }
 
     #[test]

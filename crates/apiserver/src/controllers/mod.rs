@@ -24,3 +24,6 @@ pub struct Context {
 pub fn start(_context: &Context) -> JoinSet<()> {
     JoinSet::new()
 }
+mod selector;
+
+pub(crate) use selector::matches as selector_matches;
