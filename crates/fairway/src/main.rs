@@ -1,3 +1,15 @@
-//! The `fairway` binary.
+//! `fairway`: one binary that reads a Git repository describing a fleet and keeps every cluster equal to it.
 
-fn main() {}
+mod args;
+mod commands;
+mod demo;
+mod exit;
+mod hub;
+mod output;
+mod reference;
+mod setup;
+mod start;
+
+fn main() -> std::process::ExitCode {
+    start::main()
+}

@@ -1,0 +1,73 @@
+//! `fairway demo`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::render::duration;
+
+/// `fairway demo`: clusters, Git and the reconcilers in one process, on loopback only.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct DemoArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<DemoCommand>,
+    /// Exit as soon as everything is Ready (0), or with the reasons when it is not so within --timeout (1)
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// How long --once waits
+    #[arg(long, default_value = "2m", value_parser = duration, value_name = "DURATION")]
+    pub(crate) timeout: Duration,
+    /// Start the clusters and the Git server only; nothing is installed or reconciled
+    #[arg(long, conflicts_with_all = ["once", "repo", "clusters"])]
+    pub(crate) bare: bool,
+    /// Run this repository, unchanged, from a bare copy
+    #[arg(long, value_name = "PATH|URL")]
+    pub(crate) repo: Option<String>,
+    /// Branch of --repo [default: its HEAD]
+    #[arg(long, requires = "repo", value_name = "NAME")]
+    pub(crate) branch: Option<String>,
+    /// File that names the clusters of --repo, their labels and paths
+    #[arg(long, requires = "repo", value_name = "FILE")]
+    pub(crate) clusters: Option<PathBuf>,
+    /// Keep everything in this folder for the next start [default: a temporary folder, removed on exit]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// What can be asked of a running demo.
+#[derive(Subcommand, Debug)]
+pub(crate) enum DemoCommand {
+    /// Try one of the printed next steps against the running demo, and say what happened
+    Try(TryArgs),
+}
+
+/// `fairway demo try`.
+#[derive(Args, Debug)]
+pub(crate) struct TryArgs {
+    /// The step
+    #[arg(value_enum)]
+    pub(crate) what: TryWhat,
+    /// Folder of the demo [default: the newest one that runs]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) demo: Option<PathBuf>,
+    /// How long to wait for the expected result
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
+    pub(crate) timeout: Duration,
+}
+
+/// The steps of `fairway demo try`.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TryWhat {
+    /// Change a managed object by hand and see it put back
+    Drift,
+    /// Push a change and see it roll out
+    Change,
+    /// Push a version that never becomes ready, see it contained, and repair it
+    Break,
+    /// Lose a cluster, see the others go on, and see it catch up
+    Outage,
+    /// Promote an application from dev to staging and roll it back
+    Promote,
+}

@@ -1,0 +1,126 @@
+//! The command line: its words, flags and help. Names are those of `flux` and `kubectl` where they have one.
+
+mod cluster;
+mod controller;
+mod demo;
+mod objects;
+mod promotion;
+mod render;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use cluster::{CreateClusterArgs, CreateCommand};
+pub(crate) use controller::{ControllerArgs, Profile};
+pub(crate) use demo::{DemoArgs, DemoCommand, TryArgs, TryWhat};
+pub(crate) use objects::{
+    EventsArgs, GetArgs, GetCommand, ListArgs, ReconcileArgs, ReconcileCommand, SwitchArgs, SwitchCommand, TreeArgs,
+    TreeCommand,
+};
+pub(crate) use promotion::{PromoteArgs, RollbackArgs};
+pub(crate) use render::{BuildArgs, BuildCommand, BuildKustomizationArgs, DiffCommand, DiffKustomizationArgs, Order, Restrictor};
+
+/// Keeps every cluster of a fleet equal to a Git repository. Speaks the Flux v2 API.
+#[derive(Parser, Debug)]
+#[command(name = "fairway", version, about, long_about = None, propagate_version = true, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Global {
+    /// Kubeconfig file of the management cluster [default: $KUBECONFIG, then ~/.kube/config]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global")]
+    pub(crate) kubeconfig: Option<std::path::PathBuf>,
+    /// Context of the kubeconfig [default: its current context]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Global")]
+    pub(crate) context: Option<String>,
+    /// Namespace of the objects
+    #[arg(short, long, global = true, default_value = "flux-system", value_name = "NAME", help_heading = "Global")]
+    pub(crate) namespace: String,
+    /// Log level or filter: error, warn, info, debug, trace, or module=level,…
+    #[arg(long, global = true, value_name = "LEVEL", help_heading = "Global")]
+    pub(crate) log_level: Option<String>,
+    /// How log lines are written to standard error
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Console, help_heading = "Global")]
+    pub(crate) log_encoding: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Console,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Run a management cluster and nine simulated clusters from one Git repository, on this machine
+    Demo(DemoArgs),
+    /// Write the reference repository into a new folder
+    Init {
+        /// Folder to write; must be empty or new
+        #[arg(value_name = "DIR")]
+        dir: std::path::PathBuf,
+        /// URL that the clusters will read the repository from
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        /// Branch that the clusters follow
+        #[arg(long, default_value = "main", value_name = "NAME")]
+        branch: String,
+    },
+    /// Run the reconcilers against a management cluster
+    Controller(ControllerArgs),
+    /// Install Fairway's resource definitions and accounts on a management cluster
+    Install {
+        /// Print the objects instead of applying them
+        #[arg(long)]
+        export: bool,
+    },
+    /// Show sources, Kustomizations and clusters with their state
+    Get(GetArgs),
+    /// Reconcile an object now and wait for the result
+    Reconcile(ReconcileArgs),
+    /// Stop reconciling an object until it is resumed
+    Suspend(SwitchArgs),
+    /// Reconcile a suspended object again
+    Resume(SwitchArgs),
+    /// Build a folder, or a Kustomization as the controller would
+    Build(BuildArgs),
+    /// Show what a local folder would change on the cluster
+    #[command(subcommand)]
+    Diff(DiffCommand),
+    /// Show the objects that a Kustomization manages
+    Tree(TreeArgs),
+    /// Show the events of Fairway's objects
+    Events(EventsArgs),
+    /// Create objects
+    #[command(subcommand)]
+    Create(CreateCommand),
+    /// Move an application's version to the next stage: one commit
+    Promote(PromoteArgs),
+    /// Take an application's last promotion back: one commit
+    Rollback(RollbackArgs),
+    /// Print a completion script for a shell
+    Completion {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+impl Command {
+    /// The log filter of a command when none is asked for.
+    pub(crate) fn default_log_level(&self) -> &'static str {
+        match self {
+            Self::Controller(_) => "info",
+            _ => "error",
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The person's own way to a cluster: a context of a kubeconfig, with whatever credentials it has.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+use crate::args::Global;
+use crate::exit::Hinted;
+
+/// Connects to the context that the flags name; kubectl's rules for what is used when they name none.
+pub(crate) async fn client(global: &Global) -> anyhow::Result<Client> {
+    client_for(global.kubeconfig.as_deref(), global.context.as_deref()).await
+}
+
+/// Connects to one context of one kubeconfig file.
+pub(crate) async fn client_for(file: Option<&Path>, context: Option<&str>) -> anyhow::Result<Client> {
+    let config = config(file, context).await?;
+    Client::try_from(config).context("failed to set up the connection")
+}
+
+/// Reads one context of one kubeconfig file; none named: `$KUBECONFIG`, `~/.kube/config`, then the pod's own account.
+pub(crate) async fn config(file: Option<&Path>, context: Option<&str>) -> anyhow::Result<Config> {
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    let mut config = match read(file)? {
+        Some(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| {
+            Hinted::new(
+                format!("failed to use the kubeconfig: {error}"),
+                "name a context with --context; `kubectl config get-contexts` lists them",
+            )
+        })?,
+        None => Config::incluster().map_err(|_| {
+            Hinted::new(
+                "found no kubeconfig",
+                "name a file with --kubeconfig or $KUBECONFIG; `fairway demo` writes one and prints where",
+            )
+        })?,
+    };
+    config.connect_timeout = Some(std::time::Duration::from_secs(10));
+    Ok(config)
+}
+
+/// The kubeconfig that the flag, `$KUBECONFIG` or the home folder names; `None` where there is none.
+pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<Option<Kubeconfig>> {
+    if let Some(file) = file {
+        let kubeconfig = Kubeconfig::read_from(file).with_context(|| format!("failed to read {}", file.display()))?;
+        return Ok(Some(kubeconfig));
+    }
+    if let Some(kubeconfig) = Kubeconfig::from_env().context("failed to read $KUBECONFIG")? {
+        return Ok(Some(kubeconfig));
+    }
+    match Kubeconfig::read() {
+        Ok(kubeconfig) => Ok(Some(kubeconfig)),
+        Err(kube::config::KubeconfigError::ReadConfig(_, _) | kube::config::KubeconfigError::FindPath) => Ok(None),
+        Err(error) => Err(anyhow::Error::new(error).context("failed to read ~/.kube/config")),
+    }
+}
+
+/// Reads a kubeconfig's text.
+pub(crate) fn parse(text: &str) -> anyhow::Result<Kubeconfig> {
+    Kubeconfig::from_yaml(text).context("failed to read the kubeconfig")
+}

@@ -1,0 +1,9 @@
+//! Preparing clusters: the resource definitions and accounts of a management cluster, and the registration of a workload cluster.
+
+mod hub;
+mod objects;
+mod workload;
+
+pub(crate) use hub::{hub_objects, install};
+pub(crate) use objects::{api_for, apply, documents};
+pub(crate) use workload::{Credentials, Registration, cluster_object, kubeconfig_secret, prepare};
