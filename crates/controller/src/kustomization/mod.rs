@@ -1,0 +1,3 @@
+//! Kustomizations: build, apply, prune, watch.
+
+pub mod cycle;
