@@ -1,0 +1,177 @@
+//! `cargo xtask deps`: the dependency rules, over `cargo metadata`: layering, licences, duplicates, banned crates.
+//!
+//! The rules and their exceptions, each with its reason, are in `deps.json` at the root of the repository.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+/// Checks every rule; prints each violation and fails if there is one.
+pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
+    let rules: Value = serde_json::from_slice(&std::fs::read(root.join("deps.json")).context("failed to read deps.json")?)
+        .context("deps.json")?;
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--all-features"])
+        .current_dir(root)
+        .output()
+        .context("failed to run cargo metadata")?;
+    if !output.status.success() {
+        bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
+    let packages = metadata["packages"].as_array().context("cargo metadata has no packages")?;
+    let mut violations = layering(packages, &rules["layers"]);
+    violations.extend(licences(packages, &rules));
+    violations.extend(duplicates(packages, &rules["duplicates"]));
+    violations.extend(banned(packages, &rules["banned"]));
+    for violation in &violations {
+        eprintln!("{violation}");
+    }
+    if !violations.is_empty() {
+        bail!("{} violations of the dependency rules (deps.json)", violations.len());
+    }
+    println!("dependency rules: {} packages, no violation", packages.len());
+    Ok(())
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
+}
+
+/// A crate of the workspace may use only the crates that its line in `layers` names.
+fn layering(packages: &[Value], layers: &Value) -> Vec<String> {
+    let mut violations = Vec::new();
+    for package in packages.iter().filter(|package| package["source"].is_null()) {
+        let name = text(package, "name");
+        let Some(allowed) = layers[name].as_array() else {
+            violations.push(format!("layering: {name} has no line in deps.json"));
+            continue;
+        };
+        for dependency in package["dependencies"].as_array().into_iter().flatten() {
+            let other = text(dependency, "name");
+            let ours = other == "fairway" || other.starts_with("fairway-");
+            if ours && dependency["kind"].is_null() && !allowed.iter().any(|layer| layer == other) {
+                violations.push(format!("layering: {name} may not use {other}"));
+            }
+        }
+    }
+    violations
+}
+
+/// Every licence expression must be satisfiable with the allowed licences.
+fn licences(packages: &[Value], rules: &Value) -> Vec<String> {
+    let allowed: BTreeSet<&str> = rules["licences"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    packages
+        .iter()
+        .filter(|package| rules["licence-exceptions"][text(package, "name")].is_null())
+        .filter(|package| !satisfiable(text(package, "license"), &allowed))
+        .map(|package| {
+            format!("licence: {} {} is under {:?}", text(package, "name"), text(package, "version"), text(package, "license"))
+        })
+        .collect()
+}
+
+/// SPDX expressions as crates use them: `A OR B`, `A AND B`, parentheses, `/` for OR.
+fn satisfiable(expression: &str, allowed: &BTreeSet<&str>) -> bool {
+    let expression = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
+    let mut tokens = expression.split_whitespace().peekable();
+    let ok = any(&mut tokens, allowed);
+    ok && tokens.next().is_none()
+}
+
+type Tokens<'a> = std::iter::Peekable<std::str::SplitWhitespace<'a>>;
+
+fn any(tokens: &mut Tokens<'_>, allowed: &BTreeSet<&str>) -> bool {
+    let mut ok = all(tokens, allowed);
+    while tokens.peek() == Some(&"OR") {
+        tokens.next();
+        ok |= all(tokens, allowed);
+    }
+    ok
+}
+
+fn all(tokens: &mut Tokens<'_>, allowed: &BTreeSet<&str>) -> bool {
+    let mut ok = one(tokens, allowed);
+    while tokens.peek() == Some(&"AND") {
+        tokens.next();
+        ok &= one(tokens, allowed);
+    }
+    ok
+}
+
+fn one(tokens: &mut Tokens<'_>, allowed: &BTreeSet<&str>) -> bool {
+    match tokens.next() {
+        Some("(") => {
+            let ok = any(tokens, allowed);
+            ok && tokens.next() == Some(")")
+        }
+        Some(licence) => {
+            if tokens.peek() == Some(&"WITH") {
+                tokens.next();
+                let exception = tokens.next().unwrap_or_default();
+                return allowed.contains(format!("{licence} WITH {exception}").as_str()) || allowed.contains(licence);
+            }
+            allowed.contains(licence)
+        }
+        None => false,
+    }
+}
+
+/// Two versions of a crate need a reason in `duplicates`; a reason without two versions is to be removed.
+fn duplicates(packages: &[Value], reasons: &Value) -> Vec<String> {
+    let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for package in packages {
+        versions.entry(text(package, "name")).or_default().insert(text(package, "version"));
+    }
+    let mut violations: Vec<String> = versions
+        .iter()
+        .filter(|(name, versions)| versions.len() > 1 && reasons[**name].is_null())
+        .map(|(name, versions)| format!("duplicate: {name} in versions {versions:?}, no reason given"))
+        .collect();
+    for name in reasons.as_object().into_iter().flatten().map(|(name, _)| name) {
+        if versions.get(name.as_str()).is_none_or(|versions| versions.len() < 2) {
+            violations.push(format!("duplicate: {name} has one version; remove its exception"));
+        }
+    }
+    violations
+}
+
+/// Crates that must not be in the tree.
+fn banned(packages: &[Value], banned: &Value) -> Vec<String> {
+    packages
+        .iter()
+        .filter_map(|package| {
+            let name = text(package, "name");
+            banned[name].as_str().map(|reason| format!("banned: {name}: {reason}"))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn licence_expressions() {
+        let allowed = BTreeSet::from(["MIT", "Apache-2.0", "ISC"]);
+        assert!(satisfiable("MIT OR GPL-3.0", &allowed));
+        assert!(satisfiable("(MIT OR Apache-2.0) AND ISC", &allowed));
+        assert!(satisfiable("MIT/Apache-2.0", &allowed));
+        assert!(satisfiable("Apache-2.0 WITH LLVM-exception", &allowed));
+        assert!(!satisfiable("MIT AND OpenSSL", &allowed));
+        assert!(!satisfiable("", &allowed));
+    }
+
+    #[test]
+    fn a_layer_may_not_reach_up() {
+        let packages = [serde_json::json!({
+            "name": "fairway-yaml", "source": null,
+            "dependencies": [{"name": "fairway-apply", "kind": null}, {"name": "fairway-testkit", "kind": "dev"}],
+        })];
+        let found = layering(&packages, &serde_json::json!({"fairway-yaml": []}));
+        assert_eq!(found, ["layering: fairway-yaml may not use fairway-apply"]);
+    }
+}
