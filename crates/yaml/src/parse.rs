@@ -158,9 +158,14 @@ impl<'s> Builder<'s> {
             Event::Scalar(text, style, anchor, tag) => {
                 let span = self.span(span);
                 self.count(span)?;
+                let text = match style {
+                    // What is not there comes as a tilde of no length.
+                    ScalarStyle::Plain if span.start == span.end => String::new(),
+                    _ => text.into_owned(),
+                };
                 let node = Node {
                     kind: Kind::Scalar(Scalar {
-                        text: text.into_owned(),
+                        text,
                         style: style_of(style),
                         tag: tag.as_deref().map(short_tag),
                     }),
