@@ -191,7 +191,11 @@ fn compact_node(
     for (key, value) in map {
         match key.as_str() {
             "description" | "x-kubernetes-group-version-kind" | "x-kubernetes-unions" => {}
-            "default" if is_zero(value) && !field.is_some_and(|field| keys.contains(field)) => {}
+            // Zero values matter in keys of list items, and `{}` marks structs that are always there.
+            "default"
+                if is_zero(value)
+                    && !(value.is_object() && map.contains_key("allOf"))
+                    && !field.is_some_and(|field| keys.contains(field)) => {}
             "$ref" => {
                 let name = value
                     .as_str()

@@ -28,5 +28,6 @@
 pub mod builtin;
 pub mod fields;
 pub mod kinds;
+pub mod merge;
 pub mod structural;
 pub mod typed;

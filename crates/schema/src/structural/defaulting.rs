@@ -80,6 +80,7 @@ fn is_zero(value: &Value) -> bool {
         Value::String(text) => text.is_empty(),
         Value::Number(number) => number.as_f64() == Some(0.0),
         Value::Bool(value) => !value,
+        Value::Object(map) => map.is_empty(),
         _ => false,
     }
 }
