@@ -19,6 +19,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::{json, number};
 use keys::natural_order;
+pub(crate) use scalar::plain_string;
 use writer::Writer;
 
 /// The YAML of a value, ending in a line break.

@@ -1,6 +1,7 @@
 //! Read, emit and edit YAML the way kubectl and kustomize do.
 
 pub mod de;
+pub mod edit;
 pub mod emit;
 pub mod json;
 mod node;

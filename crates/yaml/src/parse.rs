@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use granit_parser::{Event, Parser, ScalarStyle, Tag};
+use granit_parser::{Event, Parser, ScalarStyle, StructureStyle, Tag};
 
 use crate::node::{Document, Error, Kind, Node, Scalar, Span, Style};
 
@@ -106,6 +106,7 @@ pub fn parse_with(source: &str, limits: Limits) -> Result<Vec<Document>, Error> 
 struct Frame {
     span: Span,
     anchor: usize,
+    flow: bool,
     open: Open,
 }
 
@@ -136,6 +137,8 @@ struct Builder<'s> {
     nodes: usize,
     alias_nodes: usize,
     alias_bytes: usize,
+    /// Where the last scalar, alias or bracket ends; a block collection ends with its last one.
+    last_end: u32,
 }
 
 impl<'s> Builder<'s> {
@@ -150,6 +153,7 @@ impl<'s> Builder<'s> {
             nodes: 0,
             alias_nodes: 0,
             alias_bytes: 0,
+            last_end: 0,
         }
     }
 
@@ -158,6 +162,7 @@ impl<'s> Builder<'s> {
             Event::Scalar(text, style, anchor, tag) => {
                 let span = self.span(span);
                 self.count(span)?;
+                self.last_end = self.last_end.max(span.end);
                 let text = match style {
                     // What is not there comes as a tilde of no length.
                     ScalarStyle::Plain if span.start == span.end => String::new(),
@@ -173,12 +178,13 @@ impl<'s> Builder<'s> {
                 };
                 self.finish(node, anchor)
             }
-            Event::SequenceStart(_, anchor, _) => {
-                self.open(span, anchor, Open::Seq(Vec::new()))
+            Event::SequenceStart(style, anchor, _) => {
+                self.open(span, anchor, style, Open::Seq(Vec::new()))
             }
-            Event::MappingStart(_, anchor, _) => self.open(
+            Event::MappingStart(style, anchor, _) => self.open(
                 span,
                 anchor,
+                style,
                 Open::Map {
                     entries: Vec::new(),
                     key: None,
@@ -226,14 +232,47 @@ impl<'s> Builder<'s> {
         )
     }
 
-    fn open(&mut self, span: &granit_parser::Span, anchor: usize, open: Open) -> Result<(), Error> {
-        let span = self.span(span);
+    fn open(
+        &mut self,
+        span: &granit_parser::Span,
+        anchor: usize,
+        style: StructureStyle,
+        open: Open,
+    ) -> Result<(), Error> {
+        let mut span = self.span(span);
+        let flow = style == StructureStyle::Flow;
+        if let (Open::Seq(_), false) = (&open, flow) {
+            self.start_at_dash(&mut span);
+        }
         self.count(span)?;
         if self.frames.len() >= self.limits.depth {
             return Err(self.too_deep(span));
         }
-        self.frames.push(Frame { span, anchor, open });
+        self.frames.push(Frame {
+            span,
+            anchor,
+            flow,
+            open,
+        });
         Ok(())
+    }
+
+    /// The span of a sequence that is not indented below its key comes without the first dash.
+    fn start_at_dash(&self, span: &mut Span) {
+        let is_value = matches!(
+            self.frames.last(),
+            Some(Frame { open: Open::Map { key: Some(_), .. }, .. })
+        );
+        let before = &self.text[..(span.start - self.shift) as usize];
+        let dash = before.trim_end_matches([' ', '\t']);
+        if let Some(rest) = dash.strip_suffix('-')
+            && is_value
+            && rest.ends_with(['\n', '\r', ' ', '\t'])
+        {
+            let back = (before.len() - rest.len()) as u32;
+            span.start -= back;
+            span.column = span.column.saturating_sub(back).max(1);
+        }
     }
 
     fn close(&mut self, end: &granit_parser::Span) -> Result<(), Error> {
@@ -241,21 +280,15 @@ impl<'s> Builder<'s> {
             return Ok(());
         };
         let mut span = frame.span;
-        let first = self.text.as_bytes().get((span.start - self.shift) as usize);
-        let flow = matches!(first, Some(b'[' | b'{'));
+        if frame.flow {
+            self.last_end = self.span(end).end;
+        }
+        span.end = self.last_end.max(span.start);
         let kind = match frame.open {
-            Open::Seq(items) => {
-                span.end = match items.last() {
-                    Some(item) if !flow => item.span.end.max(span.start),
-                    _ => self.span(end).end.max(span.start),
-                };
-                Kind::Seq(items)
-            }
-            Open::Map { entries, merges, .. } => {
-                span.end = match entries.last() {
-                    Some((key, value)) if !flow => value.span.end.max(key.span.end).max(span.start),
-                    _ => self.span(end).end.max(span.start),
-                };
+            Open::Seq(items) => Kind::Seq(items),
+            Open::Map {
+                entries, merges, ..
+            } => {
                 refuse_duplicates(&entries)?;
                 Kind::Map(if merges { merged(entries)? } else { entries })
             }
@@ -306,6 +339,7 @@ impl<'s> Builder<'s> {
     fn alias(&mut self, id: usize, span: &granit_parser::Span) -> Result<(), Error> {
         let name = span.slice(self.text).unwrap_or("*").to_owned();
         let span = self.span(span);
+        self.last_end = span.end;
         let Some(anchored) = self.anchors.get(&id) else {
             return Err(Error::new(
                 format!("alias {name} stands inside the value that it repeats"),

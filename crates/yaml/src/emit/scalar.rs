@@ -55,6 +55,11 @@ pub(super) fn write(writer: &mut Writer, text: &str, simple_key: bool) {
     }
 }
 
+/// Whether the text can stand in a block without quotes, and means a string there.
+pub(crate) fn plain_string(text: &str) -> bool {
+    is_string_when_plain(text) && analyze(text).plain
+}
+
 /// Whether a reader would take the text for a string if it stood there without quotes.
 fn is_string_when_plain(text: &str) -> bool {
     matches!(resolve_plain(text, Dialect::Kubectl, true), Resolved::Str(_))

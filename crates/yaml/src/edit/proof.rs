@@ -1,0 +1,108 @@
+//! The proof of an edit: the new text, parsed again, differs from the old one in the intended value only.
+
+use super::Wanted;
+use super::find::Found;
+use crate::node::{Document, Kind, Node};
+use crate::parse::parse;
+
+/// Whether the edited text is the old one but for the found scalar, which is as wanted.
+pub(super) fn only_changed(
+    old: &[Document],
+    edited: &str,
+    found: &Found<'_>,
+    wanted: &Wanted<'_>,
+) -> bool {
+    holds(old, edited, found, &|_, new| wanted.is(new))
+}
+
+/// Whether the edited text is the old one but for one more string entry in the found mapping.
+pub(super) fn only_added(
+    old: &[Document],
+    edited: &str,
+    found: &Found<'_>,
+    key: &str,
+    value: &str,
+) -> bool {
+    let string = |node: &Node, text| node.text() == Some(text) && Wanted::Str(text).is(node);
+    holds(old, edited, found, &|old, new| {
+        let (Kind::Map(old), Kind::Map(new)) = (&old.kind, &new.kind) else {
+            return false;
+        };
+        let (added, kept): (Vec<_>, Vec<_>) =
+            new.iter().partition(|(name, _)| name.text() == Some(key));
+        matches!(added[..], [(name, node)] if string(name, key) && string(node, value))
+            && kept.len() == old.len()
+            && old
+                .iter()
+                .zip(kept)
+                .all(|(old, new)| same(&old.0, &new.0) && same(&old.1, &new.1))
+    })
+}
+
+type Check<'c> = &'c dyn Fn(&Node, &Node) -> bool;
+
+fn holds(old: &[Document], edited: &str, found: &Found<'_>, check: Check<'_>) -> bool {
+    let Ok(new) = parse(edited) else {
+        return false;
+    };
+    let [document, indices @ ..] = &found.indices[..] else {
+        return false;
+    };
+    old.len() == new.len()
+        && old.iter().zip(&new).enumerate().all(|(at, (old, new))| {
+            if at == *document {
+                same_but(&old.root, &new.root, indices, check)
+            } else {
+                same(&old.root, &new.root)
+            }
+        })
+}
+
+/// Compares two trees, and the node at the indices by the check.
+fn same_but(old: &Node, new: &Node, indices: &[usize], check: Check<'_>) -> bool {
+    let [index, rest @ ..] = indices else {
+        return check(old, new);
+    };
+    match (&old.kind, &new.kind) {
+        (Kind::Seq(old), Kind::Seq(new)) => {
+            old.len() == new.len()
+                && old.iter().zip(new).enumerate().all(|(at, (old, new))| {
+                    if at == *index {
+                        same_but(old, new, rest, check)
+                    } else {
+                        same(old, new)
+                    }
+                })
+        }
+        (Kind::Map(old), Kind::Map(new)) => {
+            old.len() == new.len()
+                && old.iter().zip(new).enumerate().all(|(at, (old, new))| {
+                    same(&old.0, &new.0)
+                        && if at == *index {
+                            same_but(&old.1, &new.1, rest, check)
+                        } else {
+                            same(&old.1, &new.1)
+                        }
+                })
+        }
+        _ => false,
+    }
+}
+
+/// Whether two trees are equal but for their places.
+fn same(old: &Node, new: &Node) -> bool {
+    match (&old.kind, &new.kind) {
+        (Kind::Scalar(old), Kind::Scalar(new)) => old == new,
+        (Kind::Seq(old), Kind::Seq(new)) => {
+            old.len() == new.len() && old.iter().zip(new).all(|(old, new)| same(old, new))
+        }
+        (Kind::Map(old), Kind::Map(new)) => {
+            old.len() == new.len()
+                && old
+                    .iter()
+                    .zip(new)
+                    .all(|(old, new)| same(&old.0, &new.0) && same(&old.1, &new.1))
+        }
+        _ => false,
+    }
+}
