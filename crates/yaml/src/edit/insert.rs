@@ -89,7 +89,6 @@ fn as_line(source: &str, found: &Found<'_>, key: &Node, entry: &str) -> Vec<Chan
     let span = found.node.span;
     let start = source[..span.end as usize].trim_end().len();
     let indent = " ".repeat(key.span.column as usize - 1);
-    let mut ways = Vec::new();
     // Trailing blank lines belong to the value if it keeps them (`|+`).
     let from = start.max(key.span.end as usize);
     let at = from + source[from..].find(['\r', '\n']).unwrap_or(source.len() - from);
