@@ -148,6 +148,7 @@ pub fn apply(
         result => result,
     };
     let (mut object, managers) = result.map_err(Error::Conflicts)?;
+    drop_nulls(request.schema, &mut object);
     if request.manager == last_applied::MANAGER {
         last_applied::refresh(&mut object, config);
     }
@@ -366,9 +367,7 @@ fn prune(schema: &Schema, merged: Value, last: &FieldSet, owned: &FieldSet) -> V
     let pruned = typed::remove(schema, &merged, &merged_set.difference(&keep));
     // List items may dangle: left without their keys, or not this manager's to remove.
     let gone = merged_set.difference(&set_of(&pruned)).intersect(&last);
-    let mut object = typed::remove(schema, &merged, &gone);
-    drop_nulls(schema, &mut object);
-    object
+    typed::remove(schema, &merged, &gone)
 }
 
 fn describe(object: &Value) -> String {
@@ -379,10 +378,9 @@ fn describe(object: &Value) -> String {
             .unwrap_or_default()
     };
     let (group, version) = split_api_version(word("/apiVersion"));
-    let slash = if group.is_empty() { "" } else { "/" };
     let (namespace, name) = (word("/metadata/namespace"), word("/metadata/name"));
     format!(
-        "{namespace}/{name}; {group}{slash}{version}, Kind={}",
+        "{namespace}/{name}; {group}/{version}, Kind={}",
         word("/kind")
     )
 }
