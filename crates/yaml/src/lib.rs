@@ -13,5 +13,5 @@ mod timestamp;
 pub use de::from_str;
 pub use json::Dialect;
 pub use node::{Document, Error, Kind, Node, Scalar, Span, Style};
-pub use parse::{Limits, parse, parse_bytes, parse_with};
+pub use parse::{DuplicateKeys, Options, parse, parse_bytes, parse_with};
 pub use resolve::Resolved;

@@ -1,15 +1,17 @@
 //! From the events of `granit-parser` to documents: anchors, merge keys, duplicates, limits.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use granit_parser::{Event, Parser, ScalarStyle, StructureStyle, Tag};
 
 use crate::node::{Document, Error, Kind, Node, Scalar, Span, Style};
 
-/// How much a source may ask of the reader. The defaults are far above what a manifest needs.
+/// How a text is read: what to make of a key that stands twice, and how much the text may ask of the
+/// reader. The default limits are far above what a manifest needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct Options {
+    /// What to make of a key that stands twice in one mapping.
+    pub duplicate_keys: DuplicateKeys,
     /// Bytes of source.
     pub bytes: usize,
     /// Collections inside each other, through aliases too.
@@ -22,9 +24,20 @@ pub struct Limits {
     pub alias_bytes: usize,
 }
 
-impl Default for Limits {
+/// What to make of a key that stands twice in one mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DuplicateKeys {
+    /// An error that names both lines, as yaml.v3 and the API server have it.
+    #[default]
+    Refuse,
+    /// The last entry counts, as where kustomize reads its own configuration files.
+    LastWins,
+}
+
+impl Default for Options {
     fn default() -> Self {
-        Limits {
+        Options {
+            duplicate_keys: DuplicateKeys::Refuse,
             bytes: 64 << 20,
             depth: 200,
             nodes: 4_000_000,
@@ -34,14 +47,14 @@ impl Default for Limits {
     }
 }
 
-/// Reads all documents of a YAML (or JSON) text, with the default [`Limits`].
+/// Reads all documents of a YAML (or JSON) text, with the default [`Options`].
 ///
 /// # Errors
 ///
 /// The first thing that is wrong with the text, with its line and column: bad syntax, a key that stands
 /// twice, an unknown or self-containing alias, or a limit that is passed.
 pub fn parse(source: &str) -> Result<Vec<Document>, Error> {
-    parse_with(source, Limits::default())
+    parse_with(source, Options::default())
 }
 
 /// Like [`parse()`], on bytes that must be UTF-8.
@@ -61,11 +74,11 @@ pub fn parse_bytes(source: &[u8]) -> Result<Vec<Document>, Error> {
     }
 }
 
-/// Like [`parse()`], with limits of your own.
-pub fn parse_with(source: &str, limits: Limits) -> Result<Vec<Document>, Error> {
-    let limits = Limits {
-        bytes: limits.bytes.min(u32::MAX as usize),
-        ..limits
+/// Like [`parse()`], with options of your own.
+pub fn parse_with(source: &str, options: Options) -> Result<Vec<Document>, Error> {
+    let limits = Options {
+        bytes: options.bytes.min(u32::MAX as usize),
+        ..options
     };
     if source.len() > limits.bytes {
         return Err(Error {
@@ -130,7 +143,7 @@ struct Anchored {
 struct Builder<'s> {
     text: &'s str,
     shift: u32,
-    limits: Limits,
+    limits: Options,
     documents: Vec<Document>,
     frames: Vec<Frame>,
     anchors: HashMap<usize, Anchored>,
@@ -142,7 +155,7 @@ struct Builder<'s> {
 }
 
 impl<'s> Builder<'s> {
-    fn new(text: &'s str, shift: u32, limits: Limits) -> Self {
+    fn new(text: &'s str, shift: u32, limits: Options) -> Self {
         Builder {
             text,
             shift,
@@ -289,7 +302,13 @@ impl<'s> Builder<'s> {
             Open::Map {
                 entries, merges, ..
             } => {
-                refuse_duplicates(&entries)?;
+                let entries = match find_duplicate(&entries) {
+                    None => entries,
+                    Some((first, again)) => match self.limits.duplicate_keys {
+                        DuplicateKeys::Refuse => return Err(twice(first, again)),
+                        DuplicateKeys::LastWins => last_wins(entries),
+                    },
+                };
                 Kind::Map(if merges { merged(entries)? } else { entries })
             }
         };
@@ -419,44 +438,46 @@ fn is_merge_key(node: &Node) -> bool {
     })
 }
 
-/// What makes two keys the same: as yaml.v3, the text as written, whatever its type.
-fn key_text(key: &Node) -> Option<&str> {
-    key.text()
-}
-
-/// Above so many entries, duplicates are found by hashing and not by comparing each with each.
+/// From so many entries on, duplicates are found by hashing and not by comparing each with each. Keys are
+/// the same if their text is, whatever its type: as yaml.v3 has it.
 const HASH_FROM: usize = 12;
 
-fn refuse_duplicates(entries: &[(Node, Node)]) -> Result<(), Error> {
-    let twice = |first: &Node, again: &Node| {
-        Error::new(
-            format!(
-                "mapping key {:?} already defined at line {}",
-                again.text().unwrap_or_default(),
-                first.span.line
-            ),
-            again.span,
-        )
-    };
+fn find_duplicate(entries: &[(Node, Node)]) -> Option<(&Node, &Node)> {
     if entries.len() < HASH_FROM {
         for (at, (again, _)) in entries.iter().enumerate().skip(1) {
-            let Some(text) = key_text(again) else { continue };
+            let Some(text) = again.text() else { continue };
             for (first, _) in &entries[..at] {
-                if key_text(first) == Some(text) {
-                    return Err(twice(first, again));
+                if first.text() == Some(text) {
+                    return Some((first, again));
                 }
             }
         }
-        return Ok(());
+        return None;
     }
     let mut seen: HashMap<&str, &Node> = HashMap::with_capacity(entries.len());
-    for (key, _) in entries {
-        let Some(text) = key_text(key) else { continue };
-        if let Some(first) = seen.insert(text, key) {
-            return Err(twice(first, key));
-        }
-    }
-    Ok(())
+    entries.iter().find_map(|(key, _)| {
+        let first = seen.insert(key.text()?, key)?;
+        Some((first, key))
+    })
+}
+
+fn twice(first: &Node, again: &Node) -> Error {
+    let key = again.text().unwrap_or_default();
+    Error::new(
+        format!("mapping key {key:?} already defined at line {}", first.span.line),
+        again.span,
+    )
+}
+
+fn last_wins(entries: Vec<(Node, Node)>) -> Vec<(Node, Node)> {
+    let mut seen: HashSet<String> = HashSet::new();
+    let mut kept: Vec<_> = entries
+        .into_iter()
+        .rev()
+        .filter(|(key, _)| key.text().is_none_or(|text| seen.insert(text.to_owned())))
+        .collect();
+    kept.reverse();
+    kept
 }
 
 /// Resolves the merge key of a mapping as yaml.v3 does: its own entries win, then earlier sources.
@@ -491,13 +512,12 @@ fn merged(entries: Vec<(Node, Node)>) -> Result<Vec<(Node, Node)>, Error> {
             .collect::<Result<_, _>>()?,
         Kind::Scalar(_) => return Err(not_a_map(span)),
     };
-    let mut seen: HashSet<Cow<'static, str>> = own
+    let mut seen: HashSet<String> = own
         .iter()
-        .filter_map(|(key, _)| key_text(key).map(|text| Cow::Owned(text.to_owned())))
+        .filter_map(|(key, _)| key.text().map(str::to_owned))
         .collect();
     for (key, value) in maps.into_iter().flatten() {
-        let new = key_text(&key).is_none_or(|text| seen.insert(Cow::Owned(text.to_owned())));
-        if new {
+        if key.text().is_none_or(|text| seen.insert(text.to_owned())) {
             own.push((key, value));
         }
     }

@@ -116,7 +116,7 @@ pub(crate) fn resolve_plain(text: &str, dialect: Dialect, timestamps: bool) -> R
                     Dialect::Kustomize => Resolved::Timestamp(time),
                 };
             }
-            number(text).unwrap_or(Resolved::Str(text))
+            number(text, dialect).unwrap_or(Resolved::Str(text))
         }
         _ => Resolved::Str(text),
     }
@@ -157,7 +157,7 @@ fn dotted(text: &str) -> Resolved<'_> {
     }
 }
 
-fn number(text: &str) -> Option<Resolved<'static>> {
+fn number(text: &str, dialect: Dialect) -> Option<Resolved<'static>> {
     match text {
         "+.inf" | "+.Inf" | "+.INF" => return Some(Resolved::Float(f64::INFINITY)),
         "-.inf" | "-.Inf" | "-.INF" => return Some(Resolved::Float(f64::NEG_INFINITY)),
@@ -168,7 +168,16 @@ fn number(text: &str) -> Option<Resolved<'static>> {
     if let Some(resolved) = integer(plain) {
         return Some(resolved);
     }
-    float(plain).map(Resolved::Float)
+    if let Some(float) = float(plain) {
+        return Some(Resolved::Float(float));
+    }
+    // A sign behind the prefix is a slip of go-yaml's, and so are numbers with one.
+    let (digits, radix) = match plain.get(..2)? {
+        "0b" => (&plain[2..], 2),
+        "0o" if dialect == Dialect::Kustomize => (&plain[2..], 8),
+        _ => return None,
+    };
+    i64::from_str_radix(digits, radix).ok().map(Resolved::Int)
 }
 
 fn without_underscores(text: &str) -> std::borrow::Cow<'_, str> {

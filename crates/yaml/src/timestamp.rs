@@ -121,7 +121,9 @@ impl Cursor<'_> {
         let minutes = two(self)?;
         match (hours, minutes) {
             (0, 0) => Some("Z".into()),
-            (0..=24, 0..=60) => Some(format!("{sign}{hours:02}:{minutes:02}")),
+            // Go reads 60 minutes for an hour, and has no JSON for offsets of a day.
+            (0..=22, 60) => Some(format!("{sign}{:02}:00", hours + 1)),
+            (0..=23, 0..=59) => Some(format!("{sign}{hours:02}:{minutes:02}")),
             _ => None,
         }
     }

@@ -202,7 +202,7 @@ fn keys_are_added_behind_the_last() {
     insert(
         "a:\n  x: |+\n    t\n\nb: 1\n",
         "a",
-        "y",
+        "w",
         "z",
         "a:\n  x: |+\n    t\n\n  w: z\nb: 1\n",
     );
