@@ -1,0 +1,351 @@
+//! Waits until objects have reached their desired state: by what a [`Witness`] sees, and by asking where nobody watches.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use fairway_types::{InventoryEntry, ObjectId};
+use futures::{StreamExt as _, stream};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::{
+    api::Session,
+    error::RequestError,
+    health::{self, Health, Status},
+    mapper::{Mapper, Resource},
+    witness::Witness,
+};
+
+/// Settings of a wait.
+#[derive(Clone)]
+pub struct Options {
+    /// The time allowed.
+    pub timeout: Duration,
+    /// Ends as soon as one object has failed, instead of when nothing can change any more.
+    pub fail_fast: bool,
+    /// Jobs that delete themselves when they are done: not being there is fine.
+    pub vanishing: HashSet<ObjectId>,
+    /// Who watches.
+    pub witness: Option<Arc<dyn Witness>>,
+}
+
+impl Options {
+    /// A wait of this length that ends with the first failure.
+    pub fn new(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            fail_fast: true,
+            vanishing: HashSet::new(),
+            witness: None,
+        }
+    }
+}
+
+/// How a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Everything is as desired.
+    Healthy,
+    /// Something failed.
+    Failed,
+    /// The time was up.
+    TimedOut,
+}
+
+/// What a wait saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How it ended.
+    pub end: End,
+    /// Every object as it was last seen.
+    pub results: BTreeMap<ObjectId, Health>,
+}
+
+impl Report {
+    /// Whether everything is as desired.
+    pub fn is_healthy(&self) -> bool {
+        self.end == End::Healthy
+    }
+
+    /// What is wrong, as Flux says it; none where nothing is.
+    pub fn message(&self) -> Option<String> {
+        let (start, relevant): (_, fn(Status) -> bool) = match self.end {
+            End::Healthy => return None,
+            End::Failed => ("failed early due to stalled resources", |status| {
+                status == Status::Failed
+            }),
+            End::TimedOut => ("timeout waiting for", |status| status != Status::Current),
+        };
+        let lines: Vec<_> = self
+            .results
+            .iter()
+            .filter(|(_, health)| relevant(health.status))
+            .map(|(id, health)| match health.status {
+                Status::Failed if !health.message.is_empty() => {
+                    format!(
+                        "{} status: '{}': {}",
+                        id.subject(),
+                        health.status,
+                        health.message
+                    )
+                }
+                Status::Unknown => format!(
+                    "{} status: '{}': {}",
+                    id.subject(),
+                    health.status,
+                    health.message
+                ),
+                _ => format!("{} status: '{}'", id.subject(), health.status),
+            })
+            .collect();
+        Some(format!("{start}: [{}]", lines.join(", ")))
+    }
+}
+
+/// First pause between two questions about the same object; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const CONCURRENCY: usize = 8;
+
+/// Waits for objects. Cancel it by dropping the future.
+pub async fn wait(
+    session: &Session,
+    mapper: &Mapper,
+    objects: &[InventoryEntry],
+    options: &Options,
+) -> Report {
+    let deadline = Instant::now() + options.timeout;
+    let mut polls = Polls::default();
+    let mut changes = options.witness.as_ref().map(|witness| witness.changes());
+    let mut results: BTreeMap<ObjectId, Health> = BTreeMap::new();
+    let targets: Vec<(ObjectId, &str)> = objects
+        .iter()
+        .filter_map(|entry| Some((entry.object().ok()?, entry.v.as_str())))
+        .collect();
+    for (id, _) in &targets {
+        results.insert(
+            id.clone(),
+            Health {
+                status: Status::Unknown,
+                message: "not seen yet".into(),
+            },
+        );
+    }
+    loop {
+        let mut unwatched = Vec::new();
+        for (id, version) in &targets {
+            match options
+                .witness
+                .as_ref()
+                .and_then(|witness| witness.health_of(id))
+            {
+                Some(health) => {
+                    results.insert(id.clone(), health);
+                }
+                None => unwatched.push((id, *version)),
+            }
+        }
+        polls.ask(session, mapper, &unwatched, &mut results).await;
+        if let Some(end) = judge(&results, options) {
+            return Report { end, results };
+        }
+        let now = Instant::now();
+        if now >= deadline {
+            return Report {
+                end: End::TimedOut,
+                results,
+            };
+        }
+        let next = polls.next(&unwatched).unwrap_or(deadline).min(deadline);
+        match &mut changes {
+            Some(receiver) => {
+                tokio::select! {
+                    () = tokio::time::sleep_until(next) => {}
+                    changed = receiver.changed() => if changed.is_err() {
+                        changes = None;
+                    }
+                }
+            }
+            None => tokio::time::sleep_until(next).await,
+        }
+    }
+}
+
+fn judge(results: &BTreeMap<ObjectId, Health>, options: &Options) -> Option<End> {
+    let (mut failed, mut open) = (false, false);
+    for (id, health) in results {
+        match health.status {
+            Status::Current => {}
+            Status::NotFound if options.vanishing.contains(id) => {}
+            Status::Failed => failed = true,
+            _ => open = true,
+        }
+    }
+    match (failed, open) {
+        (false, false) => Some(End::Healthy),
+        (true, false) => Some(End::Failed),
+        (true, true) if options.fail_fast => Some(End::Failed),
+        _ => None,
+    }
+}
+
+/// When each object that nobody watches is asked for next.
+#[derive(Default)]
+struct Polls {
+    due: HashMap<ObjectId, (Instant, Duration)>,
+    resources: HashMap<ObjectId, Resource>,
+}
+
+impl Polls {
+    fn next(&self, objects: &[(&ObjectId, &str)]) -> Option<Instant> {
+        objects
+            .iter()
+            .filter_map(|(id, _)| self.due.get(*id))
+            .map(|(at, _)| *at)
+            .min()
+    }
+
+    async fn ask(
+        &mut self,
+        session: &Session,
+        mapper: &Mapper,
+        objects: &[(&ObjectId, &str)],
+        results: &mut BTreeMap<ObjectId, Health>,
+    ) {
+        let now = Instant::now();
+        let due = objects
+            .iter()
+            .filter(|(id, _)| self.due.get(*id).is_none_or(|(at, _)| *at <= now));
+        let questions: Vec<_> = due
+            .map(|(id, version)| (*id, *version, self.resources.get(*id).cloned()))
+            .collect();
+        let answers: Vec<_> = stream::iter(questions)
+            .map(|(id, version, resource)| async move {
+                (id, health_now(session, mapper, id, version, resource).await)
+            })
+            .buffered(CONCURRENCY)
+            .collect()
+            .await;
+        for (id, answer) in answers {
+            let health = match answer {
+                Ok((resource, health)) => {
+                    self.resources.insert(id.clone(), resource);
+                    health
+                }
+                Err(error) => Health {
+                    status: Status::Unknown,
+                    message: error.to_string(),
+                },
+            };
+            let settled = results.get(id) == Some(&health);
+            results.insert(id.clone(), health);
+            let pause = match self.due.get(id) {
+                Some((_, pause)) if settled => (*pause * 2).min(LONGEST_PAUSE),
+                _ => FIRST_PAUSE,
+            };
+            self.due.insert(id.clone(), (Instant::now() + pause, pause));
+        }
+    }
+}
+
+async fn health_now(
+    session: &Session,
+    mapper: &Mapper,
+    id: &ObjectId,
+    version: &str,
+    resource: Option<Resource>,
+) -> Result<(Resource, Health), RequestError> {
+    let resource = match resource {
+        Some(resource) => resource,
+        // Health checks may leave the API version out.
+        None if version.is_empty() && id.group.is_empty() => mapper.of_kind(&id.kind).await?,
+        None => mapper.served(&id.group, version, &id.kind).await?,
+    };
+    let health = match session.get(&resource, &id.namespace, &id.name).await? {
+        Some(object) => health::of(&object, Timestamp::now()),
+        None => Health::not_found(),
+    };
+    Ok((resource, health))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> ObjectId {
+        ObjectId {
+            namespace: "a".into(),
+            name: name.into(),
+            group: "apps".into(),
+            kind: "Deployment".into(),
+        }
+    }
+
+    #[test]
+    fn messages_are_what_flux_prints() {
+        let results = BTreeMap::from([
+            (id("x"), Health::in_progress("Ready: 0/1")),
+            (id("y"), Health::failed("Progress deadline exceeded")),
+            (id("z"), Health::current("fine")),
+        ]);
+        let timed_out = Report {
+            end: End::TimedOut,
+            results: results.clone(),
+        };
+        assert_eq!(
+            timed_out.message().unwrap(),
+            "timeout waiting for: [Deployment/a/x status: 'InProgress', Deployment/a/y status: 'Failed': Progress deadline exceeded]"
+        );
+        let failed = Report {
+            end: End::Failed,
+            results,
+        };
+        assert_eq!(
+            failed.message().unwrap(),
+            "failed early due to stalled resources: [Deployment/a/y status: 'Failed': Progress deadline exceeded]"
+        );
+    }
+
+    #[test]
+    fn a_wait_ends_when_nothing_can_change_any_more() {
+        let patient = Options {
+            fail_fast: false,
+            ..Options::new(Duration::from_secs(1))
+        };
+        let hasty = Options::new(Duration::from_secs(1));
+        let (current, failed, open) = (
+            Health::current(""),
+            Health::failed(""),
+            Health::in_progress(""),
+        );
+        let results = |healths: &[&Health]| {
+            healths
+                .iter()
+                .enumerate()
+                .map(|(n, health)| (id(&n.to_string()), (*health).clone()))
+                .collect()
+        };
+        assert_eq!(judge(&results(&[&current]), &hasty), Some(End::Healthy));
+        assert_eq!(judge(&results(&[]), &hasty), Some(End::Healthy));
+        assert_eq!(judge(&results(&[&current, &open]), &hasty), None);
+        assert_eq!(
+            judge(&results(&[&failed, &open]), &hasty),
+            Some(End::Failed)
+        );
+        assert_eq!(judge(&results(&[&failed, &open]), &patient), None);
+        assert_eq!(
+            judge(&results(&[&failed, &current]), &patient),
+            Some(End::Failed)
+        );
+        let gone = BTreeMap::from([(id("job"), Health::not_found())]);
+        assert_eq!(judge(&gone, &hasty), None);
+        let vanishing = Options {
+            vanishing: HashSet::from([id("job")]),
+            ..hasty
+        };
+        assert_eq!(judge(&gone, &vanishing), Some(End::Healthy));
+    }
+}

@@ -1,0 +1,62 @@
+//! What is known of a cluster's objects without asking: the seam between applying and observing.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher as _, Hash as _, Hasher},
+    sync::LazyLock,
+};
+
+use fairway_types::ObjectId;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::{health::Health, plan::Owner};
+
+/// Somebody who watches the cluster. [`Observer`](crate::observe::Observer) is one; tests have others.
+pub trait Witness: Send + Sync {
+    /// Whether the object is, at this moment, what applying exactly this content left behind.
+    fn vouches_for(&self, id: &ObjectId, digest: u64) -> bool;
+
+    /// Content with this digest was applied, and `object` is what the server answered.
+    fn applied(&self, owner: &Owner, id: &ObjectId, digest: u64, object: &Value);
+
+    /// How the object is; none where it is not watched, so that somebody has to ask.
+    fn health_of(&self, id: &ObjectId) -> Option<Health>;
+
+    /// Changes whenever an answer of [`Self::health_of`] may have changed.
+    fn changes(&self) -> watch::Receiver<u64>;
+}
+
+static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// A digest of a value under a key that only this process has: it tells nothing about a Secret to who reads it.
+pub fn digest(value: &Value) -> u64 {
+    let mut hasher = KEYS.build_hasher();
+    feed(value, &mut hasher);
+    hasher.finish()
+}
+
+fn feed(value: &Value, hasher: &mut impl Hasher) {
+    match value {
+        Value::Null => 0_u8.hash(hasher),
+        Value::Bool(flag) => (1_u8, flag).hash(hasher),
+        Value::Number(number) => {
+            2_u8.hash(hasher);
+            number.hash(hasher);
+        }
+        Value::String(text) => (3_u8, text).hash(hasher),
+        Value::Array(list) => {
+            (4_u8, list.len()).hash(hasher);
+            list.iter().for_each(|item| feed(item, hasher));
+        }
+        Value::Object(map) => {
+            (5_u8, map.len()).hash(hasher);
+            let mut keys: Vec<_> = map.keys().collect();
+            keys.sort_unstable();
+            for key in keys {
+                key.hash(hasher);
+                feed(&map[key], hasher);
+            }
+        }
+    }
+}
