@@ -29,5 +29,6 @@ pub mod builtin;
 pub mod fields;
 pub mod kinds;
 pub mod merge;
+pub mod strategic;
 pub mod structural;
 pub mod typed;

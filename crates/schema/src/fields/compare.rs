@@ -115,3 +115,25 @@ pub(crate) fn go_number(number: f64) -> String {
     }
     format!("{number}")
 }
+
+/// A value as Go's `%v` writes it.
+pub(crate) fn go_plain(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".into(),
+        Value::Number(number) if number.is_f64() => go_number(number.as_f64().unwrap_or_default()),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::String(text) => text.clone(),
+        Value::Array(list) => format!(
+            "[{}]",
+            list.iter().map(go_plain).collect::<Vec<_>>().join(" ")
+        ),
+        Value::Object(map) => {
+            let mut entries: Vec<String> = map
+                .iter()
+                .map(|(key, value)| format!("{key}:{}", go_plain(value)))
+                .collect();
+            entries.sort();
+            format!("map[{}]", entries.join(" "))
+        }
+    }
+}

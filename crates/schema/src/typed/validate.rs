@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Scalar, Shape, View};
 use crate::fields::PathElement;
-use crate::fields::compare::go_number;
+use crate::fields::compare::go_plain;
 use crate::structural::{Schema, quote};
 
 /// Whether a set or keyed list may hold an item twice. What is applied may not; what is stored may.
@@ -161,28 +161,6 @@ fn go_type(value: &Value) -> &'static str {
         Value::String(_) => "string",
         Value::Array(_) => "[]interface {}",
         Value::Object(_) => "map[string]interface {}",
-    }
-}
-
-/// A value as Go's `%v` writes it.
-fn go_plain(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".into(),
-        Value::Number(number) if number.is_f64() => go_number(number.as_f64().unwrap_or_default()),
-        Value::Bool(_) | Value::Number(_) => value.to_string(),
-        Value::String(text) => text.clone(),
-        Value::Array(list) => format!(
-            "[{}]",
-            list.iter().map(go_plain).collect::<Vec<_>>().join(" ")
-        ),
-        Value::Object(map) => {
-            let mut entries: Vec<String> = map
-                .iter()
-                .map(|(key, value)| format!("{key}:{}", go_plain(value)))
-                .collect();
-            entries.sort();
-            format!("map[{}]", entries.join(" "))
-        }
     }
 }
 
