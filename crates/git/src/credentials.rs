@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -206,7 +206,8 @@ impl Prepared {
     fn file(&mut self, name: &str, content: &str) -> Result<PathBuf, Error> {
         let io = |e: std::io::Error| Error::io("can't write a credential to a private file", &e);
         if self._files.is_none() {
-            self._files = Some(tempfile::Builder::new().prefix("fairway-").tempdir().map_err(io)?);
+            let private = std::fs::Permissions::from_mode(0o700);
+            self._files = Some(tempfile::Builder::new().prefix("fairway-").permissions(private).tempdir().map_err(io)?);
         }
         let directory = self._files.as_ref().map_or_else(|| Path::new("."), |d| d.path());
         let path = directory.join(name);
@@ -233,8 +234,6 @@ fn ssh_command(identity: &Path, known_hosts: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]

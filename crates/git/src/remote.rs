@@ -149,8 +149,7 @@ impl fmt::Debug for Remote {
 }
 
 fn check_host(host: &str) -> Result<(), &'static str> {
-    let bare = host.trim_start_matches('[');
-    if bare.is_empty() || bare.starts_with(':') {
+    if host.is_empty() || host.starts_with(':') {
         return Err("it names no host");
     }
     if host.starts_with('-') {
