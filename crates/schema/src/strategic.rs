@@ -394,7 +394,7 @@ fn special_items(
             Some(other) => {
                 return Err(Error::Directive {
                     found: other.to_owned(),
-                    map: go_plain(item),
+                    map: go_plain(&item),
                 });
             }
         }
