@@ -19,12 +19,22 @@ struct Generations<K, V> {
 impl<K: Eq + Hash + Clone, V: Clone> Cache<K, V> {
     /// A cache for about `limit` units of weight.
     pub(crate) fn new(limit: usize) -> Self {
-        let generations = Generations { young: HashMap::new(), old: HashMap::new(), weight: 0 };
-        Self { limit: limit / 2, generations: Mutex::new(generations) }
+        let generations = Generations {
+            young: HashMap::new(),
+            old: HashMap::new(),
+            weight: 0,
+        };
+        Self {
+            limit: limit / 2,
+            generations: Mutex::new(generations),
+        }
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<V> {
-        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut generations = self
+            .generations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some((value, _)) = generations.young.get(key) {
             return Some(value.clone());
         }
@@ -36,7 +46,10 @@ impl<K: Eq + Hash + Clone, V: Clone> Cache<K, V> {
     /// Keeps `value`, unless it alone would fill a generation.
     pub(crate) fn insert(&self, key: K, value: V, weight: usize) {
         if weight <= self.limit {
-            let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut generations = self
+                .generations
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             generations.insert(key, value, weight, self.limit);
         }
     }

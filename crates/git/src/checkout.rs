@@ -18,7 +18,11 @@ pub struct Checkout {
 impl Checkout {
     /// The clone that holds `directory`; `None` where that is in no work tree.
     pub async fn find(directory: &Path) -> Result<Option<Self>, Error> {
-        if ask(directory, &["rev-parse", "--is-inside-work-tree"]).await?.as_deref() != Some("true") {
+        if ask(directory, &["rev-parse", "--is-inside-work-tree"])
+            .await?
+            .as_deref()
+            != Some("true")
+        {
             return Ok(None);
         }
         let origin = ask(directory, &["remote", "get-url", "origin"]).await?;
@@ -31,7 +35,9 @@ impl Checkout {
 pub async fn identity(directory: &Path, seconds: i64) -> Result<Option<Signature>, Error> {
     let name = ask(directory, &["config", "user.name"]).await?;
     let email = ask(directory, &["config", "user.email"]).await?;
-    Ok(name.zip(email).map(|(name, email)| Signature::new(&name, &email, seconds)))
+    Ok(name
+        .zip(email)
+        .map(|(name, email)| Signature::new(&name, &email, seconds)))
 }
 
 /// One line that git answers; `None` where it has no answer.
@@ -39,8 +45,14 @@ async fn ask(directory: &Path, arguments: &[&str]) -> Result<Option<String>, Err
     check_version().await?;
     let mut command = command(true);
     command.current_dir(directory).args(arguments);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let output = spawn(&mut command)?.wait_with_output().await.map_err(|e| Error::io("git", &e))?;
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let output = spawn(&mut command)?
+        .wait_with_output()
+        .await
+        .map_err(|e| Error::io("git", &e))?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     Ok((output.status.success() && !text.is_empty()).then_some(text))
 }

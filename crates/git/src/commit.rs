@@ -40,20 +40,37 @@ pub struct Signature {
 impl Signature {
     /// A signature in UTC.
     pub fn new(name: &str, email: &str, seconds: i64) -> Self {
-        Self { name: name.to_owned(), email: email.to_owned(), seconds, offset_minutes: 0 }
+        Self {
+            name: name.to_owned(),
+            email: email.to_owned(),
+            seconds,
+            offset_minutes: 0,
+        }
     }
 
     /// `Name <email> 1700000000 +0000`, with what can't stand there left out.
     pub(crate) fn encode(&self) -> String {
         let clean = |text: &str, fallback: &str| {
-            let text: String = text.chars().filter(|c| !c.is_control() && !matches!(c, '<' | '>')).collect();
+            let text: String = text
+                .chars()
+                .filter(|c| !c.is_control() && !matches!(c, '<' | '>'))
+                .collect();
             let text = text.trim().to_owned();
-            if text.is_empty() { fallback.to_owned() } else { text }
+            if text.is_empty() {
+                fallback.to_owned()
+            } else {
+                text
+            }
         };
         let sign = if self.offset_minutes < 0 { '-' } else { '+' };
         let offset = self.offset_minutes.unsigned_abs();
         let (name, email) = (clean(&self.name, "unknown"), clean(&self.email, "unknown"));
-        format!("{name} <{email}> {} {sign}{:02}{:02}", self.seconds, offset / 60, offset % 60)
+        format!(
+            "{name} <{email}> {} {sign}{:02}{:02}",
+            self.seconds,
+            offset / 60,
+            offset % 60
+        )
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -63,7 +80,12 @@ impl Signature {
         let seconds = words.next().and_then(|w| w.parse().ok()).unwrap_or(0);
         let zone: i32 = words.next().and_then(|w| w.parse().ok()).unwrap_or(0);
         let offset_minutes = (zone / 100) * 60 + zone % 100;
-        Some(Self { name: name.trim().to_owned(), email: email.trim().to_owned(), seconds, offset_minutes })
+        Some(Self {
+            name: name.trim().to_owned(),
+            email: email.trim().to_owned(),
+            seconds,
+            offset_minutes,
+        })
     }
 }
 
@@ -76,17 +98,26 @@ impl Commit {
     /// The trailers (`Key: value`) of the last paragraph, in order.
     pub fn trailers(&self) -> Vec<(&str, &str)> {
         let body = self.message.trim_end();
-        let Some((_, last)) = body.rsplit_once("\n\n") else { return Vec::new() };
+        let Some((_, last)) = body.rsplit_once("\n\n") else {
+            return Vec::new();
+        };
         let parse = |line: &'_ str| -> Option<(usize, usize)> {
             let at = line.find(": ")?;
             let key = &line[..at];
-            let fits = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+            let fits =
+                !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
             fits.then_some((at, at + 2))
         };
-        let pairs: Vec<_> =
-            last.lines().filter_map(|line| parse(line).map(|(end, from)| (&line[..end], line[from..].trim()))).collect();
+        let pairs: Vec<_> = last
+            .lines()
+            .filter_map(|line| parse(line).map(|(end, from)| (&line[..end], line[from..].trim())))
+            .collect();
         // A paragraph of prose that holds a colon somewhere is none.
-        if pairs.len() == last.lines().count() { pairs } else { Vec::new() }
+        if pairs.len() == last.lines().count() {
+            pairs
+        } else {
+            Vec::new()
+        }
     }
 
     /// Reads a commit; tags are followed.
@@ -104,23 +135,37 @@ impl Commit {
                 }
                 Kind::Tag => {
                     let text = String::from_utf8_lossy(&data);
-                    let target = text.lines().next().and_then(|l| l.strip_prefix("object ")).and_then(|t| t.parse().ok());
+                    let target = text
+                        .lines()
+                        .next()
+                        .and_then(|l| l.strip_prefix("object "))
+                        .and_then(|t| t.parse().ok());
                     match target {
                         Some(target) => current = target,
                         None => break,
                     }
                 }
                 other => {
-                    return Err(Error::WrongKind { object: current, found: other.to_string(), wanted: "commit" });
+                    return Err(Error::WrongKind {
+                        object: current,
+                        found: other.to_string(),
+                        wanted: "commit",
+                    });
                 }
             }
         }
-        Err(Error::WrongKind { object: id, found: "chain of tags".to_owned(), wanted: "commit" })
+        Err(Error::WrongKind {
+            object: id,
+            found: "chain of tags".to_owned(),
+            wanted: "commit",
+        })
     }
 
     fn parse(id: Oid, data: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(data);
-        let (headers, message) = text.split_once("\n\n").unwrap_or((text.trim_end_matches('\n'), ""));
+        let (headers, message) = text
+            .split_once("\n\n")
+            .unwrap_or((text.trim_end_matches('\n'), ""));
         let mut tree = None;
         let mut parents = Vec::new();
         let mut author = None;
@@ -134,18 +179,37 @@ impl Commit {
                 _ => {}
             }
         }
-        Some(Self { id, tree: tree?, parents, author: author?, committer: committer?, message: message.to_owned() })
+        Some(Self {
+            id,
+            tree: tree?,
+            parents,
+            author: author?,
+            committer: committer?,
+            message: message.to_owned(),
+        })
     }
 
     /// The bytes of a new commit.
-    pub(crate) fn encode(tree: Oid, parents: &[Oid], author: &Signature, committer: &Signature, message: &str) -> Vec<u8> {
+    pub(crate) fn encode(
+        tree: Oid,
+        parents: &[Oid],
+        author: &Signature,
+        committer: &Signature,
+        message: &str,
+    ) -> Vec<u8> {
         use std::fmt::Write as _;
         let mut out = format!("tree {tree}\n");
         for parent in parents {
             let _ = writeln!(out, "parent {parent}");
         }
         let message = message.replace(['\0', '\r'], "");
-        let _ = write!(out, "author {}\ncommitter {}\n\n{}\n", author.encode(), committer.encode(), message.trim_end());
+        let _ = write!(
+            out,
+            "author {}\ncommitter {}\n\n{}\n",
+            author.encode(),
+            committer.encode(),
+            message.trim_end()
+        );
         out.into_bytes()
     }
 }
@@ -157,9 +221,13 @@ mod tests {
     #[test]
     fn a_commit_reads_back_as_written() {
         let (tree, parent) = (Oid([1; 20]), Oid([2; 20]));
-        let author = Signature { offset_minutes: -90, ..Signature::new("Ann <x>\n", "ann@example.org", 1_700_000_000) };
+        let author = Signature {
+            offset_minutes: -90,
+            ..Signature::new("Ann <x>\n", "ann@example.org", 1_700_000_000)
+        };
         let committer = Signature::new("", "", 5);
-        let message = "Promote myapp\n\nBecause.\n\nFairway-Promotion: myapp-1\nSigned-off-by: Ann <a@b>\n";
+        let message =
+            "Promote myapp\n\nBecause.\n\nFairway-Promotion: myapp-1\nSigned-off-by: Ann <a@b>\n";
         let data = Commit::encode(tree, &[parent], &author, &committer, message);
         let commit = Commit::parse(Oid([3; 20]), &data).unwrap();
         assert_eq!((commit.tree, &commit.parents[..]), (tree, &[parent][..]));
@@ -167,12 +235,29 @@ mod tests {
         assert_eq!(commit.author.offset_minutes, -90);
         assert_eq!(commit.committer.name, "unknown");
         assert_eq!(commit.subject(), "Promote myapp");
-        assert_eq!(commit.trailers(), [("Fairway-Promotion", "myapp-1"), ("Signed-off-by", "Ann <a@b>")]);
+        assert_eq!(
+            commit.trailers(),
+            [
+                ("Fairway-Promotion", "myapp-1"),
+                ("Signed-off-by", "Ann <a@b>")
+            ]
+        );
     }
 
     #[test]
     fn prose_holds_no_trailers() {
-        let data = Commit::encode(Oid([1; 20]), &[], &Signature::new("a", "b", 0), &Signature::new("a", "b", 0), "x\n\nNote: this\nand that.");
-        assert!(Commit::parse(Oid([3; 20]), &data).unwrap().trailers().is_empty());
+        let data = Commit::encode(
+            Oid([1; 20]),
+            &[],
+            &Signature::new("a", "b", 0),
+            &Signature::new("a", "b", 0),
+            "x\n\nNote: this\nand that.",
+        );
+        assert!(
+            Commit::parse(Oid([3; 20]), &data)
+                .unwrap()
+                .trailers()
+                .is_empty()
+        );
     }
 }

@@ -33,7 +33,10 @@ impl Credentials {
     /// What the person at the terminal has: their git configuration, credential helpers and ssh
     /// agent. For commands that people run, never for a controller.
     pub fn ambient() -> Self {
-        Self { ambient: true, ..Self::default() }
+        Self {
+            ambient: true,
+            ..Self::default()
+        }
     }
 
     /// `username` and `password` for http(s).
@@ -89,12 +92,20 @@ impl Credentials {
     /// Every part in a fixed order, for the key of a mirror.
     pub(crate) fn parts(&self) -> Vec<&str> {
         let mut parts = Vec::new();
-        for (tag, pair) in [("basic", &self.basic), ("client", &self.client), ("ssh", &self.ssh)] {
+        for (tag, pair) in [
+            ("basic", &self.basic),
+            ("client", &self.client),
+            ("ssh", &self.ssh),
+        ] {
             if let Some((first, second)) = pair {
                 parts.extend([tag, first, second]);
             }
         }
-        for (tag, value) in [("bearer", &self.bearer), ("ca", &self.ca), ("proxy", &self.proxy)] {
+        for (tag, value) in [
+            ("bearer", &self.bearer),
+            ("ca", &self.ca),
+            ("proxy", &self.proxy),
+        ] {
             if let Some(value) = value {
                 parts.extend([tag, value]);
             }
@@ -118,7 +129,9 @@ impl fmt::Debug for Credentials {
             (self.ambient, "ambient"),
         ];
         f.write_str("Credentials")?;
-        f.debug_list().entries(parts.iter().filter(|p| p.0).map(|p| p.1)).finish()
+        f.debug_list()
+            .entries(parts.iter().filter(|p| p.0).map(|p| p.1))
+            .finish()
     }
 }
 
@@ -161,24 +174,37 @@ impl Prepared {
         if let (Some(header), Some(origin)) = (header, remote.origin()) {
             if header.contains(['\n', '\r', '\0']) {
                 let reason = "its credential holds a line break".to_owned();
-                return Err(Error::InvalidUrl { url: remote.url().to_owned(), reason });
+                return Err(Error::InvalidUrl {
+                    url: remote.url().to_owned(),
+                    reason,
+                });
             }
             // Only for this host: a redirect to another one must not carry it along.
-            self.config.push((format!("http.{origin}.extraHeader"), header));
+            self.config
+                .push((format!("http.{origin}.extraHeader"), header));
         }
         if let Some(ca) = &credentials.ca {
             let path = self.file("ca.crt", ca)?;
-            self.env.push(("GIT_SSL_CAINFO".to_owned(), path.display().to_string()));
+            self.env
+                .push(("GIT_SSL_CAINFO".to_owned(), path.display().to_string()));
         }
         if let Some((certificate, key)) = &credentials.client {
             let certificate = self.file("tls.crt", certificate)?;
             let key = self.file("tls.key", key)?;
-            self.config.push(("http.sslCert".to_owned(), certificate.display().to_string()));
-            self.config.push(("http.sslKey".to_owned(), key.display().to_string()));
+            self.config
+                .push(("http.sslCert".to_owned(), certificate.display().to_string()));
+            self.config
+                .push(("http.sslKey".to_owned(), key.display().to_string()));
         }
         if let Some(proxy) = &credentials.proxy {
-            if let Some((user, _)) = proxy.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')) {
-                self.secrets.extend(user.split_once(':').map(|(_, password)| password.to_owned()));
+            if let Some((user, _)) = proxy
+                .split_once("://")
+                .and_then(|(_, rest)| rest.rsplit_once('@'))
+            {
+                self.secrets.extend(
+                    user.split_once(':')
+                        .map(|(_, password)| password.to_owned()),
+                );
             }
             self.config.push(("http.proxy".to_owned(), proxy.clone()));
         }
@@ -198,8 +224,10 @@ impl Prepared {
         }
         let key = self.file("identity", &identity)?;
         let hosts = self.file("known_hosts", known_hosts)?;
-        self.env.push(("GIT_SSH_COMMAND".to_owned(), ssh_command(&key, &hosts)));
-        self.env.push(("GIT_SSH_VARIANT".to_owned(), "ssh".to_owned()));
+        self.env
+            .push(("GIT_SSH_COMMAND".to_owned(), ssh_command(&key, &hosts)));
+        self.env
+            .push(("GIT_SSH_VARIANT".to_owned(), "ssh".to_owned()));
         Ok(())
     }
 
@@ -207,12 +235,25 @@ impl Prepared {
         let io = |e: std::io::Error| Error::io("can't write a credential to a private file", &e);
         if self._files.is_none() {
             let private = std::fs::Permissions::from_mode(0o700);
-            self._files = Some(tempfile::Builder::new().prefix("fairway-").permissions(private).tempdir().map_err(io)?);
+            self._files = Some(
+                tempfile::Builder::new()
+                    .prefix("fairway-")
+                    .permissions(private)
+                    .tempdir()
+                    .map_err(io)?,
+            );
         }
-        let directory = self._files.as_ref().map_or_else(|| Path::new("."), |d| d.path());
+        let directory = self
+            ._files
+            .as_ref()
+            .map_or_else(|| Path::new("."), |d| d.path());
         let path = directory.join(name);
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(io)?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(io)?;
         file.write_all(content.as_bytes()).map_err(io)?;
         Ok(path)
     }
@@ -238,12 +279,18 @@ mod tests {
 
     #[test]
     fn a_password_goes_into_a_header_of_its_host_only() {
-        let remote =
-            Remote::new("https://host/fleet.git", Credentials::none().with_basic("me", "secret")).unwrap();
+        let remote = Remote::new(
+            "https://host/fleet.git",
+            Credentials::none().with_basic("me", "secret"),
+        )
+        .unwrap();
         let prepared = Prepared::new(&remote).unwrap();
         assert_eq!(
             prepared.config,
-            [("http.https://host/.extraHeader".to_owned(), "Authorization: Basic bWU6c2VjcmV0".to_owned())]
+            [(
+                "http.https://host/.extraHeader".to_owned(),
+                "Authorization: Basic bWU6c2VjcmV0".to_owned()
+            )]
         );
         assert!(prepared.secrets.contains(&"secret".to_owned()));
         let bad = Credentials::none().with_bearer("x\r\nHost: evil");
@@ -259,20 +306,39 @@ mod tests {
         let directory = prepared._files.as_ref().unwrap().path().to_owned();
         let identity = directory.join("identity");
         assert_eq!(std::fs::read_to_string(&identity).unwrap(), "KEY\n");
-        assert_eq!(std::fs::metadata(&identity).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(std::fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            std::fs::metadata(&identity).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(
+            std::fs::metadata(&directory).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
         drop(prepared);
         assert!(!directory.exists());
         let none = Remote::new("ssh://git@host/fleet.git", Credentials::none()).unwrap();
-        assert!(matches!(Prepared::new(&none), Err(Error::AuthFailed { .. })));
+        assert!(matches!(
+            Prepared::new(&none),
+            Err(Error::AuthFailed { .. })
+        ));
     }
 
     #[test]
     fn the_ssh_command_survives_odd_paths() {
         let command = ssh_command(Path::new("/tmp/it's 100%/id"), Path::new("/tmp/k h"));
-        assert!(command.starts_with(r"ssh -F /dev/null -i '/tmp/it'\''s 100%%/id' -o 'UserKnownHostsFile="), "{command}");
+        assert!(
+            command.starts_with(
+                r"ssh -F /dev/null -i '/tmp/it'\''s 100%%/id' -o 'UserKnownHostsFile="
+            ),
+            "{command}"
+        );
         assert!(command.contains("\"/tmp/k h\"'"), "{command}");
-        for option in ["StrictHostKeyChecking=yes", "IdentitiesOnly=yes", "BatchMode=yes", "IdentityAgent=none"] {
+        for option in [
+            "StrictHostKeyChecking=yes",
+            "IdentitiesOnly=yes",
+            "BatchMode=yes",
+            "IdentityAgent=none",
+        ] {
             assert!(command.contains(option), "{option}");
         }
     }

@@ -19,12 +19,18 @@ pub struct Change {
 impl Change {
     /// The file has this content; it is made if it is not there. Whether it is executable stays.
     pub fn write(path: impl Into<String>, content: impl Into<Vec<u8>>) -> Self {
-        Self { path: path.into(), content: Some(content.into()) }
+        Self {
+            path: path.into(),
+            content: Some(content.into()),
+        }
     }
 
     /// The file is gone, and folders that are empty without it.
     pub fn delete(path: impl Into<String>) -> Self {
-        Self { path: path.into(), content: None }
+        Self {
+            path: path.into(),
+            content: None,
+        }
     }
 
     /// The path.
@@ -87,12 +93,22 @@ pub(crate) fn commit(
         return Err(Error::NothingToCommit);
     }
     let parents: Vec<Oid> = base.iter().map(|b| b.id).collect();
-    objects.write(Kind::Commit, &Commit::encode(tree, &parents, author, committer, message))
+    objects.write(
+        Kind::Commit,
+        &Commit::encode(tree, &parents, author, committer, message),
+    )
 }
 
 /// The tree with `edits` in place.
-fn apply(objects: &Objects, tree: Option<Oid>, edits: BTreeMap<String, Edit>) -> Result<Oid, Error> {
-    let edits = edits.into_iter().map(|(path, edit)| (path.clone(), path, edit)).collect();
+fn apply(
+    objects: &Objects,
+    tree: Option<Oid>,
+    edits: BTreeMap<String, Edit>,
+) -> Result<Oid, Error> {
+    let edits = edits
+        .into_iter()
+        .map(|(path, edit)| (path.clone(), path, edit))
+        .collect();
     match rewrite(objects, tree, edits, 0)? {
         Some(id) => Ok(id),
         None => objects.write(Kind::Tree, &[]),
@@ -107,22 +123,35 @@ fn rewrite(
     depth: usize,
 ) -> Result<Option<Oid>, Error> {
     if depth > 128 {
-        return Err(invalid(edits.first().map_or("", |e| &e.1), "is nested too deeply"));
+        return Err(invalid(
+            edits.first().map_or("", |e| &e.1),
+            "is nested too deeply",
+        ));
     }
     let old = tree.map(|id| objects.tree(id)).transpose()?;
-    let mut entries: BTreeMap<Vec<u8>, Entry> =
-        old.iter().flat_map(|t| &t.entries).map(|e| (e.name.clone(), e.clone())).collect();
+    let mut entries: BTreeMap<Vec<u8>, Entry> = old
+        .iter()
+        .flat_map(|t| &t.entries)
+        .map(|e| (e.name.clone(), e.clone()))
+        .collect();
     let mut below: BTreeMap<String, Vec<(String, String, Edit)>> = BTreeMap::new();
     let mut here = Vec::new();
     for (rest, path, edit) in edits {
         match rest.split_once('/') {
-            Some((folder, rest)) => below.entry(folder.to_owned()).or_default().push((rest.to_owned(), path, edit)),
+            Some((folder, rest)) => {
+                below
+                    .entry(folder.to_owned())
+                    .or_default()
+                    .push((rest.to_owned(), path, edit))
+            }
             None => here.push((rest, path, edit)),
         }
     }
     // Deletions first: a file may make way for a folder of its name, and the other way round.
     here.sort_by_key(|(.., edit)| !matches!(edit, Edit::Delete));
-    let (deletions, writes): (Vec<_>, Vec<_>) = here.into_iter().partition(|(.., edit)| matches!(edit, Edit::Delete));
+    let (deletions, writes): (Vec<_>, Vec<_>) = here
+        .into_iter()
+        .partition(|(.., edit)| matches!(edit, Edit::Delete));
     for (name, path, _) in deletions {
         match entries.get(name.as_bytes()).map(|e| e.mode) {
             Some(Mode::Tree) => return Err(invalid(&path, "is a folder")),
@@ -140,7 +169,14 @@ fn rewrite(
         match rewrite(objects, id, edits, depth + 1)? {
             Some(id) => {
                 let name = folder.into_bytes();
-                entries.insert(name.clone(), Entry { name, mode: Mode::Tree, id });
+                entries.insert(
+                    name.clone(),
+                    Entry {
+                        name,
+                        mode: Mode::Tree,
+                        id,
+                    },
+                );
             }
             None => {
                 entries.remove(folder.as_bytes());
@@ -152,7 +188,10 @@ fn rewrite(
         let (mode, id) = match (edit, known) {
             (_, Some(Mode::Tree)) => return Err(invalid(&path, "is a folder")),
             (Edit::Blob(_), Some(Mode::Symlink | Mode::Submodule)) => {
-                return Err(invalid(&path, "is a symbolic link or a submodule, not a file"));
+                return Err(invalid(
+                    &path,
+                    "is a symbolic link or a submodule, not a file",
+                ));
             }
             (Edit::Blob(id), Some(mode)) => (mode, id),
             (Edit::Blob(id), None) => (Mode::File, id),
@@ -172,7 +211,11 @@ fn rewrite(
 /// The differences between two trees, by path: what was there, and what is there now.
 pub(crate) type Differences = BTreeMap<String, (Option<(Mode, Oid)>, Option<(Mode, Oid)>)>;
 
-pub(crate) fn differences(objects: &Objects, old: Option<Oid>, new: Option<Oid>) -> Result<Differences, Error> {
+pub(crate) fn differences(
+    objects: &Objects,
+    old: Option<Oid>,
+    new: Option<Oid>,
+) -> Result<Differences, Error> {
     let mut out = BTreeMap::new();
     compare(objects, "", old, new, &mut out, 0)?;
     Ok(out)
@@ -194,19 +237,32 @@ fn compare(
     }
     let tree = |id: Option<Oid>| id.map(|id| objects.tree(id)).transpose();
     let (old, new) = (tree(old)?, tree(new)?);
-    let names = old.iter().chain(&new).flat_map(|t| t.entries.iter().map(|e| e.name.clone()));
+    let names = old
+        .iter()
+        .chain(&new)
+        .flat_map(|t| t.entries.iter().map(|e| e.name.clone()));
     for name in names.collect::<std::collections::BTreeSet<_>>() {
         let of = |tree: &Option<std::sync::Arc<Tree>>| {
-            tree.as_ref().and_then(|t| t.get(&name)).map(|entry| (entry.mode, entry.id))
+            tree.as_ref()
+                .and_then(|t| t.get(&name))
+                .map(|entry| (entry.mode, entry.id))
         };
         let (before, after) = (of(&old), of(&new));
         if before == after {
             continue;
         }
         let path = join(folder, &String::from_utf8_lossy(&name));
-        let folder_of = |entry: Option<(Mode, Oid)>| entry.filter(|e| e.0 == Mode::Tree).map(|e| e.1);
+        let folder_of =
+            |entry: Option<(Mode, Oid)>| entry.filter(|e| e.0 == Mode::Tree).map(|e| e.1);
         let file_of = |entry: Option<(Mode, Oid)>| entry.filter(|e| e.0 != Mode::Tree);
-        compare(objects, &path, folder_of(before), folder_of(after), out, depth + 1)?;
+        compare(
+            objects,
+            &path,
+            folder_of(before),
+            folder_of(after),
+            out,
+            depth + 1,
+        )?;
         if file_of(before) != file_of(after) {
             out.insert(path, (file_of(before), file_of(after)));
         }
@@ -215,11 +271,17 @@ fn compare(
 }
 
 /// What a path of a tree is, folders left out.
-pub(crate) fn entry_at(objects: &Objects, tree: Oid, path: &str) -> Result<Option<(Mode, Oid)>, Error> {
+pub(crate) fn entry_at(
+    objects: &Objects,
+    tree: Oid,
+    path: &str,
+) -> Result<Option<(Mode, Oid)>, Error> {
     let mut tree = objects.tree(tree)?;
     let mut components = path.split('/').peekable();
     while let Some(name) = components.next() {
-        let Some(entry) = tree.get(name.as_bytes()) else { return Ok(None) };
+        let Some(entry) = tree.get(name.as_bytes()) else {
+            return Ok(None);
+        };
         let (mode, id) = (entry.mode, entry.id);
         match (components.peek(), mode) {
             (None, Mode::Tree) => return Ok(None),
@@ -234,7 +296,10 @@ pub(crate) fn entry_at(objects: &Objects, tree: Oid, path: &str) -> Result<Optio
 fn checked(path: &str) -> Result<String, Error> {
     let normal = normalised(path)?;
     if normal.is_empty() || normal != path {
-        return Err(invalid(path, "is no plain path of a file in the repository"));
+        return Err(invalid(
+            path,
+            "is no plain path of a file in the repository",
+        ));
     }
     // What checkouts on some systems would take for `.git`.
     let is_git = |name: &str| {
@@ -248,5 +313,8 @@ fn checked(path: &str) -> Result<String, Error> {
 }
 
 fn invalid(path: &str, reason: &str) -> Error {
-    Error::InvalidEdit { path: path.to_owned(), reason: reason.to_owned() }
+    Error::InvalidEdit {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+    }
 }

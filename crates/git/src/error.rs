@@ -195,12 +195,19 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Unreachable { .. } | Self::Timeout { .. } | Self::Busy { .. } | Self::Damaged { .. } | Self::Io { .. }
+            Self::Unreachable { .. }
+                | Self::Timeout { .. }
+                | Self::Busy { .. }
+                | Self::Damaged { .. }
+                | Self::Io { .. }
         )
     }
 
     pub(crate) fn io(context: impl Into<String>, error: &std::io::Error) -> Self {
-        Self::Io { context: context.into(), detail: error.to_string() }
+        Self::Io {
+            context: context.into(),
+            detail: error.to_string(),
+        }
     }
 
     pub(crate) fn at(path: &Path, error: &std::io::Error) -> Self {

@@ -14,31 +14,63 @@ use crate::{Error, Oid, Repository, Signature};
 impl Repository {
     /// The commits that `from` reaches and `not` does not, newest first, at most `limit`; only those
     /// that touch one of `paths`, if there are any.
-    pub async fn log(&self, from: Oid, not: Option<Oid>, paths: &[&str], limit: usize) -> Result<Vec<Commit>, Error> {
-        let mut arguments = vec!["rev-list".to_owned(), format!("--max-count={limit}"), from.to_string()];
+    pub async fn log(
+        &self,
+        from: Oid,
+        not: Option<Oid>,
+        paths: &[&str],
+        limit: usize,
+    ) -> Result<Vec<Commit>, Error> {
+        let mut arguments = vec![
+            "rev-list".to_owned(),
+            format!("--max-count={limit}"),
+            from.to_string(),
+        ];
         arguments.extend(not.map(|id| format!("^{id}")));
         arguments.push("--".to_owned());
         arguments.extend(paths.iter().map(|path| format!(":(top,literal){path}")));
-        let output = Run::new(arguments).within(self.directory()).checked().await?;
+        let output = Run::new(arguments)
+            .within(self.directory())
+            .checked()
+            .await?;
         let objects = self.objects();
-        output.text().lines().filter_map(|l| l.parse().ok()).map(|id| Commit::read(&objects, id)).collect()
+        output
+            .text()
+            .lines()
+            .filter_map(|l| l.parse().ok())
+            .map(|id| Commit::read(&objects, id))
+            .collect()
     }
 
     /// Whether `descendant` is `ancestor` or was made on top of it.
     pub async fn is_ancestor(&self, ancestor: Oid, descendant: Oid) -> Result<bool, Error> {
-        let arguments = ["merge-base".to_owned(), "--is-ancestor".to_owned(), ancestor.to_string(), descendant.to_string()];
-        let output = Run::new(arguments).within(self.directory()).output().await?;
+        let arguments = [
+            "merge-base".to_owned(),
+            "--is-ancestor".to_owned(),
+            ancestor.to_string(),
+            descendant.to_string(),
+        ];
+        let output = Run::new(arguments)
+            .within(self.directory())
+            .output()
+            .await?;
         match output.code {
             Some(0) => Ok(true),
             Some(1) => Ok(false),
-            _ => Err(Error::Git { command: "merge-base".to_owned(), detail: output.stderr }),
+            _ => Err(Error::Git {
+                command: "merge-base".to_owned(),
+                detail: output.stderr,
+            }),
         }
     }
 
     /// The paths that differ between two commits (`None`: an empty tree), sorted.
     pub fn changed_paths(&self, old: Option<Oid>, new: Oid) -> Result<Vec<String>, Error> {
         let objects = self.objects();
-        let old = old.map(|id| Commit::read(&objects, id)).transpose()?.map(|c| c.tree);
+        let old = old
+            .map(|id| Commit::read(&objects, id))
+            .transpose()?
+            .map(|c| c.tree);
         let new = Commit::read(&objects, new)?.tree;
         Ok(differences(&objects, old, Some(new))?.into_keys().collect())
     }
@@ -57,7 +89,11 @@ impl Repository {
         let objects = self.objects();
         let head = Commit::read(&objects, head)?;
         let reverted = Commit::read(&objects, reverted)?;
-        let parent = reverted.parents.first().map(|id| Commit::read(&objects, *id)).transpose()?;
+        let parent = reverted
+            .parents
+            .first()
+            .map(|id| Commit::read(&objects, *id))
+            .transpose()?;
         let changes = differences(&objects, parent.map(|p| p.tree), Some(reverted.tree))?;
         let mut edits = BTreeMap::new();
         let mut conflicts = Vec::new();
@@ -84,7 +120,10 @@ impl Repository {
             }
         }
         if !conflicts.is_empty() {
-            return Err(Error::Conflict { commit: reverted.id, paths: conflicts });
+            return Err(Error::Conflict {
+                commit: reverted.id,
+                paths: conflicts,
+            });
         }
         if edits.is_empty() {
             return Err(Error::NothingToCommit);
@@ -98,10 +137,17 @@ fn is_file(mode: Mode) -> bool {
 }
 
 /// `git merge-file`: the change from `base` to `theirs`, done to `ours`. `None` where they overlap.
-async fn merge(objects: &Objects, ours: Oid, base: Oid, theirs: Oid) -> Result<Option<Vec<u8>>, Error> {
+async fn merge(
+    objects: &Objects,
+    ours: Oid,
+    base: Oid,
+    theirs: Oid,
+) -> Result<Option<Vec<u8>>, Error> {
     let io = |e: std::io::Error| Error::io("can't write files to merge", &e);
     let folder = tempfile::tempdir().map_err(io)?;
-    let mut arguments: Vec<OsString> = ["merge-file", "--stdout", "--quiet", "--"].map(OsString::from).to_vec();
+    let mut arguments: Vec<OsString> = ["merge-file", "--stdout", "--quiet", "--"]
+        .map(OsString::from)
+        .to_vec();
     for (name, id) in [("ours", ours), ("base", base), ("theirs", theirs)] {
         let path = folder.path().join(name);
         std::fs::write(&path, objects.blob(id)?).map_err(io)?;

@@ -54,7 +54,10 @@ struct Pattern {
 impl Rules {
     /// No file is left out.
     pub(crate) fn none() -> Self {
-        Self { patterns: Vec::new(), re_includes: false }
+        Self {
+            patterns: Vec::new(),
+            re_includes: false,
+        }
     }
 
     /// From the ignore files of the tree (folder and content, parents before children) and `spec.ignore`.
@@ -70,13 +73,20 @@ impl Rules {
         }
         patterns.extend(own);
         let re_includes = patterns.iter().any(|p| p.include);
-        Self { patterns, re_includes }
+        Self {
+            patterns,
+            re_includes,
+        }
     }
 
     /// Whether the rules leave out `path`, judged by itself: the last pattern that matches decides.
     pub(crate) fn excludes(&self, path: &str, is_folder: bool) -> bool {
         let components: Vec<&str> = path.split('/').collect();
-        let decides = self.patterns.iter().rev().find(|p| p.matches(&components, is_folder));
+        let decides = self
+            .patterns
+            .iter()
+            .rev()
+            .find(|p| p.matches(&components, is_folder));
         decides.is_some_and(|p| !p.include)
     }
 
@@ -99,13 +109,21 @@ impl Pattern {
             Some(rest) => (true, rest),
             None => (false, line),
         };
-        let line = if line.ends_with("\\ ") { line } else { line.trim_end_matches(' ') };
+        let line = if line.ends_with("\\ ") {
+            line
+        } else {
+            line.trim_end_matches(' ')
+        };
         let (folders_only, line) = match line.strip_suffix('/') {
             Some(rest) => (true, rest),
             None => (false, line),
         };
         Self {
-            domain: folder.split('/').filter(|c| !c.is_empty()).map(str::to_owned).collect(),
+            domain: folder
+                .split('/')
+                .filter(|c| !c.is_empty())
+                .map(str::to_owned)
+                .collect(),
             components: line.split('/').map(str::to_owned).collect(),
             include,
             folders_only,
@@ -118,12 +136,18 @@ impl Pattern {
             return false;
         }
         let path = &path[self.domain.len()..];
-        if self.anchored { self.matches_path(path, is_folder) } else { self.matches_name(path, is_folder) }
+        if self.anchored {
+            self.matches_path(path, is_folder)
+        } else {
+            self.matches_name(path, is_folder)
+        }
     }
 
     /// A pattern without `/` matches any component; what is below a match matches too.
     fn matches_name(&self, path: &[&str], is_folder: bool) -> bool {
-        let Some(at) = path.iter().position(|name| glob(&self.components[0], name)) else { return false };
+        let Some(at) = path.iter().position(|name| glob(&self.components[0], name)) else {
+            return false;
+        };
         !self.folders_only || is_folder || at + 1 < path.len()
     }
 
@@ -187,7 +211,11 @@ fn glob(pattern: &str, name: &str) -> bool {
         if n == name.len() && p == pattern.len() {
             return true;
         }
-        let step = if n < name.len() { one(&pattern[p..], name[n]) } else { None };
+        let step = if n < name.len() {
+            one(&pattern[p..], name[n])
+        } else {
+            None
+        };
         if let Some(width) = step {
             p += width;
             n += 1;
@@ -275,7 +303,15 @@ mod tests {
     #[test]
     fn defaults_are_gone_with_the_first_pattern_but_vcs_files_never_show() {
         let defaults = Rules::new(&[], None);
-        for path in ["x/logo.png", "b.tar.gz", ".github/workflows/ci.yaml", "cloudbuild.yaml", "a/b/.sops.yaml", ".gitignore", "sub/.gitmodules"] {
+        for path in [
+            "x/logo.png",
+            "b.tar.gz",
+            ".github/workflows/ci.yaml",
+            "cloudbuild.yaml",
+            "a/b/.sops.yaml",
+            ".gitignore",
+            "sub/.gitmodules",
+        ] {
             assert!(defaults.excludes(path, false), "{path}");
         }
         assert!(!defaults.excludes("apps/a.yaml", false));
@@ -306,6 +342,9 @@ mod tests {
         assert!(!rules.excludes("README.md", false));
         assert!(rules.excludes("apps/secret/a.yaml", false));
         assert!(!rules.excludes("apps/x/secret/a.yaml", false));
-        assert!(!rules.excludes("apps/secret", false), "a file of that name stays");
+        assert!(
+            !rules.excludes("apps/secret", false),
+            "a file of that name stays"
+        );
     }
 }

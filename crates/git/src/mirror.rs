@@ -104,7 +104,10 @@ impl Mirror {
 
     fn forget(&self, reference: &Reference, cell: &Arc<OnceCell<Result<Revision, Error>>>) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        if pending.get(reference).is_some_and(|known| Arc::ptr_eq(known, cell)) {
+        if pending
+            .get(reference)
+            .is_some_and(|known| Arc::ptr_eq(known, cell))
+        {
             pending.remove(reference);
         }
     }
@@ -144,14 +147,23 @@ impl Mirror {
         self.turn.lock().await
     }
 
-    async fn follow(&self, reference: &Reference, lock: &File, timeout: Duration) -> Result<Revision, Error> {
+    async fn follow(
+        &self,
+        reference: &Reference,
+        lock: &File,
+        timeout: Duration,
+    ) -> Result<Revision, Error> {
         match reference {
             Reference::Branch(branch) => {
-                let id = self.update(&format!("refs/heads/{branch}"), lock, timeout).await?;
+                let id = self
+                    .update(&format!("refs/heads/{branch}"), lock, timeout)
+                    .await?;
                 Ok(Revision::new(Some(branch), self.repository.commit(id)?.id))
             }
             Reference::Tag(tag) => {
-                let id = self.update(&format!("refs/tags/{tag}"), lock, timeout).await?;
+                let id = self
+                    .update(&format!("refs/tags/{tag}"), lock, timeout)
+                    .await?;
                 Ok(Revision::new(Some(tag), self.repository.commit(id)?.id))
             }
             Reference::Name(name) => {
@@ -160,7 +172,8 @@ impl Mirror {
             }
             Reference::Semver(range) => self.newest(range, lock, timeout).await,
             Reference::Commit { commit, branch } => {
-                self.bring(*commit, branch.as_deref(), lock, timeout).await?;
+                self.bring(*commit, branch.as_deref(), lock, timeout)
+                    .await?;
                 Ok(Revision::new(branch.as_deref(), *commit))
             }
         }
@@ -169,12 +182,20 @@ impl Mirror {
     /// Brings one ref up to date.
     async fn update(&self, name: &str, lock: &File, timeout: Duration) -> Result<Oid, Error> {
         let listed = self.list(&[name], lock, timeout).await?;
-        let missing = || Error::RefMissing { url: self.remote.url().to_owned(), reference: name.to_owned() };
-        let remote = listed.iter().find(|l| l.name == name).ok_or_else(missing)?.id;
+        let missing = || Error::RefMissing {
+            url: self.remote.url().to_owned(),
+            reference: name.to_owned(),
+        };
+        let remote = listed
+            .iter()
+            .find(|l| l.name == name)
+            .ok_or_else(missing)?
+            .id;
         if self.repository.resolve(name)? == Some(remote) && self.is_whole(remote) {
             return Ok(remote);
         }
-        self.fetch_specs(&[format!("+{name}:{name}")], lock, timeout).await?;
+        self.fetch_specs(&[format!("+{name}:{name}")], lock, timeout)
+            .await?;
         self.repository.resolve(name)?.ok_or_else(missing)
     }
 
@@ -188,8 +209,13 @@ impl Mirror {
         let parsed = Range::parse(range)?;
         let listed = self.list(&["refs/tags/*"], lock, timeout).await?;
         let mut best: Vec<(semver::Version, String)> = Vec::new();
-        for tag in listed.iter().filter_map(|l| l.name.strip_prefix("refs/tags/")) {
-            let Some(version) = version_of_tag(tag).filter(|v| parsed.matches(v)) else { continue };
+        for tag in listed
+            .iter()
+            .filter_map(|l| l.name.strip_prefix("refs/tags/"))
+        {
+            let Some(version) = version_of_tag(tag).filter(|v| parsed.matches(v)) else {
+                continue;
+            };
             if Reference::Tag(tag.to_owned()).check().is_err() {
                 continue;
             }
@@ -202,34 +228,58 @@ impl Mirror {
         // Versions that differ by build metadata only are equal: then the newest commit wins.
         let mut newest: Option<(i64, Revision)> = None;
         for (_, tag) in best {
-            let id = self.update(&format!("refs/tags/{tag}"), lock, timeout).await?;
+            let id = self
+                .update(&format!("refs/tags/{tag}"), lock, timeout)
+                .await?;
             let commit = self.repository.commit(id)?;
-            if newest.as_ref().is_none_or(|(seconds, _)| *seconds <= commit.committer.seconds) {
-                newest = Some((commit.committer.seconds, Revision::new(Some(&tag), commit.id)));
+            if newest
+                .as_ref()
+                .is_none_or(|(seconds, _)| *seconds <= commit.committer.seconds)
+            {
+                newest = Some((
+                    commit.committer.seconds,
+                    Revision::new(Some(&tag), commit.id),
+                ));
             }
         }
-        newest.map(|(_, revision)| revision).ok_or_else(|| Error::NoMatchingTag {
-            url: self.remote.url().to_owned(),
-            range: range.to_owned(),
-        })
+        newest
+            .map(|(_, revision)| revision)
+            .ok_or_else(|| Error::NoMatchingTag {
+                url: self.remote.url().to_owned(),
+                range: range.to_owned(),
+            })
     }
 
     /// Makes sure that a commit is there and that this credential may see it.
-    async fn bring(&self, commit: Oid, branch: Option<&str>, lock: &File, timeout: Duration) -> Result<(), Error> {
+    async fn bring(
+        &self,
+        commit: Oid,
+        branch: Option<&str>,
+        lock: &File,
+        timeout: Duration,
+    ) -> Result<(), Error> {
         let head = branch.map(|b| format!("refs/heads/{b}"));
         if self.reaches(commit, head.as_deref()).await? {
             return Ok(());
         }
         let specs = match &head {
             Some(head) => vec![format!("+{head}:{head}")],
-            None => vec!["+refs/heads/*:refs/heads/*".to_owned(), "+refs/tags/*:refs/tags/*".to_owned()],
+            None => vec![
+                "+refs/heads/*:refs/heads/*".to_owned(),
+                "+refs/tags/*:refs/tags/*".to_owned(),
+            ],
         };
         // Says early and clearly what fetch says in many ways: no such repository, SHA-256, ….
-        let listed = self.list(&[head.as_deref().unwrap_or("refs/heads/*")], lock, timeout).await?;
+        let listed = self
+            .list(&[head.as_deref().unwrap_or("refs/heads/*")], lock, timeout)
+            .await?;
         if let Some(head) = &head
             && listed.iter().all(|l| l.name != *head)
         {
-            return Err(Error::RefMissing { url: self.remote.url().to_owned(), reference: head.clone() });
+            return Err(Error::RefMissing {
+                url: self.remote.url().to_owned(),
+                reference: head.clone(),
+            });
         }
         self.fetch_specs(&specs, lock, timeout).await?;
         if self.reaches(commit, head.as_deref()).await? {
@@ -245,52 +295,96 @@ impl Mirror {
     /// Whether `head`, or any ref that was fetched, or a hold, reaches the commit.
     async fn reaches(&self, commit: Oid, head: Option<&str>) -> Result<bool, Error> {
         let objects = self.repository.objects();
-        if !objects.contains(commit) || crate::commit::Commit::read(&objects, commit)?.id != commit {
+        if !objects.contains(commit) || crate::commit::Commit::read(&objects, commit)?.id != commit
+        {
             return Ok(false);
         }
-        if self.repository.resolve(&format!("{HOLDS}{commit}"))?.is_some() {
+        if self
+            .repository
+            .resolve(&format!("{HOLDS}{commit}"))?
+            .is_some()
+        {
             return Ok(true);
         }
         let contains = format!("--contains={commit}");
-        let mut arguments = vec!["for-each-ref", "--count=1", "--format=%(refname)", &contains, "--"];
+        let mut arguments = vec![
+            "for-each-ref",
+            "--count=1",
+            "--format=%(refname)",
+            &contains,
+            "--",
+        ];
         match head {
             Some(head) => arguments.push(head),
             None => arguments.push("refs/"),
         }
-        let output = Run::new(arguments).within(self.repository.directory()).checked().await?;
+        let output = Run::new(arguments)
+            .within(self.repository.directory())
+            .checked()
+            .await?;
         Ok(!output.stdout.is_empty())
     }
 
-    async fn list(&self, patterns: &[&str], lock: &File, timeout: Duration) -> Result<Vec<Listed>, Error> {
+    async fn list(
+        &self,
+        patterns: &[&str],
+        lock: &File,
+        timeout: Duration,
+    ) -> Result<Vec<Listed>, Error> {
         let mut arguments = vec!["ls-remote", "--quiet", "--refs", "--", self.remote.url()];
         arguments.extend(patterns);
-        let run = Run::new(arguments).with_remote(&self.remote, timeout).holding(lock);
+        let run = Run::new(arguments)
+            .with_remote(&self.remote, timeout)
+            .holding(lock);
         let output = run.checked().await?;
         let mut listed = Vec::new();
         for line in output.text().lines() {
-            let Some((id, name)) = line.split_once('\t') else { continue };
+            let Some((id, name)) = line.split_once('\t') else {
+                continue;
+            };
             if id.len() == 64 {
-                return Err(Error::Sha256 { url: self.remote.url().to_owned() });
+                return Err(Error::Sha256 {
+                    url: self.remote.url().to_owned(),
+                });
             }
             if let Ok(id) = id.parse() {
-                listed.push(Listed { name: name.to_owned(), id });
+                listed.push(Listed {
+                    name: name.to_owned(),
+                    id,
+                });
             }
         }
         Ok(listed)
     }
 
-    async fn fetch_specs(&self, specs: &[String], lock: &File, timeout: Duration) -> Result<(), Error> {
+    async fn fetch_specs(
+        &self,
+        specs: &[String],
+        lock: &File,
+        timeout: Duration,
+    ) -> Result<(), Error> {
         let fetch = async |specs: &[String], prune: bool| {
-            let mut arguments = vec!["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc"];
+            let mut arguments = vec![
+                "fetch",
+                "--quiet",
+                "--no-tags",
+                "--no-write-fetch-head",
+                "--no-auto-gc",
+            ];
             if prune {
                 arguments.push("--prune");
             }
             arguments.extend(["--", self.remote.url()]);
             arguments.extend(specs.iter().map(String::as_str));
             let run = Run::new(arguments).within(self.repository.directory());
-            run.with_remote(&self.remote, timeout).holding(lock).checked().await
+            run.with_remote(&self.remote, timeout)
+                .holding(lock)
+                .checked()
+                .await
         };
-        let Err(error) = fetch(specs, false).await else { return Ok(()) };
+        let Err(error) = fetch(specs, false).await else {
+            return Ok(());
+        };
         if !is_name_clash(&error) {
             return Err(error);
         }
@@ -311,7 +405,9 @@ impl Mirror {
                 from: "any fetched ref".to_owned(),
             });
         }
-        self.repository.update_ref(&format!("{HOLDS}{commit}"), commit, None).await?;
+        self.repository
+            .update_ref(&format!("{HOLDS}{commit}"), commit, None)
+            .await?;
         self.tidy();
         drop(turn);
         Ok(())
@@ -321,7 +417,9 @@ impl Mirror {
     pub async fn unhold(&self, commit: Oid) -> Result<(), Error> {
         let turn = self.turn.lock().await;
         let _lock = self.locked(Duration::from_secs(60)).await?;
-        self.repository.delete_ref(&format!("{HOLDS}{commit}")).await?;
+        self.repository
+            .delete_ref(&format!("{HOLDS}{commit}"))
+            .await?;
         self.tidy();
         drop(turn);
         Ok(())
@@ -329,7 +427,13 @@ impl Mirror {
 
     /// The held commits.
     pub async fn holds(&self) -> Result<Vec<Oid>, Error> {
-        Ok(self.repository.refs(HOLDS).await?.into_iter().map(|(_, id)| id).collect())
+        Ok(self
+            .repository
+            .refs(HOLDS)
+            .await?
+            .into_iter()
+            .map(|(_, id)| id)
+            .collect())
     }
 
     /// Packs the mirror; held commits stay.
@@ -357,9 +461,23 @@ impl Mirror {
         let salvage = Remote::new(&old.display().to_string(), crate::Credentials::none())?;
         for commit in held {
             let name = format!("{HOLDS}{commit}");
-            let arguments = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--", salvage.url()];
-            let arguments = arguments.iter().map(|a| (*a).to_owned()).chain([format!("+{name}:{name}")]);
-            let run = Run::new(arguments).within(&bare).with_remote(&salvage, timeout).holding(lock);
+            let arguments = [
+                "fetch",
+                "--quiet",
+                "--no-tags",
+                "--no-write-fetch-head",
+                "--no-auto-gc",
+                "--",
+                salvage.url(),
+            ];
+            let arguments = arguments
+                .iter()
+                .map(|a| (*a).to_owned())
+                .chain([format!("+{name}:{name}")]);
+            let run = Run::new(arguments)
+                .within(&bare)
+                .with_remote(&salvage, timeout)
+                .holding(lock);
             if run.checked().await.is_err() {
                 lost.push(commit);
             }
@@ -369,7 +487,9 @@ impl Mirror {
             self.fetch_specs(&all, lock, timeout).await?;
             for commit in lost {
                 if self.reaches(commit, None).await? {
-                    self.repository.update_ref(&format!("{HOLDS}{commit}"), commit, None).await?;
+                    self.repository
+                        .update_ref(&format!("{HOLDS}{commit}"), commit, None)
+                        .await?;
                 } else {
                     tracing::warn!(%commit, url = self.remote.url(), "a held commit is lost");
                 }
@@ -381,7 +501,10 @@ impl Mirror {
 
 impl std::fmt::Debug for Mirror {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mirror").field("directory", &self.directory).field("remote", &self.remote).finish_non_exhaustive()
+        f.debug_struct("Mirror")
+            .field("directory", &self.directory)
+            .field("remote", &self.remote)
+            .finish_non_exhaustive()
     }
 }
 
@@ -389,7 +512,12 @@ impl std::fmt::Debug for Mirror {
 /// or that of a git program which outlived the process that started it.
 async fn lock(directory: &Path, timeout: Duration) -> Result<File, Error> {
     let path = directory.join("lock");
-    let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&path);
     let file = file.map_err(|e| Error::at(&path, &e))?;
     let started = Instant::now();
     loop {
@@ -399,7 +527,9 @@ async fn lock(directory: &Path, timeout: Duration) -> Result<File, Error> {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             Err(std::fs::TryLockError::WouldBlock) => {
-                return Err(Error::Busy { dir: directory.display().to_string() });
+                return Err(Error::Busy {
+                    dir: directory.display().to_string(),
+                });
             }
             Err(std::fs::TryLockError::Error(e)) => return Err(Error::at(&path, &e)),
         }
@@ -419,9 +549,17 @@ fn sweep(bare: &Path) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         path.extension().is_some_and(|e| e == "lock") || name.starts_with("tmp_")
     };
-    let mut folders = vec![bare.join("refs"), bare.join("objects/pack"), bare.join("objects/info")];
+    let mut folders = vec![
+        bare.join("refs"),
+        bare.join("objects/pack"),
+        bare.join("objects/info"),
+    ];
     let mut files = vec![];
-    let top = std::fs::read_dir(bare).into_iter().flatten().flatten().map(|e| e.path());
+    let top = std::fs::read_dir(bare)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|e| e.path());
     files.extend(top.filter(|p| p.is_file()));
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -438,10 +576,19 @@ fn sweep(bare: &Path) {
 
 /// The holds of a repository that git may not be able to read any more.
 fn held_on_disk(bare: &Path) -> Vec<Oid> {
-    let names = std::fs::read_dir(bare.join(HOLDS)).into_iter().flatten().flatten();
-    let mut held: Vec<Oid> = names.filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+    let names = std::fs::read_dir(bare.join(HOLDS))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut held: Vec<Oid> = names
+        .filter_map(|e| e.file_name().to_str()?.parse().ok())
+        .collect();
     let packed = std::fs::read_to_string(bare.join("packed-refs")).unwrap_or_default();
-    held.extend(packed.lines().filter_map(|l| l.split_once(HOLDS)?.1.parse::<Oid>().ok()));
+    held.extend(
+        packed
+            .lines()
+            .filter_map(|l| l.split_once(HOLDS)?.1.parse::<Oid>().ok()),
+    );
     held.sort();
     held.dedup();
     held
@@ -485,8 +632,12 @@ fn shows_damage(error: &Error) -> bool {
 }
 
 fn is_name_clash(error: &Error) -> bool {
-    let Error::Git { detail, .. } = error else { return false };
-    detail.contains("cannot lock ref") || detail.contains("some local refs could not be updated") || detail.contains("exists; cannot create")
+    let Error::Git { detail, .. } = error else {
+        return false;
+    };
+    detail.contains("cannot lock ref")
+        || detail.contains("some local refs could not be updated")
+        || detail.contains("exists; cannot create")
 }
 
 /// The mirrors of one process (or of several), each in a folder of its own.
@@ -505,8 +656,16 @@ impl Mirrors {
             Ok(salt) if !salt.is_empty() => salt,
             _ => {
                 // A private random name is salt enough: it only hides credentials in folder names.
-                let file = tempfile::Builder::new().rand_bytes(32).tempfile_in(root).map_err(|e| Error::at(root, &e))?;
-                let salt = file.path().file_name().unwrap_or_default().as_encoded_bytes().to_vec();
+                let file = tempfile::Builder::new()
+                    .rand_bytes(32)
+                    .tempfile_in(root)
+                    .map_err(|e| Error::at(root, &e))?;
+                let salt = file
+                    .path()
+                    .file_name()
+                    .unwrap_or_default()
+                    .as_encoded_bytes()
+                    .to_vec();
                 std::fs::write(file.path(), &salt).map_err(|e| Error::at(file.path(), &e))?;
                 match file.persist_noclobber(&path) {
                     Ok(_) => salt,
@@ -514,7 +673,11 @@ impl Mirrors {
                 }
             }
         };
-        Ok(Self { root: root.to_owned(), salt, open: tokio::sync::Mutex::default() })
+        Ok(Self {
+            root: root.to_owned(),
+            salt,
+            open: tokio::sync::Mutex::default(),
+        })
     }
 
     /// The mirror for a URL and a credential; the same one for the same pair.
@@ -534,7 +697,10 @@ impl Mirrors {
         let keys: Vec<String> = remotes.iter().map(|r| self.key(r)).collect();
         let mut open = self.open.lock().await;
         open.retain(|key, _| keys.contains(key));
-        for entry in std::fs::read_dir(&self.root).map_err(|e| Error::at(&self.root, &e))?.flatten() {
+        for entry in std::fs::read_dir(&self.root)
+            .map_err(|e| Error::at(&self.root, &e))?
+            .flatten()
+        {
             let name = entry.file_name().to_string_lossy().into_owned();
             let is_mirror = entry.path().join("repository.git").is_dir();
             if is_mirror && !keys.contains(&name) {
@@ -552,9 +718,22 @@ impl Mirrors {
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part.as_bytes());
         }
-        let digest = hasher.try_finalize().map(|id| id.to_string()).unwrap_or_default();
-        let name = remote.url().trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default();
-        let name: String = name.trim_end_matches(".git").chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect();
+        let digest = hasher
+            .try_finalize()
+            .map(|id| id.to_string())
+            .unwrap_or_default();
+        let name = remote
+            .url()
+            .trim_end_matches('/')
+            .rsplit(['/', ':'])
+            .next()
+            .unwrap_or_default();
+        let name: String = name
+            .trim_end_matches(".git")
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+            .take(40)
+            .collect();
         format!("{name}-{digest}")
     }
 }

@@ -78,7 +78,10 @@ impl Mode {
 
 impl Tree {
     pub(crate) fn get(&self, name: &[u8]) -> Option<&Entry> {
-        self.entries.binary_search_by(|e| e.name.as_slice().cmp(name)).ok().map(|i| &self.entries[i])
+        self.entries
+            .binary_search_by(|e| e.name.as_slice().cmp(name))
+            .ok()
+            .map(|i| &self.entries[i])
     }
 
     /// `<mode> <name>\0<20 bytes>`, repeated. Names that can't be a path's component are left out.
@@ -91,7 +94,11 @@ impl Tree {
             let name = data.get(space + 1..end)?;
             let id = Oid::from_slice(data.get(end + 1..end + 21)?)?;
             if !matches!(name, b"" | b"." | b".." | b".git") && !name.contains(&b'/') {
-                entries.push(Entry { name: name.to_owned(), mode, id });
+                entries.push(Entry {
+                    name: name.to_owned(),
+                    mode,
+                    id,
+                });
             }
             data = &data[end + 21..];
         }
@@ -127,10 +134,21 @@ impl Objects {
         let directory = repository.join("objects");
         let io = |e: std::io::Error| Error::at(&directory, &e);
         // Packs come and go with fetches; the number of slots is fixed when the store is opened.
-        let slots = gix_odb::store::init::Slots::AsNeededByDiskState { multiplier: 2.0, minimum: 256 };
-        let options = gix_odb::store::init::Options { slots, ..Default::default() };
-        let store = gix_odb::Store::at_opts(directory.clone(), gix_hash::Kind::Sha1, &mut std::iter::empty(), options)
-            .map_err(io)?;
+        let slots = gix_odb::store::init::Slots::AsNeededByDiskState {
+            multiplier: 2.0,
+            minimum: 256,
+        };
+        let options = gix_odb::store::init::Options {
+            slots,
+            ..Default::default()
+        };
+        let store = gix_odb::Store::at_opts(
+            directory.clone(),
+            gix_hash::Kind::Sha1,
+            &mut std::iter::empty(),
+            options,
+        )
+        .map_err(io)?;
         Ok(Self {
             store: Arc::new(store),
             idle: Mutex::default(),
@@ -148,16 +166,26 @@ impl Objects {
     }
 
     fn with_handle<T>(&self, use_it: impl FnOnce(&HandleArc) -> T) -> T {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         let handle = idle.unwrap_or_else(|| self.store.to_cache_arc());
         let result = use_it(&handle);
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(handle);
         result
     }
 
     fn damage(&self, detail: String) -> Error {
         self.damaged.store(true, Ordering::Relaxed);
-        Error::Damaged { dir: self.directory.display().to_string(), detail }
+        Error::Damaged {
+            dir: self.directory.display().to_string(),
+            detail,
+        }
     }
 
     /// Whether the object is there.
@@ -171,8 +199,14 @@ impl Objects {
             let gix = id.to_gix();
             match handle.try_header(&gix) {
                 Ok(Some(header)) if header.size > limit => {
-                    let detail = format!("object {id} has {} bytes, more than the limit of {limit}", header.size);
-                    return Err(Error::Io { context: "can't read from Git".to_owned(), detail });
+                    let detail = format!(
+                        "object {id} has {} bytes, more than the limit of {limit}",
+                        header.size
+                    );
+                    return Err(Error::Io {
+                        context: "can't read from Git".to_owned(),
+                        detail,
+                    });
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => return Err(self.damage(format!("object {id} is missing"))),
@@ -211,7 +245,8 @@ impl Objects {
         if kind != Kind::Tree {
             return Err(wrong_kind(id, kind, "tree"));
         }
-        let tree = Tree::parse(&data).ok_or_else(|| self.damage(format!("tree {id} is malformed")))?;
+        let tree =
+            Tree::parse(&data).ok_or_else(|| self.damage(format!("tree {id} is malformed")))?;
         let tree = Arc::new(tree);
         self.trees.insert(id, tree.clone(), tree.entries.len() + 1);
         Ok(tree)
@@ -223,12 +258,17 @@ impl Objects {
             context: format!("can't write an object into {}", self.directory.display()),
             detail: e.to_string(),
         })?;
-        Oid::from_slice(id.as_slice()).ok_or_else(|| self.damage("an id of unexpected length".to_owned()))
+        Oid::from_slice(id.as_slice())
+            .ok_or_else(|| self.damage("an id of unexpected length".to_owned()))
     }
 }
 
 fn wrong_kind(object: Oid, found: Kind, wanted: &'static str) -> Error {
-    Error::WrongKind { object, found: found.to_string(), wanted }
+    Error::WrongKind {
+        object,
+        found: found.to_string(),
+        wanted,
+    }
 }
 
 #[cfg(test)]

@@ -72,9 +72,16 @@ mod tests {
     fn reads_back_what_it_prints() {
         let text = "0123456789abcdef0123456789abcdef01234567";
         assert_eq!(text.parse::<Oid>().unwrap().to_string(), text);
-        assert_eq!(text.to_uppercase().parse::<Oid>().unwrap().to_string(), text);
+        assert_eq!(
+            text.to_uppercase().parse::<Oid>().unwrap().to_string(),
+            text
+        );
         assert!("0123".parse::<Oid>().is_err());
         assert!("é".repeat(20).parse::<Oid>().is_err());
-        assert!(("--upload-pack=".to_owned() + &"0".repeat(26)).parse::<Oid>().is_err());
+        assert!(
+            ("--upload-pack=".to_owned() + &"0".repeat(26))
+                .parse::<Oid>()
+                .is_err()
+        );
     }
 }

@@ -43,7 +43,13 @@ const INHERITED: &[&str] = &[
 ];
 
 /// What else is passed on where the user's own configuration is wanted ([`crate::Credentials::ambient`]).
-const AMBIENT: &[&str] = &["HOME", "XDG_CONFIG_HOME", "SSH_AUTH_SOCK", "USER", "LOGNAME"];
+const AMBIENT: &[&str] = &[
+    "HOME",
+    "XDG_CONFIG_HOME",
+    "SSH_AUTH_SOCK",
+    "USER",
+    "LOGNAME",
+];
 
 const CONFIG: &[(&str, &str)] = &[
     ("core.hooksPath", "/dev/null"),
@@ -93,8 +99,17 @@ impl Output {
 
 impl<'a> Run<'a> {
     pub(crate) fn new<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(arguments: I) -> Self {
-        let arguments = arguments.into_iter().map(|a| a.as_ref().to_owned()).collect();
-        Self { arguments, repository: None, remote: None, lock: None, timeout: LOCAL_TIMEOUT }
+        let arguments = arguments
+            .into_iter()
+            .map(|a| a.as_ref().to_owned())
+            .collect();
+        Self {
+            arguments,
+            repository: None,
+            remote: None,
+            lock: None,
+            timeout: LOCAL_TIMEOUT,
+        }
     }
 
     /// The bare repository to run in.
@@ -125,7 +140,11 @@ impl<'a> Run<'a> {
     /// Runs to the end; any exit code is an `Ok`.
     pub(crate) async fn output(self) -> Result<Output, Error> {
         check_version().await?;
-        let prepared = self.remote.map(Prepared::new).transpose()?.unwrap_or_default();
+        let prepared = self
+            .remote
+            .map(Prepared::new)
+            .transpose()?
+            .unwrap_or_default();
         // A repository of another user, named by the person who runs this, is no reason to refuse.
         let safe = match self.remote.and_then(Remote::local_path) {
             Some(path) => Some(SafeDirectory::new(Path::new(path))?),
@@ -138,13 +157,20 @@ impl<'a> Run<'a> {
         for (name, value) in &prepared.env {
             command.env(name, value);
         }
-        let own = prepared.config.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+        let own = prepared
+            .config
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str()));
         configure(&mut command, CONFIG.iter().copied().chain(own));
         if let Some(repository) = self.repository {
             command.arg("--git-dir").arg(repository);
         }
         command.args(&self.arguments);
-        let subcommand = self.arguments.first().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
+        let subcommand = self
+            .arguments
+            .first()
+            .map(|a| a.to_string_lossy().into_owned())
+            .unwrap_or_default();
         let io = |e: std::io::Error| Error::io(format!("git {subcommand}"), &e);
         command.stdin(match self.lock {
             Some(lock) => Stdio::from(lock.try_clone().map_err(io)?),
@@ -155,23 +181,36 @@ impl<'a> Run<'a> {
         let mut group = Group::of(&child);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let work = async {
-            let (stdout, stderr) = tokio::try_join!(drain(stdout, MAX_STDOUT), drain(stderr, MAX_STDERR))?;
+            let (stdout, stderr) =
+                tokio::try_join!(drain(stdout, MAX_STDOUT), drain(stderr, MAX_STDERR))?;
             Ok::<_, std::io::Error>((stdout, stderr, child.wait().await?))
         };
         let finished = tokio::time::timeout(self.timeout, work).await;
         let Ok(finished) = finished else {
             drop(group);
-            return Err(Error::Timeout { url: self.place(), command: subcommand, after: self.timeout });
+            return Err(Error::Timeout {
+                url: self.place(),
+                command: subcommand,
+                after: self.timeout,
+            });
         };
         let (stdout, stderr, status) = finished.map_err(io)?;
         group.ended();
         let stderr = scrubbed(&String::from_utf8_lossy(&stderr), &prepared.secrets);
-        Ok(Output { stdout, stderr, code: status.code() })
+        Ok(Output {
+            stdout,
+            stderr,
+            code: status.code(),
+        })
     }
 
     /// Runs to the end; any exit code but 0 is an error.
     pub(crate) async fn checked(self) -> Result<Output, Error> {
-        let subcommand = self.arguments.first().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
+        let subcommand = self
+            .arguments
+            .first()
+            .map(|a| a.to_string_lossy().into_owned())
+            .unwrap_or_default();
         let remote = self.remote.map(|r| r.url().to_owned());
         let output = self.output().await?;
         if output.code == Some(0) {
@@ -199,19 +238,31 @@ pub(crate) fn command(ambient: bool) -> Command {
             command.env(name, value);
         }
     }
-    command.env("LC_ALL", "C").env("LC_MESSAGES", "C").env("GIT_TERMINAL_PROMPT", "0").env("GIT_FLUSH", "1");
+    command
+        .env("LC_ALL", "C")
+        .env("LC_MESSAGES", "C")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_FLUSH", "1");
     if !ambient {
-        command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_ATTR_NOSYSTEM", "1");
+        command
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_ATTR_NOSYSTEM", "1");
     }
     command.current_dir("/").process_group(0).kill_on_drop(true);
     command
 }
 
 /// Configuration by environment, which shows in no list of processes.
-pub(crate) fn configure<'a>(command: &mut Command, entries: impl Iterator<Item = (&'a str, &'a str)>) {
+pub(crate) fn configure<'a>(
+    command: &mut Command,
+    entries: impl Iterator<Item = (&'a str, &'a str)>,
+) {
     let mut count = 0;
     for (key, value) in entries {
-        command.env(format!("GIT_CONFIG_KEY_{count}"), key).env(format!("GIT_CONFIG_VALUE_{count}"), value);
+        command
+            .env(format!("GIT_CONFIG_KEY_{count}"), key)
+            .env(format!("GIT_CONFIG_VALUE_{count}"), value);
         count += 1;
     }
     command.env("GIT_CONFIG_COUNT", count.to_string());
@@ -229,7 +280,12 @@ pub(crate) struct Group(Option<Pid>);
 
 impl Group {
     pub(crate) fn of(child: &Child) -> Self {
-        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+        Self(
+            child
+                .id()
+                .and_then(|id| i32::try_from(id).ok())
+                .and_then(Pid::from_raw),
+        )
     }
 
     pub(crate) fn ended(&mut self) {
@@ -253,7 +309,12 @@ impl SafeDirectory {
     fn new(path: &Path) -> Result<Self, Error> {
         let io = |e: std::io::Error| Error::io("can't write a temporary git configuration", &e);
         let file = tempfile::NamedTempFile::new().map_err(io)?;
-        let escaped = |p: PathBuf| p.display().to_string().replace('\\', "\\\\").replace('"', "\\\"");
+        let escaped = |p: PathBuf| {
+            p.display()
+                .to_string()
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+        };
         let (plain, inner) = (escaped(path.to_owned()), escaped(path.join(".git")));
         let text = format!("[safe]\n\tdirectory = \"{plain}\"\n\tdirectory = \"{inner}\"\n");
         std::fs::write(file.path(), text).map_err(io)?;
@@ -280,22 +341,37 @@ pub(crate) async fn check_version() -> Result<(), Error> {
     static CHECKED: OnceCell<Result<(), Error>> = OnceCell::const_new();
     let checked = CHECKED.get_or_init(|| async {
         let mut command = command(false);
-        command.arg("version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+            .arg("version")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         let child = spawn(&mut command)?;
-        let output = child.wait_with_output().await.map_err(|e| Error::io("git version", &e))?;
+        let output = child
+            .wait_with_output()
+            .await
+            .map_err(|e| Error::io("git version", &e))?;
         version_is_enough(&String::from_utf8_lossy(&output.stdout))
     });
     checked.await.clone()
 }
 
 fn version_is_enough(text: &str) -> Result<(), Error> {
-    let version = text.trim().strip_prefix("git version ").unwrap_or(text.trim());
-    let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = text
+        .trim()
+        .strip_prefix("git version ")
+        .unwrap_or(text.trim());
+    let mut numbers = version
+        .split('.')
+        .map(|part| part.parse::<u32>().unwrap_or(0));
     let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if found >= MINIMUM_GIT {
         return Ok(());
     }
-    Err(Error::ProgramTooOld { found: version.chars().take(40).collect(), minimum: minimum() })
+    Err(Error::ProgramTooOld {
+        found: version.chars().take(40).collect(),
+        minimum: minimum(),
+    })
 }
 
 /// Without secrets, user information of URLs and control characters; the last few lines only.
@@ -306,8 +382,19 @@ fn scrubbed(stderr: &str, secrets: &[String]) -> String {
     }
     let lines: Vec<String> = text
         .split(['\n', '\r'])
-        .map(|line| line.chars().filter(|c| !c.is_control()).take(400).collect::<String>().trim_end().to_owned())
-        .filter(|line| !line.is_empty() && !line.starts_with("hint:") && !line.starts_with("warning: redirecting"))
+        .map(|line| {
+            line.chars()
+                .filter(|c| !c.is_control())
+                .take(400)
+                .collect::<String>()
+                .trim_end()
+                .to_owned()
+        })
+        .filter(|line| {
+            !line.is_empty()
+                && !line.starts_with("hint:")
+                && !line.starts_with("warning: redirecting")
+        })
         .collect();
     lines[lines.len().saturating_sub(8)..].join("; ")
 }
@@ -316,30 +403,113 @@ fn scrubbed(stderr: &str, secrets: &[String]) -> String {
 pub(crate) fn classify(command: &str, url: Option<&str>, stderr: &str) -> Error {
     let detail = || {
         let text = stderr.strip_prefix("fatal: ").unwrap_or(stderr);
-        if text.is_empty() { "no message".to_owned() } else { text.to_owned() }
+        if text.is_empty() {
+            "no message".to_owned()
+        } else {
+            text.to_owned()
+        }
     };
     let Some(url) = url.map(str::to_owned) else {
-        return Error::Git { command: command.to_owned(), detail: detail() };
+        return Error::Git {
+            command: command.to_owned(),
+            detail: detail(),
+        };
     };
     let lower = stderr.to_lowercase();
     let says = |needles: &[&str]| needles.iter().any(|n| lower.contains(n));
     if let Some(at) = stderr.find("couldn't find remote ref ") {
-        let reference = stderr[at + 25..].split([';', ' ']).next().unwrap_or_default().to_owned();
+        let reference = stderr[at + 25..]
+            .split([';', ' '])
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         return Error::RefMissing { url, reference };
     }
-    if says(&["ssl certificate problem", "certificate verif", "gnutls_handshake", "ssl_connect", "ssl routines", "ssl_error", "ssl peer", "unable to get local issuer", "tls connect error", "self-signed certificate", "no alternative certificate subject", "error setting certificate"]) {
-        return Error::TlsFailed { url, detail: detail() };
+    if says(&[
+        "ssl certificate problem",
+        "certificate verif",
+        "gnutls_handshake",
+        "ssl_connect",
+        "ssl routines",
+        "ssl_error",
+        "ssl peer",
+        "unable to get local issuer",
+        "tls connect error",
+        "self-signed certificate",
+        "no alternative certificate subject",
+        "error setting certificate",
+    ]) {
+        return Error::TlsFailed {
+            url,
+            detail: detail(),
+        };
     }
-    if says(&["could not read username", "could not read password", "authentication failed", "returned error: 401", "returned error: 403", "permission denied (", "invalid username", "host key verification failed", "terminal prompts disabled", "access denied", "load key", "no such identity"]) {
-        return Error::AuthFailed { url, detail: detail() };
+    if says(&[
+        "could not read username",
+        "could not read password",
+        "authentication failed",
+        "returned error: 401",
+        "returned error: 403",
+        "permission denied (",
+        "invalid username",
+        "host key verification failed",
+        "terminal prompts disabled",
+        "access denied",
+        "load key",
+        "no such identity",
+    ]) {
+        return Error::AuthFailed {
+            url,
+            detail: detail(),
+        };
     }
-    if says(&["could not resolve host", "failed to connect", "couldn't connect", "connection refused", "connection timed out", "connection reset", "operation timed out", "empty reply", "operation too slow", "returned error: 5", "returned error: 429", "network is unreachable", "no route to host", "name or service not known", "temporary failure in name resolution", "connection closed", "early eof", "remote end hung up", "recv failure", "send failure", "http2 framing", "rpc failed", "transfer closed"]) && !says(&["does not appear to be a git repository", "not found"]) {
-        return Error::Unreachable { url, detail: detail() };
+    if says(&[
+        "could not resolve host",
+        "failed to connect",
+        "couldn't connect",
+        "connection refused",
+        "connection timed out",
+        "connection reset",
+        "operation timed out",
+        "empty reply",
+        "operation too slow",
+        "returned error: 5",
+        "returned error: 429",
+        "network is unreachable",
+        "no route to host",
+        "name or service not known",
+        "temporary failure in name resolution",
+        "connection closed",
+        "early eof",
+        "remote end hung up",
+        "recv failure",
+        "send failure",
+        "http2 framing",
+        "rpc failed",
+        "transfer closed",
+    ]) && !says(&["does not appear to be a git repository", "not found"])
+    {
+        return Error::Unreachable {
+            url,
+            detail: detail(),
+        };
     }
-    if says(&["not found", "does not appear to be a git repository", "does not exist", "not valid: is this a git repository", "no such repository"]) {
-        return Error::RepositoryNotFound { url, detail: detail() };
+    if says(&[
+        "not found",
+        "does not appear to be a git repository",
+        "does not exist",
+        "not valid: is this a git repository",
+        "no such repository",
+    ]) {
+        return Error::RepositoryNotFound {
+            url,
+            detail: detail(),
+        };
     }
-    Error::Git { command: command.to_owned(), detail: detail() }
+    Error::Git {
+        command: command.to_owned(),
+        detail: detail(),
+    }
 }
 
 #[cfg(test)]
@@ -352,7 +522,10 @@ mod tests {
         assert!(version_is_enough("git version 2.32.0 (Apple Git-132)").is_ok());
         assert!(version_is_enough("git version 2.50.1.windows.1").is_ok());
         let error = version_is_enough("git version 2.31.9").unwrap_err();
-        assert_eq!(error.to_string(), "git 2.31.9 is too old; hint: install git 2.32 or newer");
+        assert_eq!(
+            error.to_string(),
+            "git 2.31.9 is too old; hint: install git 2.32 or newer"
+        );
         assert!(version_is_enough("nonsense").is_err());
     }
 
@@ -360,23 +533,55 @@ mod tests {
     fn scrubs_secrets_and_noise() {
         let text = "hint: try harder\nfatal: bad token s3cret for https://me:pw@host/x\x1b[31m\r\nremote: s3cret\n";
         let out = scrubbed(text, &["s3cret".to_owned(), String::new()]);
-        assert_eq!(out, "fatal: bad token *** for https://***@host/x[31m; remote: ***");
+        assert_eq!(
+            out,
+            "fatal: bad token *** for https://***@host/x[31m; remote: ***"
+        );
     }
 
     #[test]
     fn classifies_what_git_says() {
         let of = |text: &str| classify("fetch", Some("u"), text);
         let samples: &[(&str, fn(&Error) -> bool)] = &[
-            ("fatal: unable to access 'https://x/': Could not resolve host: x", |e| matches!(e, Error::Unreachable { .. })),
-            ("fatal: unable to access 'http://127.0.0.1:1/': Failed to connect to 127.0.0.1 port 1 after 0 ms: Couldn't connect to server", |e| matches!(e, Error::Unreachable { .. })),
-            ("fatal: unable to access 'http://h/': The requested URL returned error: 503", |e| matches!(e, Error::Unreachable { .. })),
-            ("fatal: could not read Username for 'http://h': terminal prompts disabled", |e| matches!(e, Error::AuthFailed { .. })),
-            ("git@h: Permission denied (publickey).; fatal: Could not read from remote repository.", |e| matches!(e, Error::AuthFailed { .. })),
-            ("Host key verification failed.; fatal: Could not read from remote repository.", |e| matches!(e, Error::AuthFailed { .. })),
-            ("fatal: repository 'http://h/x.git/' not found", |e| matches!(e, Error::RepositoryNotFound { .. })),
-            ("fatal: '/nowhere' does not appear to be a git repository; fatal: Could not read from remote repository.", |e| matches!(e, Error::RepositoryNotFound { .. })),
-            ("fatal: unable to access 'https://h/': SSL certificate problem: self-signed certificate", |e| matches!(e, Error::TlsFailed { .. })),
-            ("fatal: couldn't find remote ref refs/heads/x", |e| matches!(e, Error::RefMissing { reference, .. } if reference == "refs/heads/x")),
+            (
+                "fatal: unable to access 'https://x/': Could not resolve host: x",
+                |e| matches!(e, Error::Unreachable { .. }),
+            ),
+            (
+                "fatal: unable to access 'http://127.0.0.1:1/': Failed to connect to 127.0.0.1 port 1 after 0 ms: Couldn't connect to server",
+                |e| matches!(e, Error::Unreachable { .. }),
+            ),
+            (
+                "fatal: unable to access 'http://h/': The requested URL returned error: 503",
+                |e| matches!(e, Error::Unreachable { .. }),
+            ),
+            (
+                "fatal: could not read Username for 'http://h': terminal prompts disabled",
+                |e| matches!(e, Error::AuthFailed { .. }),
+            ),
+            (
+                "git@h: Permission denied (publickey).; fatal: Could not read from remote repository.",
+                |e| matches!(e, Error::AuthFailed { .. }),
+            ),
+            (
+                "Host key verification failed.; fatal: Could not read from remote repository.",
+                |e| matches!(e, Error::AuthFailed { .. }),
+            ),
+            ("fatal: repository 'http://h/x.git/' not found", |e| {
+                matches!(e, Error::RepositoryNotFound { .. })
+            }),
+            (
+                "fatal: '/nowhere' does not appear to be a git repository; fatal: Could not read from remote repository.",
+                |e| matches!(e, Error::RepositoryNotFound { .. }),
+            ),
+            (
+                "fatal: unable to access 'https://h/': SSL certificate problem: self-signed certificate",
+                |e| matches!(e, Error::TlsFailed { .. }),
+            ),
+            (
+                "fatal: couldn't find remote ref refs/heads/x",
+                |e| matches!(e, Error::RefMissing { reference, .. } if reference == "refs/heads/x"),
+            ),
             ("fatal: something else", |e| matches!(e, Error::Git { .. })),
         ];
         for (text, expected) in samples {
@@ -392,14 +597,25 @@ mod tests {
         let marker = tempfile::tempdir().unwrap();
         let pid_file = marker.path().join("pid");
         let script = format!("!sh -c 'echo $$ > {} && sleep 60'", pid_file.display());
-        let run = Run::new(["-c".to_owned(), format!("alias.slow={script}"), "slow".to_owned()])
-            .with_remote(&remote, Duration::from_millis(700));
+        let run = Run::new([
+            "-c".to_owned(),
+            format!("alias.slow={script}"),
+            "slow".to_owned(),
+        ])
+        .with_remote(&remote, Duration::from_millis(700));
         let error = run.output().await.err().unwrap();
         assert!(matches!(error, Error::Timeout { .. }), "{error}");
         assert!(started.elapsed() < Duration::from_secs(10));
-        let pid: i32 = std::fs::read_to_string(pid_file).unwrap().trim().parse().unwrap();
+        let pid: i32 = std::fs::read_to_string(pid_file)
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
         tokio::time::sleep(Duration::from_millis(200)).await;
         let alive = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-        assert!(alive.map_or(true, |stat| stat.contains(") Z ")), "the grandchild still runs");
+        assert!(
+            alive.map_or(true, |stat| stat.contains(") Z ")),
+            "the grandchild still runs"
+        );
     }
 }

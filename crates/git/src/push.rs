@@ -22,14 +22,26 @@ impl Mirror {
     /// push, and is an error.
     ///
     /// On [`Error::Unreachable`] or [`Error::Timeout`] the outcome is unknown: fetch to see it.
-    pub async fn push(&self, commit: Oid, branch: &str, expected: Option<Oid>, timeout: Duration) -> Result<Push, Error> {
+    pub async fn push(
+        &self,
+        commit: Oid,
+        branch: &str,
+        expected: Option<Oid>,
+        timeout: Duration,
+    ) -> Result<Push, Error> {
         Reference::Branch(branch.to_owned()).check()?;
         let name = format!("refs/heads/{branch}");
         if let Some(expected) = expected
             && !self.repository().is_ancestor(expected, commit).await?
         {
-            let reason = format!("{commit} was not made on top of {expected}; Fairway never pushes by force");
-            return Err(Error::InvalidReference { field: "branch", value: branch.to_owned(), reason });
+            let reason = format!(
+                "{commit} was not made on top of {expected}; Fairway never pushes by force"
+            );
+            return Err(Error::InvalidReference {
+                field: "branch",
+                value: branch.to_owned(),
+                reason,
+            });
         }
         let turn = self.turn().await;
         let lock = self.locked(timeout).await?;
@@ -45,10 +57,18 @@ impl Mirror {
             format!("{commit}:{name}"),
         ];
         let run = Run::new(arguments).within(self.repository().directory());
-        let output = run.with_remote(self.remote(), timeout).holding(&lock).output().await?;
+        let output = run
+            .with_remote(self.remote(), timeout)
+            .holding(&lock)
+            .output()
+            .await?;
         self.tidy();
         let report = output.text();
-        let line = report.lines().find(|line| line.split('\t').nth(1).is_some_and(|refs| refs.ends_with(&name)));
+        let line = report.lines().find(|line| {
+            line.split('\t')
+                .nth(1)
+                .is_some_and(|refs| refs.ends_with(&name))
+        });
         let outcome = line.and_then(|line| outcome(line, &output.stderr));
         if outcome == Some(Push::Pushed) {
             // The next fetch then has nothing to do; should this fail, it does it again.
@@ -57,7 +77,11 @@ impl Mirror {
         drop(turn);
         match outcome {
             Some(outcome) => Ok(outcome),
-            None => Err(crate::program::classify("push", Some(self.remote().url()), &output.stderr)),
+            None => Err(crate::program::classify(
+                "push",
+                Some(self.remote().url()),
+                &output.stderr,
+            )),
         }
     }
 }
@@ -71,14 +95,32 @@ fn outcome(line: &str, stderr: &str) -> Option<Push> {
         " " | "*" | "=" | "+" => Some(Push::Pushed),
         "!" if summary.starts_with("[rejected]") => Some(Push::LostRace),
         "!" if summary.starts_with("[remote rejected]") => {
-            let raced = ["cannot lock ref", "failed to update ref", "incorrect old value", "fetch first", "reference already exists", "failed to lock"];
-            let reason = summary.trim_start_matches("[remote rejected]").trim().trim_matches(['(', ')']);
+            let raced = [
+                "cannot lock ref",
+                "failed to update ref",
+                "incorrect old value",
+                "fetch first",
+                "reference already exists",
+                "failed to lock",
+            ];
+            let reason = summary
+                .trim_start_matches("[remote rejected]")
+                .trim()
+                .trim_matches(['(', ')']);
             if raced.iter().any(|sign| reason.contains(sign)) {
                 return Some(Push::LostRace);
             }
-            let said: Vec<&str> =
-                stderr.split("; ").filter_map(|l| l.strip_prefix("remote:")).map(str::trim).filter(|l| !l.is_empty()).collect();
-            let said = if said.is_empty() { String::new() } else { format!(": {}", said.join("; ")) };
+            let said: Vec<&str> = stderr
+                .split("; ")
+                .filter_map(|l| l.strip_prefix("remote:"))
+                .map(str::trim)
+                .filter(|l| !l.is_empty())
+                .collect();
+            let said = if said.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", said.join("; "))
+            };
             Some(Push::Refused(format!("{reason}{said}")))
         }
         _ => None,
@@ -91,14 +133,29 @@ mod tests {
 
     #[test]
     fn reads_what_git_reports() {
-        let of = |line| outcome(line, "remote: main is protected        ; error: failed to push some refs");
+        let of = |line| {
+            outcome(
+                line,
+                "remote: main is protected        ; error: failed to push some refs",
+            )
+        };
         assert_eq!(of(" \tc:refs/heads/main\ta..b"), Some(Push::Pushed));
         assert_eq!(of("*\tc:refs/heads/main\t[new branch]"), Some(Push::Pushed));
-        assert_eq!(of("!\tc:refs/heads/main\t[rejected] (stale info)"), Some(Push::LostRace));
-        assert_eq!(of("!\tc:refs/heads/main\t[remote rejected] (cannot lock ref 'refs/heads/main': is at a but expected b)"), Some(Push::LostRace));
+        assert_eq!(
+            of("!\tc:refs/heads/main\t[rejected] (stale info)"),
+            Some(Push::LostRace)
+        );
+        assert_eq!(
+            of(
+                "!\tc:refs/heads/main\t[remote rejected] (cannot lock ref 'refs/heads/main': is at a but expected b)"
+            ),
+            Some(Push::LostRace)
+        );
         assert_eq!(
             of("!\tc:refs/heads/main\t[remote rejected] (pre-receive hook declined)"),
-            Some(Push::Refused("pre-receive hook declined: main is protected".to_owned()))
+            Some(Push::Refused(
+                "pre-receive hook declined: main is protected".to_owned()
+            ))
         );
         assert_eq!(of("!\tc:refs/heads/main\t[remote failure]"), None);
     }

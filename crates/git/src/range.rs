@@ -57,7 +57,11 @@ const OPERATORS: &[(&str, Operator)] = &[
 impl Range {
     /// Reads a range such as `>=1.0.0 <2.0.0`, `^1.2`, `1.x || 2.1 - 2.4`.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let invalid = |reason: String| Error::InvalidReference { field: "semver", value: text.to_owned(), reason };
+        let invalid = |reason: String| Error::InvalidReference {
+            field: "semver",
+            value: text.to_owned(),
+            reason,
+        };
         if text.len() > 512 {
             return Err(invalid("it is longer than 512 bytes".to_owned()));
         }
@@ -83,16 +87,27 @@ pub(crate) fn version_of_tag(tag: &str) -> Option<Version> {
 }
 
 fn all_of(group: &str) -> Result<Vec<Constraint>, String> {
-    let words: Vec<&str> = group.split([' ', ',', '\t']).filter(|w| !w.is_empty()).collect();
+    let words: Vec<&str> = group
+        .split([' ', ',', '\t'])
+        .filter(|w| !w.is_empty())
+        .collect();
     let mut constraints = Vec::new();
     let mut i = 0;
     while i < words.len() {
         if words.get(i + 1) == Some(&"-") {
             let upper = words.get(i + 2).ok_or("the range ends with '-'")?;
             let (version, given) = partial(words[i])?;
-            constraints.push(Constraint { operator: Operator::GreaterEqual, version, given });
+            constraints.push(Constraint {
+                operator: Operator::GreaterEqual,
+                version,
+                given,
+            });
             let (version, given) = partial(upper)?;
-            constraints.push(Constraint { operator: Operator::LessEqual, version, given });
+            constraints.push(Constraint {
+                operator: Operator::LessEqual,
+                version,
+                given,
+            });
             i += 3;
             continue;
         }
@@ -103,19 +118,31 @@ fn all_of(group: &str) -> Result<Vec<Constraint>, String> {
             word = &word[sign.len()..];
             if word.is_empty() {
                 i += 1;
-                word = words.get(i).ok_or_else(|| format!("'{sign}' has no version"))?;
+                word = words
+                    .get(i)
+                    .ok_or_else(|| format!("'{sign}' has no version"))?;
             }
         }
         // ">=1.0<2.0" without a space between.
-        let end = word.find(['<', '>', '=', '!', '~', '^']).unwrap_or(word.len());
+        let end = word
+            .find(['<', '>', '=', '!', '~', '^'])
+            .unwrap_or(word.len());
         let (version, given) = partial(&word[..end])?;
-        constraints.push(Constraint { operator, version, given });
+        constraints.push(Constraint {
+            operator,
+            version,
+            given,
+        });
         if end < word.len() {
             constraints.extend(all_of(&word[end..])?);
         }
         i += 1;
     }
-    if constraints.is_empty() { Err("it is empty".to_owned()) } else { Ok(constraints) }
+    if constraints.is_empty() {
+        Err("it is empty".to_owned())
+    } else {
+        Ok(constraints)
+    }
 }
 
 fn partial(text: &str) -> Result<(Version, Given), String> {
@@ -151,7 +178,9 @@ impl Constraint {
         let c = &self.version;
         let ordering = version.cmp_precedence(c);
         match self.operator {
-            Operator::Equal if self.given == Given::Patch => ordering.is_eq() && (c.build.is_empty() || c.build == version.build),
+            Operator::Equal if self.given == Given::Patch => {
+                ordering.is_eq() && (c.build.is_empty() || c.build == version.build)
+            }
             Operator::Equal | Operator::Tilde => ordering.is_ge() && self.same_line(version),
             Operator::NotEqual if self.given == Given::Patch => ordering.is_ne(),
             Operator::NotEqual => !self.same_line(version),
@@ -162,7 +191,9 @@ impl Constraint {
             },
             Operator::Less => ordering.is_lt(),
             Operator::GreaterEqual => ordering.is_ge(),
-            Operator::LessEqual => ordering.is_le() || (self.given != Given::Patch && self.same_line(version)),
+            Operator::LessEqual => {
+                ordering.is_le() || (self.given != Given::Patch && self.same_line(version))
+            }
             Operator::Caret => ordering.is_ge() && caret(self, version),
         }
     }
@@ -182,10 +213,17 @@ fn caret(constraint: &Constraint, version: &Version) -> bool {
         major: c.major,
         minor: (constraint.given >= Given::Minor).then_some(c.minor),
         patch: (constraint.given == Given::Patch).then_some(c.patch),
-        pre: if constraint.given == Given::Patch { c.pre.clone() } else { semver::Prerelease::EMPTY },
+        pre: if constraint.given == Given::Patch {
+            c.pre.clone()
+        } else {
+            semver::Prerelease::EMPTY
+        },
     };
     // Cargo's caret is the same but for its rule about pre-releases, which is checked elsewhere.
-    let release = Version { pre: semver::Prerelease::EMPTY, ..version.clone() };
+    let release = Version {
+        pre: semver::Prerelease::EMPTY,
+        ..version.clone()
+    };
     constraint.given == Given::Nothing || comparator.matches(&release)
 }
 
@@ -196,11 +234,27 @@ mod tests {
     fn matching(range: &str, versions: &[&str]) -> Vec<String> {
         let range = Range::parse(range).unwrap();
         let keep = |v: &&&str| range.matches(&version_of_tag(v).unwrap());
-        versions.iter().filter(keep).map(|v| (*v).to_owned()).collect()
+        versions
+            .iter()
+            .filter(keep)
+            .map(|v| (*v).to_owned())
+            .collect()
     }
 
-    const ALL: &[&str] =
-        &["0.0.3", "0.2.3", "0.2.9", "0.3.0", "1.0.0", "1.2.0", "1.2.9", "v1.3.0", "1.3.1-rc.1", "2.0.0", "2.1.0", "3.0.0-beta"];
+    const ALL: &[&str] = &[
+        "0.0.3",
+        "0.2.3",
+        "0.2.9",
+        "0.3.0",
+        "1.0.0",
+        "1.2.0",
+        "1.2.9",
+        "v1.3.0",
+        "1.3.1-rc.1",
+        "2.0.0",
+        "2.1.0",
+        "3.0.0-beta",
+    ];
 
     #[test]
     fn the_language_of_masterminds() {
@@ -224,9 +278,20 @@ mod tests {
             ("0.3 || ^2", &["0.3.0", "2.0.0", "2.1.0"]),
             (">1.2", &["v1.3.0", "2.0.0", "2.1.0"]),
             (">1", &["2.0.0", "2.1.0"]),
-            ("<=1.2", &["0.0.3", "0.2.3", "0.2.9", "0.3.0", "1.0.0", "1.2.0", "1.2.9"]),
+            (
+                "<=1.2",
+                &[
+                    "0.0.3", "0.2.3", "0.2.9", "0.3.0", "1.0.0", "1.2.0", "1.2.9",
+                ],
+            ),
             ("!=1.2 >=1.0.0", &["1.0.0", "v1.3.0", "2.0.0", "2.1.0"]),
-            ("*", &["0.0.3", "0.2.3", "0.2.9", "0.3.0", "1.0.0", "1.2.0", "1.2.9", "v1.3.0", "2.0.0", "2.1.0"]),
+            (
+                "*",
+                &[
+                    "0.0.3", "0.2.3", "0.2.9", "0.3.0", "1.0.0", "1.2.0", "1.2.9", "v1.3.0",
+                    "2.0.0", "2.1.0",
+                ],
+            ),
             (">=1.3.0-0 <2", &["v1.3.0", "1.3.1-rc.1"]),
             ("^1.3.1-rc.0", &["1.3.1-rc.1"]),
             (">=3.0.0-alpha", &["3.0.0-beta"]),
@@ -238,7 +303,17 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for range in ["", " ", ">=", "1.2.3.4", "a.b", "1 -", "1.0 || ", ">=1.0 $(x)", "--all"] {
+        for range in [
+            "",
+            " ",
+            ">=",
+            "1.2.3.4",
+            "a.b",
+            "1 -",
+            "1.0 || ",
+            ">=1.0 $(x)",
+            "--all",
+        ] {
             assert!(Range::parse(range).is_err(), "{range:?}");
         }
         for tag in ["1.2", "release-1", "vv1.0.0", "1.02.3"] {

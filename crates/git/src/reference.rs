@@ -37,12 +37,18 @@ impl Reference {
     ) -> Result<Self, Error> {
         let given = |value: Option<&str>| value.filter(|v| !v.is_empty()).map(str::to_owned);
         let reference = if let Some(commit) = given(commit) {
-            let parsed = commit.parse().map_err(|e: crate::InvalidOid| Error::InvalidReference {
-                field: "commit",
-                value: commit.clone(),
-                reason: e.to_string(),
-            })?;
-            Self::Commit { commit: parsed, branch: given(branch) }
+            let parsed =
+                commit
+                    .parse()
+                    .map_err(|e: crate::InvalidOid| Error::InvalidReference {
+                        field: "commit",
+                        value: commit.clone(),
+                        reason: e.to_string(),
+                    })?;
+            Self::Commit {
+                commit: parsed,
+                branch: given(branch),
+            }
         } else if let Some(name) = given(name) {
             Self::Name(name)
         } else if let Some(range) = given(semver) {
@@ -63,12 +69,20 @@ impl Reference {
             Self::Branch(name) => ("branch", name, check_name(&format!("refs/heads/{name}"))),
             Self::Tag(name) => ("tag", name, check_name(&format!("refs/tags/{name}"))),
             Self::Semver(range) => return crate::Range::parse(range).map(|_| ()),
-            Self::Name(name) if name.starts_with("refs/fairway/") => ("name", name, Err("refs/fairway/ is Fairway's own")),
+            Self::Name(name) if name.starts_with("refs/fairway/") => {
+                ("name", name, Err("refs/fairway/ is Fairway's own"))
+            }
             Self::Name(name) => ("name", name, check_name(name)),
-            Self::Commit { branch: Some(name), .. } => ("branch", name, check_name(&format!("refs/heads/{name}"))),
+            Self::Commit {
+                branch: Some(name), ..
+            } => ("branch", name, check_name(&format!("refs/heads/{name}"))),
             Self::Commit { branch: None, .. } => return Ok(()),
         };
-        checked.map_err(|reason| Error::InvalidReference { field, value: value.clone(), reason: reason.to_owned() })
+        checked.map_err(|reason| Error::InvalidReference {
+            field,
+            value: value.clone(),
+            reason: reason.to_owned(),
+        })
     }
 }
 
@@ -79,8 +93,14 @@ impl fmt::Display for Reference {
             Self::Tag(name) => write!(f, "tag {name}"),
             Self::Semver(range) => write!(f, "semver {range}"),
             Self::Name(name) => f.write_str(name),
-            Self::Commit { commit, branch: Some(branch) } => write!(f, "commit {commit} of branch {branch}"),
-            Self::Commit { commit, branch: None } => write!(f, "commit {commit}"),
+            Self::Commit {
+                commit,
+                branch: Some(branch),
+            } => write!(f, "commit {commit} of branch {branch}"),
+            Self::Commit {
+                commit,
+                branch: None,
+            } => write!(f, "commit {commit}"),
         }
     }
 }
@@ -115,7 +135,10 @@ impl Revision {
     /// Reads a revision back, from a status for instance.
     pub fn parse(text: &str) -> Option<Self> {
         let commit = text.rsplit_once("sha1:")?.1.parse().ok()?;
-        Some(Self { text: text.to_owned(), commit })
+        Some(Self {
+            text: text.to_owned(),
+            commit,
+        })
     }
 }
 
@@ -136,7 +159,8 @@ pub(crate) fn check_name(name: &str) -> Result<(), &'static str> {
     if name.ends_with('.') || name.contains("..") || name.contains("@{") {
         return Err("it holds '..' or '@{', or ends with '.'");
     }
-    let forbidden = |c: char| c.is_control() || matches!(c, ' ' | '~' | '^' | ':' | '?' | '*' | '[' | '\\');
+    let forbidden =
+        |c: char| c.is_control() || matches!(c, ' ' | '~' | '^' | ':' | '?' | '*' | '[' | '\\');
     if name.chars().any(forbidden) {
         return Err("it holds a space, a control character or one of ~ ^ : ? * [ \\");
     }
@@ -163,36 +187,94 @@ mod tests {
     #[test]
     fn the_later_field_wins() {
         let of = |b, t, s, n, c| Reference::from_spec(b, t, s, n, c).unwrap();
-        assert_eq!(of(None, None, None, None, None), Reference::Branch("master".into()));
-        assert_eq!(of(Some(""), None, None, None, None), Reference::Branch("master".into()));
-        assert_eq!(of(Some("b"), Some("t"), None, None, None), Reference::Tag("t".into()));
-        assert_eq!(of(Some("b"), Some("t"), Some("1.x"), None, None), Reference::Semver("1.x".into()));
-        assert_eq!(of(None, None, Some("1.x"), Some("refs/pull/1/head"), None), Reference::Name("refs/pull/1/head".into()));
+        assert_eq!(
+            of(None, None, None, None, None),
+            Reference::Branch("master".into())
+        );
+        assert_eq!(
+            of(Some(""), None, None, None, None),
+            Reference::Branch("master".into())
+        );
+        assert_eq!(
+            of(Some("b"), Some("t"), None, None, None),
+            Reference::Tag("t".into())
+        );
+        assert_eq!(
+            of(Some("b"), Some("t"), Some("1.x"), None, None),
+            Reference::Semver("1.x".into())
+        );
+        assert_eq!(
+            of(None, None, Some("1.x"), Some("refs/pull/1/head"), None),
+            Reference::Name("refs/pull/1/head".into())
+        );
         let commit = ID.parse().unwrap();
-        assert_eq!(of(Some("b"), Some("t"), None, None, Some(ID)), Reference::Commit { commit, branch: Some("b".into()) });
+        assert_eq!(
+            of(Some("b"), Some("t"), None, None, Some(ID)),
+            Reference::Commit {
+                commit,
+                branch: Some("b".into())
+            }
+        );
     }
 
     #[test]
     fn revisions_read_as_in_flux() {
         let commit = ID.parse().unwrap();
-        assert_eq!(Revision::new(Some("main"), commit).as_str(), format!("main@sha1:{ID}"));
+        assert_eq!(
+            Revision::new(Some("main"), commit).as_str(),
+            format!("main@sha1:{ID}")
+        );
         assert_eq!(Revision::new(None, commit).as_str(), format!("sha1:{ID}"));
-        assert_eq!(Revision::parse(&format!("feat/x@sha1:{ID}")).unwrap().commit(), commit);
+        assert_eq!(
+            Revision::parse(&format!("feat/x@sha1:{ID}"))
+                .unwrap()
+                .commit(),
+            commit
+        );
         assert_eq!(Revision::parse("main@sha1:abc"), None);
     }
 
     #[test]
     fn hostile_names_are_refused() {
-        for name in ["--upload-pack=x", "a..b", "a b", "a:b", "+a", "x*", "a/.b", "a//b", "a.lock", "a@{1}", "a\nb", "-x", "x/-y", "a^", ""] {
+        for name in [
+            "--upload-pack=x",
+            "a..b",
+            "a b",
+            "a:b",
+            "+a",
+            "x*",
+            "a/.b",
+            "a//b",
+            "a.lock",
+            "a@{1}",
+            "a\nb",
+            "-x",
+            "x/-y",
+            "a^",
+            "",
+        ] {
             let branch = Reference::Branch(name.to_owned()).check();
             // '+a' is a legal branch name, and harmless behind refs/heads/.
             assert_eq!(branch.is_ok(), name == "+a", "{name:?}");
         }
-        for name in ["main", "HEAD", "-", "refs/fairway/holds/x", "refs/heads/*", "refs/heads/a b"] {
-            assert!(Reference::Name(name.to_owned()).check().is_err(), "{name:?}");
+        for name in [
+            "main",
+            "HEAD",
+            "-",
+            "refs/fairway/holds/x",
+            "refs/heads/*",
+            "refs/heads/a b",
+        ] {
+            assert!(
+                Reference::Name(name.to_owned()).check().is_err(),
+                "{name:?}"
+            );
         }
         for commit in ["main", "0123", "--all", &ID.replace('0', "g")] {
-            assert!(Reference::from_spec(None, None, None, None, Some(commit)).is_err(), "{commit:?}");
+            assert!(
+                Reference::from_spec(None, None, None, None, Some(commit)).is_err(),
+                "{commit:?}"
+            );
         }
     }
 }

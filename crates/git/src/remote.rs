@@ -29,14 +29,20 @@ impl Remote {
     /// Checks `url`. User information in an http(s) URL is moved into the credential (if that has
     /// no user of its own), so that it shows on no command line and in no message.
     pub fn new(url: &str, mut credentials: Credentials) -> Result<Self, Error> {
-        let invalid = |reason: &str| Error::InvalidUrl { url: redacted(url), reason: reason.to_owned() };
+        let invalid = |reason: &str| Error::InvalidUrl {
+            url: redacted(url),
+            reason: reason.to_owned(),
+        };
         if url.is_empty() {
             return Err(invalid("it is empty"));
         }
         if url.starts_with('-') {
             return Err(invalid("it starts with '-'"));
         }
-        if url.chars().any(|c| c.is_control() || c.is_whitespace() && c != ' ') {
+        if url
+            .chars()
+            .any(|c| c.is_control() || c.is_whitespace() && c != ' ')
+        {
             return Err(invalid("it holds control characters"));
         }
         let (scheme, rest) = match url.split_once("://") {
@@ -54,7 +60,11 @@ impl Remote {
             if !rest.starts_with('/') {
                 return Err(invalid("a file URL needs an absolute path"));
             }
-            return Ok(Self { url: url.to_owned(), scheme, credentials });
+            return Ok(Self {
+                url: url.to_owned(),
+                scheme,
+                credentials,
+            });
         }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (user, host) = match authority.rsplit_once('@') {
@@ -77,18 +87,30 @@ impl Remote {
             if let Some(user) = user {
                 let (name, password) = user.split_once(':').unwrap_or((user, ""));
                 if !credentials.has_http_user() {
-                    credentials = credentials.with_basic(&percent_decoded(name), &percent_decoded(password));
+                    credentials =
+                        credentials.with_basic(&percent_decoded(name), &percent_decoded(password));
                 }
             }
-            let scheme = if scheme == Scheme::Https { "https" } else { "http" };
+            let scheme = if scheme == Scheme::Https {
+                "https"
+            } else {
+                "http"
+            };
             format!("{scheme}://{host}/{path}")
         };
-        Ok(Self { url, scheme, credentials })
+        Ok(Self {
+            url,
+            scheme,
+            credentials,
+        })
     }
 
     /// `git@github.com:team/repository.git`.
     fn scp(url: &str, credentials: Credentials) -> Result<Self, Error> {
-        let invalid = |reason: &str| Error::InvalidUrl { url: redacted(url), reason: reason.to_owned() };
+        let invalid = |reason: &str| Error::InvalidUrl {
+            url: redacted(url),
+            reason: reason.to_owned(),
+        };
         let Some((authority, path)) = url.split_once(':') else {
             return Err(invalid("it is neither a URL nor an absolute path"));
         };
@@ -109,7 +131,11 @@ impl Remote {
             None => authority,
         };
         check_host(host).map_err(invalid)?;
-        Ok(Self { url: url.to_owned(), scheme: Scheme::Ssh, credentials })
+        Ok(Self {
+            url: url.to_owned(),
+            scheme: Scheme::Ssh,
+            credentials,
+        })
     }
 
     /// The URL, without user information: what is shown, and what the git program gets.
@@ -144,7 +170,10 @@ impl Remote {
 
 impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Remote").field("url", &self.url).field("credentials", &self.credentials).finish()
+        f.debug_struct("Remote")
+            .field("url", &self.url)
+            .field("credentials", &self.credentials)
+            .finish()
     }
 }
 
@@ -155,8 +184,13 @@ fn check_host(host: &str) -> Result<(), &'static str> {
     if host.starts_with('-') {
         return Err("its host starts with '-'");
     }
-    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']' | '%');
-    if host.chars().all(allowed) { Ok(()) } else { Err("its host holds characters that no host name has") }
+    let allowed =
+        |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']' | '%');
+    if host.chars().all(allowed) {
+        Ok(())
+    } else {
+        Err("its host holds characters that no host name has")
+    }
 }
 
 fn check_user(user: &str) -> Result<(), &'static str> {
@@ -164,7 +198,11 @@ fn check_user(user: &str) -> Result<(), &'static str> {
         return Err("its user is empty or starts with '-'");
     }
     let allowed = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '+' | '%');
-    if user.chars().all(allowed) { Ok(()) } else { Err("its user holds characters that no user name has") }
+    if user.chars().all(allowed) {
+        Ok(())
+    } else {
+        Err("its user holds characters that no user name has")
+    }
 }
 
 /// `text` with the user information of every URL in it replaced by `***`.
@@ -256,12 +294,22 @@ mod tests {
 
     #[test]
     fn user_information_moves_into_the_credential() {
-        let remote = Remote::new("https://me:s%40cret@host:8443/fleet.git", Credentials::none()).unwrap();
+        let remote = Remote::new(
+            "https://me:s%40cret@host:8443/fleet.git",
+            Credentials::none(),
+        )
+        .unwrap();
         assert_eq!(remote.url(), "https://host:8443/fleet.git");
         assert_eq!(remote.origin().unwrap(), "https://host:8443/");
-        assert_eq!(remote.credentials(), &Credentials::none().with_basic("me", "s@cret"));
+        assert_eq!(
+            remote.credentials(),
+            &Credentials::none().with_basic("me", "s@cret")
+        );
         let shown = format!("{remote:?}");
-        assert!(!shown.contains("s@cret") && !shown.contains("s%40cret"), "{shown}");
+        assert!(
+            !shown.contains("s@cret") && !shown.contains("s%40cret"),
+            "{shown}"
+        );
     }
 
     #[test]

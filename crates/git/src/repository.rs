@@ -20,13 +20,18 @@ impl Repository {
     /// Opens the bare repository in `directory`.
     pub fn open(directory: &Path) -> Result<Self, Error> {
         let objects = RwLock::new(Arc::new(Objects::open(directory)?));
-        Ok(Self { directory: directory.to_owned(), objects })
+        Ok(Self {
+            directory: directory.to_owned(),
+            objects,
+        })
     }
 
     /// Makes an empty bare repository whose `HEAD` is `branch`.
     pub async fn init(directory: &Path, branch: &str) -> Result<Self, Error> {
         crate::Reference::Branch(branch.to_owned()).check()?;
-        let mut arguments = ["init", "--bare", "--quiet", "--template="].map(std::ffi::OsString::from).to_vec();
+        let mut arguments = ["init", "--bare", "--quiet", "--template="]
+            .map(std::ffi::OsString::from)
+            .to_vec();
         arguments.push(format!("--initial-branch={branch}").into());
         arguments.extend(["--".into(), directory.into()]);
         Run::new(arguments).checked().await?;
@@ -35,15 +40,38 @@ impl Repository {
 
     /// Makes a bare copy of `source`, its branches and tags, that has no tie to it left: nothing is
     /// linked, and no remote is configured.
-    pub async fn clone_from(source: &Remote, directory: &Path, timeout: Duration) -> Result<Self, Error> {
-        let mut arguments =
-            ["clone", "--bare", "--quiet", "--no-hardlinks", "--template=", "--"].map(std::ffi::OsString::from).to_vec();
+    pub async fn clone_from(
+        source: &Remote,
+        directory: &Path,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
+        let mut arguments = [
+            "clone",
+            "--bare",
+            "--quiet",
+            "--no-hardlinks",
+            "--template=",
+            "--",
+        ]
+        .map(std::ffi::OsString::from)
+        .to_vec();
         arguments.extend([source.url().into(), directory.into()]);
-        Run::new(arguments).with_remote(source, timeout).checked().await?;
-        Run::new(["remote", "remove", "origin"]).within(directory).checked().await?;
-        let format = Run::new(["rev-parse", "--show-object-format"]).within(directory).checked().await?;
+        Run::new(arguments)
+            .with_remote(source, timeout)
+            .checked()
+            .await?;
+        Run::new(["remote", "remove", "origin"])
+            .within(directory)
+            .checked()
+            .await?;
+        let format = Run::new(["rev-parse", "--show-object-format"])
+            .within(directory)
+            .checked()
+            .await?;
         if format.text().trim() != "sha1" {
-            return Err(Error::Sha256 { url: source.url().to_owned() });
+            return Err(Error::Sha256 {
+                url: source.url().to_owned(),
+            });
         }
         Self::open(directory)
     }
@@ -54,7 +82,10 @@ impl Repository {
     }
 
     pub(crate) fn objects(&self) -> Arc<Objects> {
-        self.objects.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.objects
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(crate) fn reopen(&self) -> Result<(), Error> {
@@ -71,7 +102,11 @@ impl Repository {
             if name != "HEAD"
                 && let Err(reason) = crate::reference::check_name(&name)
             {
-                return Err(Error::InvalidReference { field: "name", value: name, reason: reason.to_owned() });
+                return Err(Error::InvalidReference {
+                    field: "name",
+                    value: name,
+                    reason: reason.to_owned(),
+                });
             }
             let path = self.directory.join(&name);
             match std::fs::read_to_string(&path) {
@@ -91,7 +126,9 @@ impl Repository {
         match std::fs::read_to_string(&path) {
             Ok(text) => {
                 let refs = text.lines().filter_map(|line| line.split_once(' '));
-                Ok(refs.filter(|(_, n)| *n == name).find_map(|(id, _)| id.parse().ok()))
+                Ok(refs
+                    .filter(|(_, n)| *n == name)
+                    .find_map(|(id, _)| id.parse().ok()))
             }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::at(&path, &e)),
@@ -102,19 +139,33 @@ impl Repository {
     pub fn default_branch(&self) -> Result<Option<String>, Error> {
         let path = self.directory.join("HEAD");
         let text = std::fs::read_to_string(&path).map_err(|e| Error::at(&path, &e))?;
-        Ok(text.trim().strip_prefix("ref: refs/heads/").map(str::to_owned))
+        Ok(text
+            .trim()
+            .strip_prefix("ref: refs/heads/")
+            .map(str::to_owned))
     }
 
     /// The refs below a prefix such as `refs/heads/`, sorted by name.
     pub async fn refs(&self, prefix: &str) -> Result<Vec<(String, Oid)>, Error> {
         let format = "--format=%(objectname) %(refname)";
-        let output = Run::new(["for-each-ref", format, "--", prefix]).within(&self.directory).checked().await?;
-        let parse = |line: &str| line.split_once(' ').and_then(|(id, name)| Some((name.to_owned(), id.parse().ok()?)));
+        let output = Run::new(["for-each-ref", format, "--", prefix])
+            .within(&self.directory)
+            .checked()
+            .await?;
+        let parse = |line: &str| {
+            line.split_once(' ')
+                .and_then(|(id, name)| Some((name.to_owned(), id.parse().ok()?)))
+        };
         Ok(output.text().lines().filter_map(parse).collect())
     }
 
     /// Sets a ref, if it is where it is expected to be (`Some(None)`: absent; `None`: anywhere).
-    pub async fn update_ref(&self, name: &str, new: Oid, expected: Option<Option<Oid>>) -> Result<(), Error> {
+    pub async fn update_ref(
+        &self,
+        name: &str,
+        new: Oid,
+        expected: Option<Option<Oid>>,
+    ) -> Result<(), Error> {
         crate::reference::check_name(name).map_err(|reason| Error::InvalidReference {
             field: "name",
             value: name.to_owned(),
@@ -122,7 +173,12 @@ impl Repository {
         })?;
         let zero = Oid([0; 20]);
         let old = expected.map(|old| old.unwrap_or(zero).to_string());
-        let mut arguments = vec!["update-ref".to_owned(), "--no-deref".to_owned(), name.to_owned(), new.to_string()];
+        let mut arguments = vec![
+            "update-ref".to_owned(),
+            "--no-deref".to_owned(),
+            name.to_owned(),
+            new.to_string(),
+        ];
         arguments.extend(old);
         let output = Run::new(arguments).within(&self.directory).output().await?;
         match (output.code, expected) {
@@ -131,14 +187,20 @@ impl Repository {
                 reference: name.to_owned(),
                 expected: old.map_or_else(|| "(absent)".to_owned(), |id| id.to_string()),
             }),
-            _ => Err(Error::Git { command: "update-ref".to_owned(), detail: output.stderr }),
+            _ => Err(Error::Git {
+                command: "update-ref".to_owned(),
+                detail: output.stderr,
+            }),
         }
     }
 
     /// Deletes a ref; it need not exist.
     pub async fn delete_ref(&self, name: &str) -> Result<(), Error> {
         if self.resolve(name)?.is_some() {
-            Run::new(["update-ref", "--no-deref", "-d", name]).within(&self.directory).checked().await?;
+            Run::new(["update-ref", "--no-deref", "-d", name])
+                .within(&self.directory)
+                .checked()
+                .await?;
         }
         Ok(())
     }
@@ -163,7 +225,9 @@ impl Repository {
     /// Packs objects and refs. Nothing that a ref reaches is dropped; what no ref reaches is kept
     /// for two weeks.
     pub async fn gc(&self, timeout: Duration) -> Result<(), Error> {
-        let run = Run::new(["gc", "--quiet", "--prune=2.weeks.ago"]).within(&self.directory).lasting(timeout);
+        let run = Run::new(["gc", "--quiet", "--prune=2.weeks.ago"])
+            .within(&self.directory)
+            .lasting(timeout);
         run.checked().await.map(|_| ())
     }
 }

@@ -113,7 +113,12 @@ enum Node {
 }
 
 impl TreeView {
-    pub(crate) fn new(objects: Arc<Objects>, commit: Oid, root: Oid, options: &ViewOptions) -> Result<Self, Error> {
+    pub(crate) fn new(
+        objects: Arc<Objects>,
+        commit: Oid,
+        root: Oid,
+        options: &ViewOptions,
+    ) -> Result<Self, Error> {
         let rules = if options.everything {
             Rules::none()
         } else {
@@ -158,8 +163,12 @@ impl TreeView {
     pub fn read(&self, path: &str) -> Result<Arc<[u8]>, TreeError> {
         match self.node(path)? {
             Node::File(id) => self.0.objects.blob(id).map_err(|e| unreadable(path, &e)),
-            Node::Dir(..) => Err(TreeError::IsDir { path: path.to_owned() }),
-            Node::Absent => Err(TreeError::NotFound { path: path.to_owned() }),
+            Node::Dir(..) => Err(TreeError::IsDir {
+                path: path.to_owned(),
+            }),
+            Node::Absent => Err(TreeError::NotFound {
+                path: path.to_owned(),
+            }),
         }
     }
 
@@ -175,12 +184,22 @@ impl TreeView {
     pub fn list(&self, path: &str) -> Result<Vec<(String, EntryKind)>, TreeError> {
         let (real, tree) = match self.node(path)? {
             Node::Dir(real, tree) => (real, tree),
-            Node::File(..) => return Err(TreeError::NotDir { path: path.to_owned() }),
-            Node::Absent => return Err(TreeError::NotFound { path: path.to_owned() }),
+            Node::File(..) => {
+                return Err(TreeError::NotDir {
+                    path: path.to_owned(),
+                });
+            }
+            Node::Absent => {
+                return Err(TreeError::NotFound {
+                    path: path.to_owned(),
+                });
+            }
         };
         let mut names = Vec::new();
         for entry in tree.iter().flat_map(|t| &t.entries) {
-            let Ok(name) = std::str::from_utf8(&entry.name) else { continue };
+            let Ok(name) = std::str::from_utf8(&entry.name) else {
+                continue;
+            };
             let kind = match self.child(&real, tree.as_ref(), name, &mut 0)? {
                 Node::Dir(..) => EntryKind::Dir,
                 Node::File(..) => EntryKind::File,
@@ -198,9 +217,16 @@ impl TreeView {
         Ok(files)
     }
 
-    fn collect(&self, folder: &str, depth: usize, files: &mut Vec<String>) -> Result<(), TreeError> {
+    fn collect(
+        &self,
+        folder: &str,
+        depth: usize,
+        files: &mut Vec<String>,
+    ) -> Result<(), TreeError> {
         if depth > MAX_DEPTH {
-            return Err(TreeError::TooDeep { path: folder.to_owned() });
+            return Err(TreeError::TooDeep {
+                path: folder.to_owned(),
+            });
         }
         for (name, kind) in self.list(folder)? {
             let path = join(folder, &name);
@@ -218,44 +244,84 @@ impl TreeView {
 
     fn resolve(&self, path: &str, links: &mut usize) -> Result<Node, TreeError> {
         if path.is_empty() {
-            let root = self.0.objects.tree(self.0.root).map_err(|e| unreadable("", &e))?;
+            let root = self
+                .0
+                .objects
+                .tree(self.0.root)
+                .map_err(|e| unreadable("", &e))?;
             return Ok(Node::Dir(String::new(), Some(root)));
         }
-        let known = self.0.folders.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+        let known = self
+            .0
+            .folders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(path)
+            .cloned();
         if let Some(node) = known {
             return Ok(node);
         }
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         if path.len() > 4096 || path.split('/').count() > MAX_DEPTH {
-            return Err(TreeError::TooDeep { path: path.chars().take(200).collect() });
+            return Err(TreeError::TooDeep {
+                path: path.chars().take(200).collect(),
+            });
         }
         let node = match self.resolve(parent, links)? {
             Node::Dir(real, tree) => self.child(&real, tree.as_ref(), name, links)?,
             Node::File(..) | Node::Absent => Node::Absent,
         };
         if matches!(node, Node::Dir(..)) {
-            self.0.folders.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), node.clone());
+            self.0
+                .folders
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(path.to_owned(), node.clone());
         }
         Ok(node)
     }
 
     /// The entry `name` of the folder whose path without links is `real`.
-    fn child(&self, real: &str, tree: Option<&Arc<Tree>>, name: &str, links: &mut usize) -> Result<Node, TreeError> {
-        let Some(entry) = tree.and_then(|t| t.get(name.as_bytes())) else { return Ok(Node::Absent) };
+    fn child(
+        &self,
+        real: &str,
+        tree: Option<&Arc<Tree>>,
+        name: &str,
+        links: &mut usize,
+    ) -> Result<Node, TreeError> {
+        let Some(entry) = tree.and_then(|t| t.get(name.as_bytes())) else {
+            return Ok(Node::Absent);
+        };
         let path = join(real, name);
         match entry.mode {
             Mode::File | Mode::Executable => {
                 let excluded = self.0.rules.excludes(&path, false);
-                Ok(if excluded { Node::Absent } else { Node::File(entry.id) })
+                Ok(if excluded {
+                    Node::Absent
+                } else {
+                    Node::File(entry.id)
+                })
             }
             Mode::Submodule => {
                 let excluded = self.0.rules.excludes(&path, true);
-                Ok(if excluded { Node::Absent } else { Node::Dir(path, None) })
+                Ok(if excluded {
+                    Node::Absent
+                } else {
+                    Node::Dir(path, None)
+                })
             }
             Mode::Tree => {
-                let tree = self.0.objects.tree(entry.id).map_err(|e| unreadable(&path, &e))?;
+                let tree = self
+                    .0
+                    .objects
+                    .tree(entry.id)
+                    .map_err(|e| unreadable(&path, &e))?;
                 let shown = !self.0.rules.excludes(&path, true) || self.revives(&path, &tree, 0)?;
-                Ok(if shown { Node::Dir(path, Some(tree)) } else { Node::Absent })
+                Ok(if shown {
+                    Node::Dir(path, Some(tree))
+                } else {
+                    Node::Absent
+                })
             }
             Mode::Symlink => match self.0.symlinks {
                 Symlinks::Skip => Ok(Node::Absent),
@@ -264,13 +330,21 @@ impl TreeView {
         }
     }
 
-    fn follow(&self, folder: &str, path: &str, id: Oid, links: &mut usize) -> Result<Node, TreeError> {
+    fn follow(
+        &self,
+        folder: &str,
+        path: &str,
+        id: Oid,
+        links: &mut usize,
+    ) -> Result<Node, TreeError> {
         *links += 1;
         if *links > MAX_SYMLINKS || self.0.rules.excludes(path, false) {
             return Ok(Node::Absent);
         }
         let target = self.0.objects.blob(id).map_err(|e| unreadable(path, &e))?;
-        let Ok(target) = std::str::from_utf8(&target) else { return Ok(Node::Absent) };
+        let Ok(target) = std::str::from_utf8(&target) else {
+            return Ok(Node::Absent);
+        };
         if target.starts_with('/') || target.contains('\0') {
             return Ok(Node::Absent);
         }
@@ -285,23 +359,37 @@ impl TreeView {
         if !self.0.rules.re_includes() {
             return Ok(false);
         }
-        let known = self.0.revived.lock().unwrap_or_else(PoisonError::into_inner).get(folder).copied();
+        let known = self
+            .0
+            .revived
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(folder)
+            .copied();
         if let Some(known) = known {
             return Ok(known);
         }
         if depth > MAX_DEPTH {
-            return Err(TreeError::TooDeep { path: folder.to_owned() });
+            return Err(TreeError::TooDeep {
+                path: folder.to_owned(),
+            });
         }
         let mut revived = false;
         for entry in &tree.entries {
-            let Ok(name) = std::str::from_utf8(&entry.name) else { continue };
+            let Ok(name) = std::str::from_utf8(&entry.name) else {
+                continue;
+            };
             let path = join(folder, name);
             revived = match entry.mode {
                 Mode::File | Mode::Executable => !self.0.rules.excludes(&path, false),
                 Mode::Submodule => !self.0.rules.excludes(&path, true),
                 Mode::Symlink => false,
                 Mode::Tree => {
-                    let tree = self.0.objects.tree(entry.id).map_err(|e| unreadable(&path, &e))?;
+                    let tree = self
+                        .0
+                        .objects
+                        .tree(entry.id)
+                        .map_err(|e| unreadable(&path, &e))?;
                     !self.0.rules.excludes(&path, true) || self.revives(&path, &tree, depth + 1)?
                 }
             };
@@ -309,7 +397,11 @@ impl TreeView {
                 break;
             }
         }
-        self.0.revived.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned(), revived);
+        self.0
+            .revived
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(folder.to_owned(), revived);
         Ok(revived)
     }
 }
@@ -317,12 +409,20 @@ impl TreeView {
 /// The ignore files below a tree, parents before children. Remembered by tree id, so that a new
 /// commit costs what it changed.
 fn ignore_files(objects: &Objects, tree: Oid, depth: usize) -> Result<Arc<[(String, Oid)]>, Error> {
-    let known = objects.ignore_files.lock().unwrap_or_else(PoisonError::into_inner).get(&tree).cloned();
+    let known = objects
+        .ignore_files
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(&tree)
+        .cloned();
     if let Some(known) = known {
         return Ok(known);
     }
     if depth > MAX_DEPTH {
-        return Err(TreeError::TooDeep { path: IGNORE_FILE.to_owned() }.into());
+        return Err(TreeError::TooDeep {
+            path: IGNORE_FILE.to_owned(),
+        }
+        .into());
     }
     let entries = objects.tree(tree)?;
     let mut files = Vec::new();
@@ -332,13 +432,18 @@ fn ignore_files(objects: &Objects, tree: Oid, depth: usize) -> Result<Arc<[(Stri
         files.push((String::new(), entry.id));
     }
     for entry in entries.entries.iter().filter(|e| e.mode == Mode::Tree) {
-        let Ok(name) = std::str::from_utf8(&entry.name) else { continue };
+        let Ok(name) = std::str::from_utf8(&entry.name) else {
+            continue;
+        };
         for (folder, id) in ignore_files(objects, entry.id, depth + 1)?.iter() {
             files.push((join(name, folder).trim_end_matches('/').to_owned(), *id));
         }
     }
     let files: Arc<[(String, Oid)]> = files.into();
-    let mut memory = objects.ignore_files.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut memory = objects
+        .ignore_files
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     if memory.len() > 500_000 {
         memory.clear();
     }
@@ -347,16 +452,25 @@ fn ignore_files(objects: &Objects, tree: Oid, depth: usize) -> Result<Arc<[(Stri
 }
 
 fn unreadable(path: &str, error: &Error) -> TreeError {
-    TreeError::Unreadable { path: path.to_owned(), detail: error.to_string() }
+    TreeError::Unreadable {
+        path: path.to_owned(),
+        detail: error.to_string(),
+    }
 }
 
 pub(crate) fn join(folder: &str, name: &str) -> String {
-    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+    if folder.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{folder}/{name}")
+    }
 }
 
 /// `path` without `.`, `..`, empty components and trailing `/`.
 pub(crate) fn normalised(path: &str) -> Result<String, TreeError> {
-    let outside = || TreeError::Outside { path: path.to_owned() };
+    let outside = || TreeError::Outside {
+        path: path.to_owned(),
+    };
     if path.starts_with('/') {
         return Err(outside());
     }
@@ -384,7 +498,10 @@ mod tests {
         assert_eq!(normalised(".").unwrap(), "");
         assert_eq!(normalised("a/..").unwrap(), "");
         for path in ["..", "a/../..", "/etc/passwd", "../x"] {
-            assert!(matches!(normalised(path), Err(TreeError::Outside { .. })), "{path}");
+            assert!(
+                matches!(normalised(path), Err(TreeError::Outside { .. })),
+                "{path}"
+            );
         }
     }
 }

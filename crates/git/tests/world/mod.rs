@@ -1,5 +1,9 @@
 //! A repository on disk, as the tests' model of somebody else's.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses a part of it"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,16 +21,28 @@ pub struct World {
 impl World {
     pub async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let origin = Repository::init(&dir.path().join("origin.git"), "main").await.unwrap();
-        Self { dir, origin, clock: AtomicI64::new(1_700_000_000) }
+        let origin = Repository::init(&dir.path().join("origin.git"), "main")
+            .await
+            .unwrap();
+        Self {
+            dir,
+            origin,
+            clock: AtomicI64::new(1_700_000_000),
+        }
     }
 
     pub fn remote(&self) -> Remote {
-        Remote::new(&format!("file://{}", self.origin.directory().display()), Credentials::none()).unwrap()
+        Remote::new(
+            &format!("file://{}", self.origin.directory().display()),
+            Credentials::none(),
+        )
+        .unwrap()
     }
 
     pub async fn mirror(&self) -> Mirror {
-        Mirror::open(&self.dir.path().join("mirror"), self.remote()).await.unwrap()
+        Mirror::open(&self.dir.path().join("mirror"), self.remote())
+            .await
+            .unwrap()
     }
 
     /// A commit on top of a branch of the origin, which is made if need be.
@@ -34,8 +50,14 @@ impl World {
         let name = format!("refs/heads/{branch}");
         let head = self.origin.resolve(&name).unwrap();
         let who = ann(self.clock.fetch_add(60, Ordering::Relaxed));
-        let commit = self.origin.edit(head, changes, "change\n", &who, &who).unwrap();
-        self.origin.update_ref(&name, commit, Some(head)).await.unwrap();
+        let commit = self
+            .origin
+            .edit(head, changes, "change\n", &who, &who)
+            .unwrap();
+        self.origin
+            .update_ref(&name, commit, Some(head))
+            .await
+            .unwrap();
         commit
     }
 
@@ -50,13 +72,26 @@ pub fn git(directory: &Path, arguments: &[&str]) -> String {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("GIT_")) {
         command.env_remove(name);
     }
-    command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+    command
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1");
     for role in ["AUTHOR", "COMMITTER"] {
-        command.env(format!("GIT_{role}_NAME"), "Bob").env(format!("GIT_{role}_EMAIL"), "bob@example.org");
+        command
+            .env(format!("GIT_{role}_NAME"), "Bob")
+            .env(format!("GIT_{role}_EMAIL"), "bob@example.org");
     }
-    let output = command.arg("-C").arg(directory).args(arguments).output().unwrap();
+    let output = command
+        .arg("-C")
+        .arg(directory)
+        .args(arguments)
+        .output()
+        .unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "git {arguments:?}: {}", text(&output.stderr));
+    assert!(
+        output.status.success(),
+        "git {arguments:?}: {}",
+        text(&output.stderr)
+    );
     text(&output.stdout)
 }
 
