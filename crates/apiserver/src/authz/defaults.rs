@@ -249,8 +249,7 @@ fn rules(role: &DefaultRole) -> Vec<Rule> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{Attributes, User};
-    use crate::authz::authorize;
+    use crate::auth::{Attributes, Authorizer, User};
 
     #[test]
     fn admin_holds_the_rules_of_edit_and_view() {
@@ -274,7 +273,7 @@ mod tests {
         let index = Index::build(&objects, None);
         let allowed = |user: &User, path: &str| {
             let asked = Attributes { verb: "get".into(), path: Some(path.into()), ..Attributes::default() };
-            authorize(&index, user, &asked).allowed()
+            index.authorize(user, &asked).allowed()
         };
         assert!(allowed(&User::anonymous(), "/version"));
         assert!(!allowed(&User::anonymous(), "/apis"));
@@ -287,6 +286,6 @@ mod tests {
             resource: "selfsubjectaccessreviews".into(),
             ..Attributes::default()
         };
-        assert!(authorize(&index, &user, &review).allowed());
+        assert!(index.authorize(&user, &review).allowed());
     }
 }

@@ -6,66 +6,58 @@
 use serde_json::Value;
 
 use super::rules::{missing, quoted};
-use super::{Index, RBAC_GROUP, Rule, authorize};
-use crate::auth::{Attributes, MASTERS, User};
+use super::{Index, RBAC_GROUP, Rule};
+use crate::auth::{Attributes, Authorizer, MASTERS, User};
 use crate::status::ApiError;
 use crate::store::GroupResource;
 
-/// Checks the creation (`old` is `None`) or change of a Role, ClusterRole, RoleBinding or
-/// ClusterRoleBinding; other kinds pass. The error is the 403 answer.
-pub fn check(index: &Index, user: &User, old: Option<&Value>, new: &Value) -> Result<(), ApiError> {
+/// Checks the creation (`old` is `None`) or change of an object of RBAC's own `resource`; others pass. The error
+/// is the 403 answer. `index` is asked for only where no verb of the caller decides.
+pub(super) fn check(
+    authorizer: &dyn Authorizer,
+    index: &dyn Fn() -> Index,
+    user: &User,
+    resource: &str,
+    old: Option<&Value>,
+    new: &Value,
+) -> Result<(), ApiError> {
     if user.in_group(MASTERS) {
         return Ok(());
     }
-    match new["kind"].as_str().unwrap_or_default() {
-        "Role" => check_role(index, user, old, new, "roles"),
-        "ClusterRole" => check_role(index, user, old, new, "clusterroles"),
-        "RoleBinding" => check_binding(index, user, old, new, "rolebindings"),
-        "ClusterRoleBinding" => check_binding(index, user, old, new, "clusterrolebindings"),
+    let same = |fields: [&str; 2]| old.is_some_and(|old| fields.iter().all(|field| old[*field] == new[*field]));
+    match resource {
+        "roles" | "clusterroles" if !same(["rules", "aggregationRule"]) => {
+            let escalate = attributes("escalate", resource, new);
+            if authorizer.authorize(user, &escalate).allowed() {
+                return Ok(());
+            }
+            let aggregates = |role: &Value| !role["aggregationRule"].is_null();
+            // What will be aggregated is not known, so only who may do everything may ask for it.
+            let wanted = if aggregates(new) || old.is_some_and(aggregates) {
+                Rule::full_authority()
+            } else {
+                Rule::read_all(new)
+            };
+            confirm(&index(), user, &escalate, &wanted)
+        }
+        "rolebindings" | "clusterrolebindings" if !same(["roleRef", "subjects"]) => {
+            let role = &new["roleRef"];
+            let name = role["name"].as_str().unwrap_or_default();
+            let own = attributes("bind", resource, new);
+            let (role_resource, namespace) =
+                if role["kind"] == "ClusterRole" { ("clusterroles", "") } else { ("roles", own.namespace.as_str()) };
+            let bind = Attributes { resource: role_resource.to_owned(), name: name.to_owned(), ..own.clone() };
+            if authorizer.authorize(user, &bind).allowed() {
+                return Ok(());
+            }
+            let index = index();
+            let Some(rules) = index.role(namespace, name) else {
+                return Err(ApiError::not_found(&GroupResource::new(RBAC_GROUP, role_resource), name));
+            };
+            confirm(&index, user, &own, rules)
+        }
         _ => Ok(()),
     }
-}
-
-fn check_role(index: &Index, user: &User, old: Option<&Value>, new: &Value, resource: &str) -> Result<(), ApiError> {
-    let aggregates = !new["aggregationRule"].is_null();
-    if let Some(old) = old
-        && Rule::read_all(old) == Rule::read_all(new)
-        && old["aggregationRule"] == new["aggregationRule"]
-    {
-        return Ok(());
-    }
-    let escalate = attributes("escalate", resource, new);
-    if authorize(index, user, &escalate).allowed() {
-        return Ok(());
-    }
-    let mut wanted = Rule::read_all(new);
-    // What will be aggregated is not known, so only who may do everything may ask for it.
-    if aggregates || old.is_some_and(|old| !old["aggregationRule"].is_null()) {
-        wanted = Rule::full_authority();
-    }
-    confirm(index, user, &escalate, &wanted)
-}
-
-fn check_binding(index: &Index, user: &User, old: Option<&Value>, new: &Value, resource: &str) -> Result<(), ApiError> {
-    if let Some(old) = old
-        && old["roleRef"] == new["roleRef"]
-        && old["subjects"] == new["subjects"]
-    {
-        return Ok(());
-    }
-    let role = &new["roleRef"];
-    let role_name = role["name"].as_str().unwrap_or_default();
-    let own = attributes("bind", resource, new);
-    let (role_resource, role_namespace) =
-        if role["kind"] == "ClusterRole" { ("clusterroles", "") } else { ("roles", own.namespace.as_str()) };
-    let bind = Attributes { resource: role_resource.to_owned(), name: role_name.to_owned(), ..own.clone() };
-    if authorize(index, user, &bind).allowed() {
-        return Ok(());
-    }
-    let Some(rules) = index.role(role_namespace, role_name) else {
-        return Err(ApiError::not_found(&GroupResource::new(RBAC_GROUP, role_resource), role_name));
-    };
-    confirm(index, user, &own, rules)
 }
 
 fn confirm(index: &Index, user: &User, written: &Attributes, wanted: &[Rule]) -> Result<(), ApiError> {
@@ -106,8 +98,14 @@ fn attributes(verb: &str, resource: &str, object: &Value) -> Attributes {
 mod tests {
     use serde_json::json;
 
-    use super::*;
+    use super::{ApiError, Index, RBAC_GROUP, User, Value};
     use crate::auth::AUTHENTICATED;
+
+    fn check(objects: &[Value], user: &User, old: Option<&Value>, new: &Value) -> Result<(), ApiError> {
+        let index = || Index::build(objects, None);
+        let resource = format!("{}s", new["kind"].as_str().unwrap().to_lowercase());
+        super::check(&index(), &index, user, &resource, old, new)
+    }
 
     fn eve() -> User {
         User { name: "eve".into(), groups: vec![AUTHENTICATED.into()], ..User::default() }
@@ -126,10 +124,9 @@ mod tests {
     #[test]
     fn a_role_may_hold_only_what_its_writer_holds() {
         let objects = [role("reader", "get", "pods"), bound_to_eve("reader")];
-        let rbac = Index::build(&objects, None);
         let eve = eve();
-        assert_eq!(check(&rbac, &eve, None, &role("same", "get", "pods")), Ok(()));
-        let refused = check(&rbac, &eve, None, &role("more", "get", "secrets")).unwrap_err().message;
+        assert_eq!(check(&objects, &eve, None, &role("same", "get", "pods")), Ok(()));
+        let refused = check(&objects, &eve, None, &role("more", "get", "secrets")).unwrap_err().message;
         assert!(
             refused.starts_with(
                 "clusterroles.rbac.authorization.k8s.io \"more\" is forbidden: user \"eve\" (groups=[\"system:authenticated\"]) \
@@ -138,15 +135,14 @@ mod tests {
             "{refused}"
         );
         let admin = User::admin();
-        assert_eq!(check(&rbac, &admin, None, &role("more", "get", "secrets")), Ok(()));
+        assert_eq!(check(&objects, &admin, None, &role("more", "get", "secrets")), Ok(()));
     }
 
     #[test]
     fn the_verb_escalate_lifts_the_limit() {
         let objects = [role("lifter", "escalate", "clusterroles"), bound_to_eve("lifter")];
-        let rbac = Index::build(&objects, None);
         let eve = eve();
-        assert_eq!(check(&rbac, &eve, None, &role("more", "get", "secrets")), Ok(()));
+        assert_eq!(check(&objects, &eve, None, &role("more", "get", "secrets")), Ok(()));
     }
 
     #[test]
@@ -154,29 +150,27 @@ mod tests {
         let mut objects = vec![role("secrets", "get", "secrets")];
         let eve = eve();
         let wanted = bound_to_eve("secrets");
-        let refused = check(&Index::build(&objects, None), &eve, None, &wanted).unwrap_err().message;
+        let refused = check(&objects, &eve, None, &wanted).unwrap_err().message;
         assert!(refused.contains("clusterrolebindings.rbac.authorization.k8s.io \"secrets\" is forbidden"), "{refused}");
         objects.extend([role("binder", "bind", "clusterroles"), bound_to_eve("binder")]);
-        assert_eq!(check(&Index::build(&objects, None), &eve, None, &wanted), Ok(()));
+        assert_eq!(check(&objects, &eve, None, &wanted), Ok(()));
     }
 
     #[test]
     fn changes_that_grant_nothing_pass() {
-        let rbac = Index::default();
         let eve = eve();
         let old = role("any", "*", "*");
         let mut new = old.clone();
         new["metadata"]["labels"] = json!({"a": "b"});
-        assert_eq!(check(&rbac, &eve, Some(&old), &new), Ok(()));
+        assert_eq!(check(&[], &eve, Some(&old), &new), Ok(()));
     }
 
     #[test]
     fn aggregating_asks_for_everything() {
         let objects = [role("reader", "get", "pods"), bound_to_eve("reader")];
-        let rbac = Index::build(&objects, None);
         let eve = eve();
         let new = json!({"kind": "ClusterRole", "metadata": {"name": "agg"},
             "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}});
-        assert!(check(&rbac, &eve, None, &new).unwrap_err().message.contains("{NonResourceURLs:[\"*\"], Verbs:[\"*\"]}"));
+        assert!(check(&objects, &eve, None, &new).unwrap_err().message.contains("{NonResourceURLs:[\"*\"], Verbs:[\"*\"]}"));
     }
 }

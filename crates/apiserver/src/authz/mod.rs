@@ -7,30 +7,28 @@
 //!   Index (grants by user and group) ──decide(user, attributes)──▶ Allow(by which binding) | Deny(why)
 //!        │
 //!        ├─ escalation: may this user write this role?
-//!        ├─ impersonation: may this user act as that one?
 //!        └─ reviews: the same questions, asked through the API
 //! ```
 //!
 //! [`Rbac`] keeps the index of one cluster; everything below it is pure.
 
 pub mod defaults;
-pub mod escalation;
-mod impersonation;
+mod escalation;
 mod index;
 mod refusal;
-pub mod reviews;
+mod reviews;
 mod rules;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::auth::{AUTHENTICATED, Attributes, Authorizer, Decision, MASTERS, User};
+use crate::auth::{AUTHENTICATED, Attributes, Authorizer, Claims, Decision, MASTERS, TokenIssuer, User};
 use crate::status::ApiError;
 use crate::store::{GroupResource, Watch};
-use crate::writer::Writer;
-pub use impersonation::Impersonation;
+use crate::writer::{Writer, names};
 pub use index::Index;
 pub use refusal::forbidden;
 pub use rules::Rule;
@@ -91,57 +89,105 @@ impl Rbac {
         }
         Arc::clone(&current.index)
     }
-
-    /// Checks that a write of a role or binding grants nothing that its writer does not hold; `old` is the
-    /// object before the write, if there was one. Other kinds pass.
-    pub fn check_write(&self, user: &User, old: Option<&Value>, new: &Value) -> Result<(), ApiError> {
-        escalation::check(&self.index(), user, old, new)
-    }
-
-    /// The user that a request with `Impersonate-*` headers is made as, if `caller` may.
-    pub fn impersonate(&self, caller: &User, asked: Impersonation) -> Result<User, ApiError> {
-        asked.resolve(&self.index(), caller)
-    }
-
-    /// Answers a posted review of this kind; `namespace` is that of the request's path, `authenticate` knows
-    /// whose a token is.
-    pub fn review(
-        &self,
-        kind: &str,
-        caller: &User,
-        namespace: Option<&str>,
-        review: Value,
-        authenticate: &dyn Fn(&str) -> Option<User>,
-    ) -> Result<Value, ApiError> {
-        let index = self.index();
-        let answer = match kind {
-            "SelfSubjectAccessReview" => reviews::self_subject_access(&index, caller, review),
-            "SubjectAccessReview" => reviews::subject_access(&index, None, review),
-            "LocalSubjectAccessReview" => reviews::subject_access(&index, namespace, review),
-            "SelfSubjectRulesReview" => reviews::self_subject_rules(&index, caller, review),
-            "SelfSubjectReview" => Ok(reviews::self_subject(caller, review)),
-            "TokenReview" => Ok(reviews::token(review, authenticate)),
-            _ => return Err(ApiError::no_such_path()),
-        };
-        answer.map_err(|message| ApiError::new(422, "Invalid", format!("{kind} \"\" is invalid: {message}")))
-    }
 }
 
 impl Authorizer for Rbac {
     fn authorize(&self, user: &User, attributes: &Attributes) -> Decision {
-        if user.in_group(MASTERS) {
-            return Decision::Allow(String::new());
-        }
-        self.index().decide(user, attributes)
+        self.index().authorize(user, attributes)
     }
 }
 
-/// Whether the request is allowed: members of `system:masters` may do everything, others what RBAC grants.
-pub fn authorize(index: &Index, user: &User, attributes: &Attributes) -> Decision {
-    if user.in_group(MASTERS) {
-        return Decision::Allow(String::new());
+/// Members of `system:masters` may do everything, others what RBAC grants.
+impl Authorizer for Index {
+    fn authorize(&self, user: &User, attributes: &Attributes) -> Decision {
+        if user.in_group(MASTERS) {
+            return Decision::Allow(String::new());
+        }
+        self.decide(user, attributes)
     }
-    index.decide(user, attributes)
+}
+
+/// Creates the default roles and bindings that are missing.
+pub fn bootstrap(writer: &Writer) {
+    for object in defaults::objects() {
+        let resource = if object["kind"] == "ClusterRole" { "clusterroles" } else { "clusterrolebindings" };
+        match writer.create(&GroupResource::new(RBAC_GROUP, resource), object) {
+            Ok(_) => {}
+            // A cluster that is started again has them.
+            Err(error) if error.reason == "AlreadyExists" => {}
+            Err(error) => tracing::error!(%error, "create a default role"),
+        }
+    }
+}
+
+/// Answers a posted access review, rules review or identity review; the namespace of a local one is in its
+/// metadata.
+pub fn review(
+    authorizer: &dyn Authorizer,
+    writer: &Writer,
+    tokens: &TokenIssuer,
+    user: &User,
+    resource: &GroupResource,
+    review: Value,
+) -> Result<Value, ApiError> {
+    let answer = match &*resource.resource {
+        "selfsubjectaccessreviews" => reviews::self_subject_access(authorizer, user, review),
+        "subjectaccessreviews" => reviews::subject_access(authorizer, None, review),
+        "localsubjectaccessreviews" => {
+            let (namespace, _) = names(&review);
+            let namespace = namespace.to_owned();
+            reviews::subject_access(authorizer, Some(&namespace), review)
+        }
+        "selfsubjectrulesreviews" => reviews::self_subject_rules(&read_index(writer), user, review),
+        "selfsubjectreviews" => Ok(reviews::self_subject(user, review)),
+        "tokenreviews" => Ok(reviews::token(review, |token| {
+            let claims = tokens.verify(token, Timestamp::now()).ok()?;
+            identify(writer, &claims)
+        })),
+        _ => return Err(ApiError::no_such_path()),
+    };
+    answer.map_err(|message| ApiError::new(422, "Invalid", format!("{resource} \"\" is invalid: {message}")))
+}
+
+/// Checks that a write of a role or binding grants nothing that its writer does not hold; `old` is the object
+/// before the write, if there was one. Other kinds pass.
+pub fn escalation(
+    authorizer: &dyn Authorizer,
+    writer: &Writer,
+    user: &User,
+    resource: &GroupResource,
+    old: Option<&Value>,
+    new: &Value,
+) -> Result<(), ApiError> {
+    if &*resource.group != RBAC_GROUP || user.in_group(MASTERS) {
+        return Ok(());
+    }
+    escalation::check(authorizer, &|| read_index(writer), user, &resource.resource, old, new)
+}
+
+/// The user that a checked token stands for: its ServiceAccount, and the Secret that holds it, must still exist.
+pub fn identify(writer: &Writer, claims: &Claims) -> Option<User> {
+    let store = writer.store();
+    let Claims { namespace, name, uid, .. } = claims;
+    let account = store.get(&GroupResource::core("serviceaccounts"), namespace, name)?;
+    if account["metadata"]["uid"] != uid.as_str() {
+        return None;
+    }
+    if let Some(secret) = &claims.secret {
+        store.get(&GroupResource::core("secrets"), namespace, secret)?;
+    }
+    Some(User {
+        name: service_account_user(namespace, name),
+        uid: Some(uid.clone()),
+        groups: service_account_groups(namespace),
+        ..User::default()
+    })
+}
+
+/// The roles and bindings as they are now, for the rare questions that an [`Authorizer`] does not answer.
+fn read_index(writer: &Writer) -> Index {
+    let listings = RESOURCES.map(|resource| writer.store().list(&GroupResource::new(RBAC_GROUP, resource), None));
+    Index::build(listings.iter().flat_map(|listing| listing.items.iter().map(|object| &**object)), None)
 }
 
 /// The user name of a service account.

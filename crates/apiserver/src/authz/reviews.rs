@@ -5,20 +5,20 @@
 
 use serde_json::{Value, json};
 
-use super::{Index, Rule, authorize};
-use crate::auth::{Attributes, Decision, User};
+use super::{Index, Rule};
+use crate::auth::{Attributes, Authorizer, Decision, User};
 
 const ONE_OF: &str = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
 
 /// `SelfSubjectAccessReview`: may the caller do this?
-pub fn self_subject_access(index: &Index, caller: &User, mut review: Value) -> Result<Value, String> {
-    review["status"] = access_status(index, caller, &review["spec"])?;
+pub(super) fn self_subject_access(authorizer: &dyn Authorizer, caller: &User, mut review: Value) -> Result<Value, String> {
+    review["status"] = access_status(authorizer, caller, &review["spec"])?;
     Ok(review)
 }
 
 /// `SubjectAccessReview` and, with the namespace of the request, `LocalSubjectAccessReview`:
 /// may the user named in the review do this?
-pub fn subject_access(index: &Index, namespace: Option<&str>, mut review: Value) -> Result<Value, String> {
+pub(super) fn subject_access(authorizer: &dyn Authorizer, namespace: Option<&str>, mut review: Value) -> Result<Value, String> {
     let spec = &review["spec"];
     if let Some(namespace) = namespace {
         if spec["nonResourceAttributes"].is_object() {
@@ -35,12 +35,12 @@ pub fn subject_access(index: &Index, namespace: Option<&str>, mut review: Value)
     if user.name.is_empty() && user.groups.is_empty() {
         return Err("spec.user: Invalid value: \"\": at least one of user or group must be specified".to_owned());
     }
-    review["status"] = access_status(index, &user, spec)?;
+    review["status"] = access_status(authorizer, &user, spec)?;
     Ok(review)
 }
 
 /// `SelfSubjectRulesReview`: all that the caller may do in a namespace.
-pub fn self_subject_rules(index: &Index, caller: &User, mut review: Value) -> Result<Value, String> {
+pub(super) fn self_subject_rules(index: &Index, caller: &User, mut review: Value) -> Result<Value, String> {
     let namespace = text(&review["spec"], "namespace").to_owned();
     if namespace.is_empty() {
         return Err("no namespace on request".to_owned());
@@ -60,13 +60,13 @@ pub fn self_subject_rules(index: &Index, caller: &User, mut review: Value) -> Re
 }
 
 /// `SelfSubjectReview`: who the server takes the caller for (`kubectl auth whoami`).
-pub fn self_subject(caller: &User, mut review: Value) -> Value {
+pub(super) fn self_subject(caller: &User, mut review: Value) -> Value {
     review["status"] = json!({ "userInfo": user_info(caller) });
     review
 }
 
 /// `TokenReview`: whose token this is, as `authenticate` knows it.
-pub fn token(mut review: Value, authenticate: impl FnOnce(&str) -> Option<User>) -> Value {
+pub(super) fn token(mut review: Value, authenticate: impl FnOnce(&str) -> Option<User>) -> Value {
     let presented = text(&review["spec"], "token").to_owned();
     review["status"] = match authenticate(&presented) {
         Some(user) => {
@@ -81,7 +81,7 @@ pub fn token(mut review: Value, authenticate: impl FnOnce(&str) -> Option<User>)
     review
 }
 
-fn access_status(index: &Index, user: &User, spec: &Value) -> Result<Value, String> {
+fn access_status(authorizer: &dyn Authorizer, user: &User, spec: &Value) -> Result<Value, String> {
     let resource = &spec["resourceAttributes"];
     let path = &spec["nonResourceAttributes"];
     let attributes = match (resource.is_object(), path.is_object()) {
@@ -106,7 +106,7 @@ fn access_status(index: &Index, user: &User, spec: &Value) -> Result<Value, Stri
         }
         (false, false) => return Err(format!("spec.resourceAttributes: Invalid value: null: {ONE_OF}")),
     };
-    let decision = authorize(index, user, &attributes);
+    let decision = authorizer.authorize(user, &attributes);
     let mut status = json!({ "allowed": decision.allowed() });
     let (Decision::Allow(reason) | Decision::Deny(reason)) = decision;
     if !reason.is_empty() {

@@ -156,7 +156,7 @@ impl Rule {
 }
 
 /// The parts of `wanted` that no single rule of `held` allows, merged by verb for reading.
-pub fn missing(held: &[Rule], wanted: &[Rule]) -> Vec<Rule> {
+pub(super) fn missing(held: &[Rule], wanted: &[Rule]) -> Vec<Rule> {
     let mut merged: Vec<Rule> = Vec::new();
     let uncovered = wanted
         .iter()
@@ -180,7 +180,7 @@ pub fn missing(held: &[Rule], wanted: &[Rule]) -> Vec<Rule> {
 }
 
 /// Go's `%q` of a list of strings.
-pub fn quoted(list: &[String]) -> String {
+pub(super) fn quoted(list: &[String]) -> String {
     let items: Vec<String> = list.iter().map(|item| format!("{item:?}")).collect();
     format!("[{}]", items.join(" "))
 }

@@ -1,0 +1,116 @@
+//! What happened in a cluster, in the order in which it happened, over all of its resources.
+//!
+//! Each resource has a history of its own. Taken one after the other they could show a dependent before its owner,
+//! and the garbage collector would take the owner for gone. So nothing is handed out that is newer than the
+//! revision at which the round began.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, FutureExt, select_all};
+use serde_json::Value;
+
+use crate::store::{Event, EventKind, Expired, GroupResource, Watch};
+use crate::writer::{Writer, names};
+
+/// One thing that happened.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    /// An object changed.
+    Change(GroupResource, Event),
+    /// The history was too short: objects of this resource that are not in the list are gone.
+    Only(GroupResource, HashSet<(String, String)>),
+}
+
+/// Follows all resources of a cluster.
+pub(crate) struct Feed {
+    writer: Writer,
+    watches: Vec<(GroupResource, Watch)>,
+    known: HashSet<GroupResource>,
+    /// Seen, but newer than the last round.
+    held: Vec<(GroupResource, Event)>,
+}
+
+impl Feed {
+    pub(crate) fn new(writer: Writer) -> Self {
+        Self { writer, watches: Vec::new(), known: HashSet::new(), held: Vec::new() }
+    }
+
+    /// Everything that happened since the last call; at first, everything that is there.
+    pub(crate) fn drain(&mut self) -> Vec<Seen> {
+        let until = self.writer.store().revision();
+        let mut seen = Vec::new();
+        let mut expired = Vec::new();
+        for (at, (resource, watch)) in self.watches.iter_mut().enumerate() {
+            match watch.ready() {
+                Ok(events) => self.held.extend(events.into_iter().map(|event| (resource.clone(), event))),
+                Err(Expired { .. }) => expired.push(at),
+            }
+        }
+        for at in expired {
+            let resource = self.watches[at].0.clone();
+            let (items, watch) = self.start(&resource);
+            self.watches[at].1 = watch;
+            let left = items.iter().map(|item| names(item)).map(|(ns, name)| (ns.to_owned(), name.to_owned()));
+            seen.push(Seen::Only(resource.clone(), left.collect()));
+            self.hold_all(&resource, items);
+        }
+        self.follow_new();
+        self.held.sort_by_key(|(_, event)| event.revision);
+        let ripe = self.held.partition_point(|(_, event)| event.revision <= until);
+        seen.extend(self.held.drain(..ripe).map(|(resource, event)| Seen::Change(resource, event)));
+        seen
+    }
+
+    /// Whether something was seen that [`Feed::drain`] has not handed out yet.
+    pub(crate) fn is_holding(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Waits until something happens.
+    pub(crate) async fn wait(&mut self) {
+        if self.watches.is_empty() {
+            return std::future::pending().await;
+        }
+        let waiting: Vec<BoxFuture<'_, _>> =
+            self.watches.iter_mut().map(|(_, watch)| watch.next().boxed()).collect();
+        let (outcome, at, rest) = select_all(waiting).await;
+        drop(rest);
+        // An expired watch is replaced by the next drain, which finds it expired again.
+        if let Ok(events) = outcome {
+            let resource = self.watches[at].0.clone();
+            self.held.extend(events.into_iter().map(|event| (resource.clone(), event)));
+        }
+    }
+
+    fn follow_new(&mut self) {
+        for resource in self.writer.registry().all() {
+            if self.known.insert(resource.id.clone()) {
+                let (items, watch) = self.start(&resource.id);
+                self.watches.push((resource.id.clone(), watch));
+                self.hold_all(&resource.id, items);
+            }
+        }
+    }
+
+    fn start(&self, resource: &GroupResource) -> (Vec<Arc<Value>>, Watch) {
+        let (listing, watch) = self.writer.store().list_and_watch(resource, None);
+        (listing.items, watch)
+    }
+
+    fn hold_all(&mut self, resource: &GroupResource, items: Vec<Arc<Value>>) {
+        for object in items {
+            let (namespace, name) = names(&object);
+            let revision = object["metadata"]["resourceVersion"].as_str().and_then(|text| text.parse().ok());
+            let event = Event {
+                revision: revision.unwrap_or_default(),
+                kind: EventKind::Added,
+                namespace: namespace.into(),
+                name: name.into(),
+                object: Arc::clone(&object),
+                previous: None,
+            };
+            self.held.push((resource.clone(), event));
+        }
+    }
+}

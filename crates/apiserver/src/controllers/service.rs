@@ -1,0 +1,236 @@
+//! Services: cluster addresses, endpoints, and load balancers that are none.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::cache::Key;
+use super::object::{
+    condition_holds, controller_reference, is_deleting, items, labels, map_at, name, namespace, short_hash, uid,
+};
+use super::plan::Plan;
+use super::replica_set::is_active;
+use super::resource::{ENDPOINT_SLICES, ENDPOINTS, PODS, SERVICES};
+use super::selector::map_matches;
+use super::world::World;
+
+const MANAGED_BY: &str = "endpointslice-controller.k8s.io";
+
+/// Looks at one Service.
+pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
+    let mut plan = Plan::default();
+    let Some(service) = world.cache.get(key) else { return gone(world, key) };
+    if is_deleting(service) {
+        return plan;
+    }
+    let external = service["spec"]["type"] == "ExternalName";
+    if !external && service["spec"]["clusterIP"].as_str().is_none_or(str::is_empty) {
+        let mut service = (**service).clone();
+        let address = cluster_address(uid(&service));
+        let spec = map_at(&mut service, "spec");
+        spec.insert("clusterIP".to_owned(), json!(address));
+        spec.insert("clusterIPs".to_owned(), json!([address]));
+        plan.replace(&SERVICES, service);
+        return plan;
+    }
+    let balanced = service["spec"]["type"] == "LoadBalancer";
+    let status = if balanced {
+        json!({"loadBalancer": {"ingress": [{"ip": balancer_address(uid(service)), "ipMode": "VIP"}]}})
+    } else {
+        json!({"loadBalancer": {}})
+    };
+    // Conditions of others stay; only what a real cloud controller would say changes.
+    if service["status"]["loadBalancer"] != status["loadBalancer"] {
+        plan.status(&SERVICES, service, status);
+    }
+    // Without a selector somebody else knows the endpoints.
+    if !external && service["spec"]["selector"].as_object().is_some_and(|selector| !selector.is_empty()) {
+        endpoints(world, service, &mut plan);
+    }
+    plan
+}
+
+/// An address in 10.96.0.0/12 that depends on the uid only.
+fn cluster_address(uid: &str) -> String {
+    let [a, b, c] = spread(uid);
+    format!("10.{}.{}.{}", 96 + a % 16, b, c.clamp(2, 254))
+}
+
+/// An address of the network that documents use for examples.
+fn balancer_address(uid: &str) -> String {
+    let [_, _, c] = spread(uid);
+    format!("203.0.113.{}", c.clamp(1, 254))
+}
+
+fn spread(uid: &str) -> [u8; 3] {
+    let hash = uid.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let [a, b, c, _] = hash.to_be_bytes();
+    [a, b, c]
+}
+
+fn endpoints(world: &World<'_>, service: &Value, plan: &mut Plan) {
+    let include_unready = service["spec"]["publishNotReadyAddresses"] == true;
+    let pods: Vec<&Arc<Value>> = world
+        .cache
+        .list(&PODS, namespace(service))
+        .filter(|pod| is_active(pod) && pod["status"]["podIP"].is_string())
+        .filter(|pod| map_matches(&service["spec"]["selector"], labels(pod)))
+        .collect();
+    let is_ready = |pod: &Value| include_unready || condition_holds(pod, "Ready");
+    slice(world, service, &pods, &is_ready, plan);
+    legacy(world, service, &pods, &is_ready, plan);
+}
+
+fn ports(service: &Value, pods: &[&Arc<Value>]) -> Vec<Value> {
+    items(&service["spec"]["ports"])
+        .map(|port| {
+            let target = &port["targetPort"];
+            let number = match target.as_str() {
+                Some(named) => pods.first().and_then(|pod| named_port(pod, named)),
+                None => target.as_i64(),
+            };
+            let mut found = json!({
+                "name": port["name"].as_str().unwrap_or_default(),
+                "port": number.or_else(|| port["port"].as_i64()),
+                "protocol": port["protocol"].as_str().unwrap_or("TCP"),
+            });
+            if let Some(protocol) = port["appProtocol"].as_str() {
+                found["appProtocol"] = json!(protocol);
+            }
+            found
+        })
+        .collect()
+}
+
+fn named_port(pod: &Value, wanted: &str) -> Option<i64> {
+    items(&pod["spec"]["containers"])
+        .flat_map(|container| items(&container["ports"]))
+        .find(|port| port["name"] == wanted)
+        .and_then(|port| port["containerPort"].as_i64())
+}
+
+fn target(pod: &Value) -> Value {
+    json!({"kind": "Pod", "name": name(pod), "namespace": namespace(pod), "uid": uid(pod)})
+}
+
+fn slice(
+    world: &World<'_>,
+    service: &Value,
+    pods: &[&Arc<Value>],
+    is_ready: &dyn Fn(&Value) -> bool,
+    plan: &mut Plan,
+) {
+    let listed: Vec<Value> = pods
+        .iter()
+        .map(|pod| {
+            let ready = is_ready(pod);
+            json!({
+                "addresses": [pod["status"]["podIP"]],
+                "conditions": {"ready": ready, "serving": ready, "terminating": false},
+                "nodeName": pod["spec"]["nodeName"],
+                "targetRef": target(pod),
+            })
+        })
+        .collect();
+    let ports = ports(service, pods);
+    let slice_name = format!("{}-{}", name(service), short_hash(&json!(uid(service))));
+    match world.cache.find(&ENDPOINT_SLICES, namespace(service), &slice_name) {
+        Some(known) => {
+            let mut slice = (**known).clone();
+            slice["endpoints"] = listed.into();
+            slice["ports"] = ports.into();
+            if slice != **known {
+                plan.replace(&ENDPOINT_SLICES, slice);
+            }
+        }
+        None => plan.create(
+            &ENDPOINT_SLICES,
+            json!({
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "metadata": {
+                    "name": slice_name,
+                    "namespace": namespace(service),
+                    "labels": {
+                        "kubernetes.io/service-name": name(service),
+                        "endpointslice.kubernetes.io/managed-by": MANAGED_BY,
+                    },
+                    "ownerReferences": [controller_reference(service)],
+                },
+                "addressType": "IPv4",
+                "endpoints": listed,
+                "ports": ports,
+            }),
+        ),
+    }
+}
+
+fn legacy(
+    world: &World<'_>,
+    service: &Value,
+    pods: &[&Arc<Value>],
+    is_ready: &dyn Fn(&Value) -> bool,
+    plan: &mut Plan,
+) {
+    let (ready, unready): (Vec<&&Arc<Value>>, Vec<&&Arc<Value>>) = pods.iter().partition(|pod| is_ready(pod));
+    let addresses = |pods: &[&&Arc<Value>]| -> Vec<Value> {
+        pods.iter()
+            .map(|pod| json!({"ip": pod["status"]["podIP"], "nodeName": pod["spec"]["nodeName"], "targetRef": target(pod)}))
+            .collect()
+    };
+    let mut subset = json!({});
+    for (field, pods) in [("addresses", &ready), ("notReadyAddresses", &unready)] {
+        if !pods.is_empty() {
+            subset[field] = addresses(pods).into();
+        }
+    }
+    let mut ports = ports(service, pods);
+    for port in &mut ports {
+        if port["name"] == ""
+            && let Some(map) = port.as_object_mut()
+        {
+            map.remove("name");
+        }
+    }
+    let subsets = if pods.is_empty() {
+        Value::Null
+    } else {
+        subset["ports"] = ports.into();
+        json!([subset])
+    };
+    let known = world.cache.find(&ENDPOINTS, namespace(service), name(service));
+    let mut endpoints = known.map_or_else(
+        || {
+            let mut new = json!({
+                "apiVersion": "v1",
+                "kind": "Endpoints",
+                "metadata": {"name": name(service), "namespace": namespace(service)},
+            });
+            if labels(service).is_object() {
+                new["metadata"]["labels"] = labels(service).clone();
+            }
+            new
+        },
+        |known| (**known).clone(),
+    );
+    if let Some(map) = endpoints.as_object_mut() {
+        match subsets {
+            Value::Null => map.remove("subsets"),
+            subsets => map.insert("subsets".to_owned(), subsets),
+        };
+    }
+    match known {
+        None => plan.create(&ENDPOINTS, endpoints),
+        Some(known) if endpoints != **known => plan.replace(&ENDPOINTS, endpoints),
+        Some(_) => {}
+    }
+}
+
+/// Deletes the Endpoints of a Service that is gone; its slices go with their owner.
+fn gone(world: &World<'_>, key: &Key) -> Plan {
+    let mut plan = Plan::default();
+    if let Some(endpoints) = world.cache.find(&ENDPOINTS, &key.namespace, &key.name) {
+        plan.delete(&ENDPOINTS, endpoints, None);
+    }
+    plan
+}
