@@ -1,0 +1,281 @@
+//! What is remembered of each watched object: versions, health and digests, never contents.
+
+use std::collections::{HashMap, HashSet};
+
+use fairway_types::{ObjectId, kustomization::IgnoreRule};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{
+    difference,
+    drift::{self, Baseline, Drift},
+    health::{self, Health},
+};
+
+use super::ObjectChange;
+
+/// What was last seen of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Its uid.
+    pub uid: String,
+    /// Its resource version.
+    pub resource_version: String,
+    /// How healthy it is.
+    pub health: Health,
+    /// Whether it differs from what was applied.
+    pub drifted: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Store {
+    objects: HashMap<ObjectId, Entry>,
+}
+
+struct Entry {
+    uid: String,
+    version: String,
+    health: Health,
+    drift: Option<Drift>,
+    /// Digest of the content that was applied last.
+    applied: Option<u64>,
+    baseline: Option<Baseline>,
+}
+
+fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+/// Whether `a` is certainly an older version than `b`. Resource versions of one cluster are increasing numbers.
+fn is_older(a: &str, b: &str) -> bool {
+    matches!((a.parse::<u64>(), b.parse::<u64>()), (Ok(a), Ok(b)) if a < b)
+}
+
+impl Store {
+    pub(super) fn seen(&self, id: &ObjectId) -> Option<Seen> {
+        self.objects.get(id).map(|entry| Seen {
+            uid: entry.uid.clone(),
+            resource_version: entry.version.clone(),
+            health: entry.health.clone(),
+            drifted: entry.drift.is_some(),
+        })
+    }
+
+    pub(super) fn drift(&self, id: &ObjectId) -> Option<Drift> {
+        self.objects.get(id)?.drift.clone()
+    }
+
+    pub(super) fn health(&self, id: &ObjectId) -> Option<Health> {
+        self.objects.get(id).map(|entry| entry.health.clone())
+    }
+
+    pub(super) fn is_as_applied(&self, id: &ObjectId, digest: u64) -> bool {
+        self.objects
+            .get(id)
+            .is_some_and(|entry| entry.applied == Some(digest) && entry.drift.is_none())
+    }
+
+    pub(super) fn retain(&mut self, keep: impl Fn(&ObjectId) -> bool) {
+        self.objects.retain(|id, _| keep(id));
+    }
+
+    /// The known objects of a scope that a list does not have.
+    pub(super) fn missing(
+        &self,
+        scope: impl Fn(&ObjectId) -> bool,
+        present: &HashSet<ObjectId>,
+    ) -> Vec<ObjectId> {
+        self.objects
+            .keys()
+            .filter(|id| scope(id) && !present.contains(id))
+            .cloned()
+            .collect()
+    }
+
+    pub(super) fn applied(&mut self, id: &ObjectId, digest: u64, object: &Value) {
+        let version = text(object, "/metadata/resourceVersion");
+        // The watch may have been faster than the answer to the apply.
+        let newer = self.objects.remove(id).filter(|entry| {
+            entry.uid == text(object, "/metadata/uid") && is_older(version, &entry.version)
+        });
+        let mut entry = Entry {
+            uid: text(object, "/metadata/uid").to_owned(),
+            version: version.to_owned(),
+            health: health::of(object, Timestamp::now()),
+            drift: None,
+            applied: Some(digest),
+            baseline: Baseline::of(object),
+        };
+        if let Some(newer) = newer {
+            entry.version = newer.version;
+            entry.health = newer.health;
+            // Whether that newer state had drifted from this baseline is not known: do not vouch for it.
+            entry.applied = None;
+        }
+        self.objects.insert(id.clone(), entry);
+    }
+
+    pub(super) fn saw(
+        &mut self,
+        id: &ObjectId,
+        object: &Value,
+        ignore: &[IgnoreRule],
+    ) -> Vec<ObjectChange> {
+        let (uid, version) = (
+            text(object, "/metadata/uid"),
+            text(object, "/metadata/resourceVersion"),
+        );
+        let health = health::of(object, Timestamp::now());
+        let mut changes = Vec::new();
+        let entry = match self.objects.get_mut(id) {
+            Some(entry) if entry.uid == uid => {
+                if is_older(version, &entry.version) {
+                    return changes;
+                }
+                let same_version = entry.version == version;
+                if entry.health != health {
+                    changes.push(ObjectChange::Health(health.clone()));
+                }
+                version.clone_into(&mut entry.version);
+                entry.health = health;
+                if same_version && entry.drift.is_some() {
+                    // Seen again by a new list: told before.
+                    return changes;
+                }
+                entry
+            }
+            _ => {
+                changes.push(ObjectChange::Health(health.clone()));
+                let known = self.objects.remove(id);
+                let entry = Entry {
+                    uid: uid.to_owned(),
+                    version: version.to_owned(),
+                    health,
+                    drift: None,
+                    // Another object under the same name is not what was applied, but the fields are what it should
+                    // have.
+                    applied: None,
+                    baseline: known.and_then(|entry| entry.baseline),
+                };
+                self.objects.entry(id.clone()).or_insert(entry)
+            }
+        };
+        let ignored = difference::ignored_paths(ignore, object);
+        entry.drift = drift::detect(object, entry.baseline.as_ref(), &ignored);
+        if let Some(drift) = &entry.drift {
+            changes.push(ObjectChange::Drifted(drift.clone()));
+        }
+        changes
+    }
+
+    pub(super) fn lost(&mut self, id: &ObjectId, last: Option<&Value>) -> Option<ObjectChange> {
+        let entry = self.objects.remove(id)?;
+        if let Some(last) = last
+            && is_older(text(last, "/metadata/resourceVersion"), &entry.version)
+            && text(last, "/metadata/uid") == entry.uid
+        {
+            // An old event of an object that has been seen since.
+            self.objects.insert(id.clone(), entry);
+            return None;
+        }
+        let finished = id.group == "batch"
+            && id.kind == "Job"
+            && match last {
+                Some(last) => has_finished(last),
+                None => {
+                    entry.health.message.starts_with("Job Completed")
+                        || entry.health.message.starts_with("Job Failed")
+                }
+            };
+        Some(ObjectChange::Gone { finished })
+    }
+}
+
+fn has_finished(job: &Value) -> bool {
+    let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|condition| {
+        matches!(
+            condition.get("type").and_then(Value::as_str),
+            Some("Complete" | "Failed")
+        ) && condition.get("status").and_then(Value::as_str) == Some("True")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn id() -> ObjectId {
+        "a_c__ConfigMap".parse().unwrap()
+    }
+
+    fn object(version: u32, value: &str) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {
+                "name": "c", "namespace": "a", "uid": "u", "resourceVersion": version.to_string(),
+                "managedFields": [{"manager": "kustomize-controller", "operation": "Apply", "fieldsV1": {"f:data": {"f:a": {}}}}],
+            },
+            "data": {"a": value},
+        })
+    }
+
+    #[test]
+    fn our_own_write_is_no_drift_and_a_strangers_is() {
+        let mut store = Store::default();
+        store.applied(&id(), 7, &object(10, "x"));
+        assert!(store.is_as_applied(&id(), 7));
+        assert!(store.saw(&id(), &object(10, "x"), &[]).is_empty());
+        assert!(store.is_as_applied(&id(), 7));
+        let changes = store.saw(&id(), &object(12, "y"), &[]);
+        assert!(
+            matches!(&changes[..], [ObjectChange::Drifted(drift)] if drift.fields == [".data.a"])
+        );
+        assert!(!store.is_as_applied(&id(), 7));
+        assert!(
+            store.saw(&id(), &object(12, "y"), &[]).is_empty(),
+            "told once for each version"
+        );
+    }
+
+    #[test]
+    fn an_event_from_before_the_apply_is_no_drift() {
+        let mut store = Store::default();
+        store.applied(&id(), 7, &object(10, "new"));
+        assert!(store.saw(&id(), &object(8, "old"), &[]).is_empty());
+        assert!(store.is_as_applied(&id(), 7));
+        assert!(store.lost(&id(), Some(&object(8, "old"))).is_none());
+    }
+
+    #[test]
+    fn a_watch_that_is_ahead_of_the_apply_is_not_vouched_for() {
+        let mut store = Store::default();
+        store.saw(&id(), &object(12, "theirs"), &[]);
+        store.applied(&id(), 7, &object(10, "ours"));
+        assert!(!store.is_as_applied(&id(), 7));
+    }
+
+    #[test]
+    fn a_finished_job_is_told_from_a_lost_one() {
+        let id: ObjectId = "a_j_batch_Job".parse().unwrap();
+        let job = |done: &str| {
+            json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "a", "uid": "u", "resourceVersion": "1"},
+                   "status": {"startTime": "x", "conditions": [{"type": "Complete", "status": done}]}})
+        };
+        let mut store = Store::default();
+        for (done, finished) in [("True", true), ("False", false)] {
+            store.saw(&id, &job(done), &[]);
+            assert_eq!(
+                store.lost(&id, Some(&job(done))),
+                Some(ObjectChange::Gone { finished })
+            );
+            store.saw(&id, &job(done), &[]);
+            assert_eq!(store.lost(&id, None), Some(ObjectChange::Gone { finished }));
+        }
+    }
+}
