@@ -1,5 +1,6 @@
 //! Project tasks: `cargo xtask TASK [ARGS]`.
 
+mod crds;
 mod schemas;
 
 use std::process::ExitCode;
@@ -8,9 +9,10 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
+        ["crds", rest @ ..] => crds::run(rest),
         ["schemas", rest @ ..] => schemas::run(rest),
         _ => {
-            eprintln!("usage: cargo xtask schemas [--check]");
+            eprintln!("usage: cargo xtask crds|schemas [--check]");
             return ExitCode::from(2);
         }
     };
