@@ -17,6 +17,7 @@ use super::resource::PODS;
 use super::route::{Change, Controller, Work, route};
 use super::world::World;
 use super::{Context, accounts, pod};
+use crate::auth::TokenIssuer;
 use crate::status::ApiError;
 use crate::store::{EventKind, GroupResource};
 use crate::writer::{DeleteOptions, Scope, random_suffix};
@@ -137,7 +138,7 @@ impl Driver {
             suffix: &random_suffix,
             serves: &|group, kind| registry.by_kind(group, kind).is_some(),
         };
-        let plan = step(&self.context, &world, &work);
+        let plan = step(&world, &work, &self.context.tokens, &self.context.authority);
         let mut again = plan.again;
         for write in plan.writes {
             if let Err(error) = self.write(write, now) {
@@ -189,12 +190,13 @@ pub(crate) fn ensure(context: &Context, resource: &GroupResource, object: serde_
     }
 }
 
-fn step(context: &Context, world: &World<'_>, work: &Work) -> Plan {
+/// What a controller wants for an object.
+pub(super) fn step(world: &World<'_>, work: &Work, tokens: &TokenIssuer, authority: &str) -> Plan {
     let key = &work.key;
     match work.controller {
         Controller::Namespace => super::namespace::step(world, key),
-        Controller::Accounts => accounts::step(world, key, &context.authority),
-        Controller::Token => accounts::token_step(world, key, &context.tokens, &context.authority),
+        Controller::Accounts => accounts::step(world, key, authority),
+        Controller::Token => accounts::token_step(world, key, tokens, authority),
         Controller::Garbage => super::garbage::step(world, key),
         Controller::Pod => pod::step(world, key),
         Controller::ReplicaSet => super::replica_set::step(world, key),

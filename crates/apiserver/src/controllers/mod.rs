@@ -37,6 +37,8 @@ mod quota;
 mod replica_set;
 mod resource;
 mod revisions;
+#[cfg(test)]
+mod rig;
 mod route;
 mod selector;
 mod service;

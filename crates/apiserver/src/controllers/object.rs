@@ -105,12 +105,6 @@ pub(crate) fn set_annotation(object: &mut Value, key: &str, value: impl Into<Val
     map_at(metadata, "annotations").insert(key.to_owned(), value.into());
 }
 
-/// Sets a label.
-pub(crate) fn set_label(object: &mut Value, key: &str, value: impl Into<Value>) {
-    let metadata = &mut object["metadata"];
-    map_at(metadata, "labels").insert(key.to_owned(), value.into());
-}
-
 /// A condition by its type.
 pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     items(&object["status"]["conditions"]).find(|condition| condition["type"] == kind)
