@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
+use crate::crd;
 use crate::defaults;
 use crate::resources::{Registry, Resource, SharedResource};
 use crate::status::{ApiError, FieldError};
@@ -421,6 +422,7 @@ pub(crate) fn prepare_update(
         }
     }
     if scope == Scope::Object {
+        defaults::carry_over(resource, current, &mut object);
         defaults::fill(resource, &mut object);
     }
     if resource.generation && scope == Scope::Object && wish_changed(resource, current, &object) {
@@ -556,6 +558,11 @@ pub(crate) fn plan_delete(
     list.retain(|f| f != "orphan" && f != "foregroundDeletion");
     if let Some(wanted) = wanted {
         list.push(wanted.to_owned());
+    }
+    // A CRD goes after its objects.
+    if !is_deleting(current) && &*id.group == crd::GROUP && &*id.resource == crd::RESOURCE {
+        list.push(crd::FINALIZER.to_owned());
+        list.dedup();
     }
     let meta = metadata(&mut object);
     if list.is_empty() {

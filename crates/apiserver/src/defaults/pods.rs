@@ -1,0 +1,196 @@
+//! Pods and pod templates.
+
+use serde_json::{Value, json};
+
+use super::{set, top};
+
+pub(super) fn pod(pod: &mut Value) {
+    if let Some(spec) = pod.get_mut("spec").filter(|spec| spec.is_object()) {
+        pod_spec(spec);
+        top(spec, "enableServiceLinks", json!(true));
+        if !spec["serviceAccountName"].is_string() {
+            spec["serviceAccountName"] = json!("default");
+        }
+        let account = spec["serviceAccountName"].clone();
+        top(spec, "serviceAccount", account);
+        top(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
+        top(spec, "priority", json!(0));
+    }
+    if pod.pointer("/status/phase").is_none() {
+        pod["status"] = json!({"phase": "Pending", "qosClass": "BestEffort"});
+    }
+}
+
+/// What a pod template gets.
+pub(super) fn template(template: &mut Value) {
+    if !template.is_object() {
+        return;
+    }
+    if let Some(spec) = template.get_mut("spec").filter(|spec| spec.is_object()) {
+        pod_spec(spec);
+    }
+    // As the API server shows it: templates have metadata of their own.
+    if let Some(meta) = template.get_mut("metadata").and_then(Value::as_object_mut) {
+        meta.remove("creationTimestamp");
+    }
+}
+
+fn pod_spec(spec: &mut Value) {
+    top(spec, "restartPolicy", json!("Always"));
+    top(spec, "dnsPolicy", json!("ClusterFirst"));
+    top(spec, "terminationGracePeriodSeconds", json!(30));
+    top(spec, "securityContext", json!({}));
+    top(spec, "schedulerName", json!("default-scheduler"));
+    // The two names of one field.
+    if let Some(name) = spec.get("serviceAccountName").filter(|n| n.is_string()).cloned() {
+        spec["serviceAccount"] = name;
+    } else if let Some(name) = spec.get("serviceAccount").filter(|n| n.is_string()).cloned() {
+        spec["serviceAccountName"] = name;
+    }
+    for list in ["initContainers", "containers"] {
+        for container in spec
+            .get_mut(list)
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            self::container(container);
+        }
+    }
+    for volume in spec
+        .get_mut("volumes")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        self::volume(volume);
+    }
+    for constraint in spec
+        .get_mut("topologySpreadConstraints")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        top(constraint, "whenUnsatisfiable", json!("DoNotSchedule"));
+    }
+}
+
+fn container(container: &mut Value) {
+    let image = container["image"].as_str().unwrap_or_default();
+    let policy = if is_latest(image) { "Always" } else { "IfNotPresent" };
+    top(container, "imagePullPolicy", json!(policy));
+    top(container, "terminationMessagePath", json!("/dev/termination-log"));
+    top(container, "terminationMessagePolicy", json!("File"));
+    top(container, "resources", json!({}));
+    for port in container
+        .get_mut("ports")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        top(port, "protocol", json!("TCP"));
+    }
+    for variable in container
+        .get_mut("env")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        if let Some(from) = variable.get_mut("valueFrom") {
+            set(from, "fieldRef", "apiVersion", json!("v1"));
+        }
+    }
+    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        if let Some(probe) = container.get_mut(probe).filter(|probe| probe.is_object()) {
+            self::probe(probe);
+        }
+    }
+    // A limit without a request is also the request.
+    if let Some(limits) = container.pointer("/resources/limits").and_then(Value::as_object).cloned()
+        && !limits.is_empty()
+    {
+        let resources = &mut container["resources"];
+        if !resources["requests"].is_object() {
+            resources["requests"] = json!({});
+        }
+        for (key, value) in limits {
+            top(&mut resources["requests"], &key, value);
+        }
+    }
+}
+
+fn probe(probe: &mut Value) {
+    for (key, value) in [
+        ("timeoutSeconds", 1),
+        ("periodSeconds", 10),
+        ("successThreshold", 1),
+        ("failureThreshold", 3),
+    ] {
+        // Zero means the default too.
+        if probe[key] == 0 {
+            probe[key] = Value::Null;
+        }
+        top(probe, key, json!(value));
+    }
+    set(probe, "httpGet", "path", json!("/"));
+    set(probe, "httpGet", "scheme", json!("HTTP"));
+    set(probe, "grpc", "service", json!(""));
+}
+
+fn volume(volume: &mut Value) {
+    for kind in ["configMap", "secret", "projected", "downwardAPI"] {
+        set(volume, kind, "defaultMode", json!(420));
+    }
+    set(volume, "hostPath", "type", json!(""));
+    // A volume without a source is an empty folder.
+    if volume.as_object().is_some_and(|map| map.len() == 1) {
+        volume["emptyDir"] = json!({});
+    }
+    let items = volume
+        .pointer_mut("/downwardAPI/items")
+        .and_then(Value::as_array_mut);
+    for item in items.into_iter().flatten() {
+        set(item, "fieldRef", "apiVersion", json!("v1"));
+    }
+    let sources = volume
+        .pointer_mut("/projected/sources")
+        .and_then(Value::as_array_mut);
+    for source in sources.into_iter().flatten() {
+        set(source, "serviceAccountToken", "expirationSeconds", json!(3600));
+        for item in source
+            .pointer_mut("/downwardAPI/items")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            set(item, "fieldRef", "apiVersion", json!("v1"));
+        }
+    }
+}
+
+/// Whether an image is of the tag `latest`, said or unsaid. A digest is a fixed image.
+fn is_latest(image: &str) -> bool {
+    if image.contains('@') {
+        return false;
+    }
+    let last = image.rsplit('/').next().unwrap_or(image);
+    last.split_once(':').is_none_or(|(_, tag)| tag == "latest")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pull_policy_follows_the_tag() {
+        for (image, latest) in [
+            ("nginx", true),
+            ("nginx:latest", true),
+            ("nginx:1.27", false),
+            ("registry:5000/nginx", true),
+            ("registry:5000/nginx@sha256:00", false),
+        ] {
+            assert_eq!(is_latest(image), latest, "{image}");
+        }
+    }
+}

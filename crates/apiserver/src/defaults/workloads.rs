@@ -1,0 +1,161 @@
+//! Deployments and their kin.
+
+use serde_json::{Value, json};
+
+use super::{pods, set, top};
+
+fn with_template(object: &mut Value) {
+    if let Some(template) = object.pointer_mut("/spec/template") {
+        pods::template(template);
+    }
+}
+
+pub(super) fn deployment(object: &mut Value) {
+    set(object, "spec", "replicas", json!(1));
+    set(object, "spec", "revisionHistoryLimit", json!(10));
+    set(object, "spec", "progressDeadlineSeconds", json!(600));
+    if let Some(spec) = object.get_mut("spec").filter(|spec| spec.is_object()) {
+        top(spec, "strategy", json!({}));
+        set(spec, "strategy", "type", json!("RollingUpdate"));
+        if spec["strategy"]["type"] == "RollingUpdate" {
+            set(spec, "strategy", "rollingUpdate", json!({}));
+            set(&mut spec["strategy"], "rollingUpdate", "maxSurge", json!("25%"));
+            set(&mut spec["strategy"], "rollingUpdate", "maxUnavailable", json!("25%"));
+        }
+    }
+    with_template(object);
+}
+
+pub(super) fn replica_set(object: &mut Value) {
+    set(object, "spec", "replicas", json!(1));
+    with_template(object);
+}
+
+pub(super) fn stateful_set(object: &mut Value) {
+    set(object, "spec", "replicas", json!(1));
+    set(object, "spec", "revisionHistoryLimit", json!(10));
+    set(object, "spec", "podManagementPolicy", json!("OrderedReady"));
+    if let Some(spec) = object.get_mut("spec").filter(|spec| spec.is_object()) {
+        top(spec, "updateStrategy", json!({}));
+        set(spec, "updateStrategy", "type", json!("RollingUpdate"));
+        if spec["updateStrategy"]["type"] == "RollingUpdate" {
+            set(spec, "updateStrategy", "rollingUpdate", json!({}));
+            set(&mut spec["updateStrategy"], "rollingUpdate", "partition", json!(0));
+        }
+        top(
+            spec,
+            "persistentVolumeClaimRetentionPolicy",
+            json!({"whenDeleted": "Retain", "whenScaled": "Retain"}),
+        );
+        for claim in spec
+            .get_mut("volumeClaimTemplates")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            top(claim, "apiVersion", json!("v1"));
+            top(claim, "kind", json!("PersistentVolumeClaim"));
+            set(claim, "spec", "volumeMode", json!("Filesystem"));
+            top(claim, "status", json!({"phase": "Pending"}));
+        }
+    }
+    with_template(object);
+}
+
+pub(super) fn daemon_set(object: &mut Value) {
+    set(object, "spec", "revisionHistoryLimit", json!(10));
+    if let Some(spec) = object.get_mut("spec").filter(|spec| spec.is_object()) {
+        top(spec, "updateStrategy", json!({}));
+        set(spec, "updateStrategy", "type", json!("RollingUpdate"));
+        if spec["updateStrategy"]["type"] == "RollingUpdate" {
+            set(spec, "updateStrategy", "rollingUpdate", json!({}));
+            set(&mut spec["updateStrategy"], "rollingUpdate", "maxSurge", json!(0));
+            set(&mut spec["updateStrategy"], "rollingUpdate", "maxUnavailable", json!(1));
+        }
+    }
+    with_template(object);
+}
+
+pub(super) fn job(object: &mut Value) {
+    let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+    let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    if let Some(spec) = object.get_mut("spec").filter(|spec| spec.is_object()) {
+        job_spec(spec);
+        // Jobs select their pods by their own uid unless told otherwise.
+        if spec["manualSelector"] != true && !uid.is_empty() {
+            top(
+                spec,
+                "selector",
+                json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}),
+            );
+            if let Some(template) = spec.get_mut("template").filter(|t| t.is_object()) {
+                let labels = &mut template["metadata"]["labels"];
+                for (key, value) in [
+                    ("batch.kubernetes.io/controller-uid", &uid),
+                    ("batch.kubernetes.io/job-name", &name),
+                    ("controller-uid", &uid),
+                    ("job-name", &name),
+                ] {
+                    if !labels.is_object() {
+                        *labels = json!({});
+                    }
+                    top(labels, key, json!(value));
+                }
+            }
+        }
+    }
+    with_template(object);
+}
+
+fn job_spec(spec: &mut Value) {
+    if spec["completions"].is_null() && spec["parallelism"].is_null() {
+        top(spec, "completions", json!(1));
+    }
+    for (key, value) in [
+        ("parallelism", json!(1)),
+        ("backoffLimit", json!(6)),
+        ("completionMode", json!("NonIndexed")),
+        ("suspend", json!(false)),
+        ("manualSelector", json!(false)),
+        ("podReplacementPolicy", json!("TerminatingOrFailed")),
+    ] {
+        top(spec, key, value);
+    }
+}
+
+pub(super) fn cron_job(object: &mut Value) {
+    for (key, value) in [
+        ("concurrencyPolicy", json!("Allow")),
+        ("suspend", json!(false)),
+        ("successfulJobsHistoryLimit", json!(3)),
+        ("failedJobsHistoryLimit", json!(1)),
+    ] {
+        set(object, "spec", key, value);
+    }
+    if let Some(template) = object.pointer_mut("/spec/jobTemplate/spec/template") {
+        pods::template(template);
+    }
+}
+
+/// The selector and labels that a Job was given are kept when an update leaves them out.
+pub(super) fn carry_over_job(current: &Value, object: &mut Value) {
+    if let Some(selector) = current.pointer("/spec/selector") {
+        set(object, "spec", "selector", selector.clone());
+    }
+    let labels = current
+        .pointer("/spec/template/metadata/labels")
+        .and_then(Value::as_object);
+    for (key, value) in labels.into_iter().flatten() {
+        let generated = key.ends_with("controller-uid") || key.ends_with("job-name");
+        if generated
+            && let Some(template) = object
+                .pointer_mut("/spec/template")
+                .filter(|template| template.is_object())
+        {
+            if !template["metadata"]["labels"].is_object() {
+                template["metadata"]["labels"] = json!({});
+            }
+            top(&mut template["metadata"]["labels"], key, value.clone());
+        }
+    }
+}

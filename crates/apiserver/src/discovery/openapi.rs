@@ -1,0 +1,75 @@
+//! OpenAPI v3, as far as kubectl looks at it: which operations take which parameters.
+
+use serde_json::{Map, Value, json};
+
+use super::groups;
+use crate::http::{Call, Reply};
+use crate::resources::Registry;
+use crate::status::ApiError;
+
+/// The root of a version's paths: `api/v1`, `apis/apps/v1`.
+fn root(group: &str, version: &str) -> String {
+    if group.is_empty() {
+        format!("api/{version}")
+    } else {
+        format!("apis/{group}/{version}")
+    }
+}
+
+pub(super) fn index(registry: &Registry) -> Reply {
+    let mut paths = Map::new();
+    for group in groups::all(registry) {
+        for version in &group.versions {
+            let root = root(&group.name, version);
+            paths.insert(
+                root.clone(),
+                json!({"serverRelativeURL": format!("/openapi/v3/{root}")}),
+            );
+        }
+    }
+    Reply::json(200, &json!({"paths": paths}))
+}
+
+pub(super) fn document(call: &Call, group: &str, version: &str) -> Result<Reply, ApiError> {
+    let found = groups::of_version(&call.cluster.registry, group, version);
+    if found.is_empty() {
+        return Err(ApiError::no_such_path());
+    }
+    let mut paths = Map::new();
+    for (resource, _) in &found {
+        let plural = &resource.id.resource;
+        let base = format!("/{}", root(group, version));
+        let base = if resource.namespaced {
+            format!("{base}/namespaces/{{namespace}}/{plural}")
+        } else {
+            format!("{base}/{plural}")
+        };
+        let kind = json!({"group": group, "version": version, "kind": resource.kind});
+        let operation = |action: &str| {
+            let parameters: Vec<Value> = ["dryRun", "fieldManager", "fieldValidation", "force"]
+                .iter()
+                .map(|name| json!({"name": name, "in": "query", "schema": {"type": "string"}}))
+                .collect();
+            json!({
+                "x-kubernetes-action": action,
+                "x-kubernetes-group-version-kind": kind,
+                "parameters": parameters,
+                "responses": {"200": {"description": "OK"}},
+            })
+        };
+        paths.insert(base.clone(), json!({"post": operation("post")}));
+        paths.insert(
+            format!("{base}/{{name}}"),
+            json!({"put": operation("put"), "patch": operation("patch")}),
+        );
+    }
+    Ok(Reply::json(
+        200,
+        &json!({
+            "openapi": "3.0.0",
+            "info": {"title": "Kubernetes (simulated by Fairway)", "version": call.cluster.version},
+            "paths": paths,
+            "components": {"schemas": {}},
+        }),
+    ))
+}

@@ -1,0 +1,87 @@
+//! Parameters of writes.
+
+use http::header;
+
+use crate::http::Call;
+use crate::status::ApiError;
+
+/// What to do with unknown and duplicate fields.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum FieldValidation {
+    Ignore,
+    Warn,
+    Strict,
+}
+
+/// Parameters of a create, update or patch.
+#[derive(Clone, Debug)]
+pub(crate) struct WriteOptions {
+    pub(crate) dry_run: bool,
+    /// Who owns the fields: `fieldManager`, else the first part of the user agent.
+    pub(crate) manager: String,
+    pub(crate) manager_given: bool,
+    pub(crate) validation: FieldValidation,
+    pub(crate) force: bool,
+}
+
+impl WriteOptions {
+    pub(crate) fn parse(call: &Call) -> Result<Self, ApiError> {
+        let query = &call.query;
+        let mut dry_run = false;
+        for value in query.all("dryRun").filter(|value| !value.is_empty()) {
+            if value != "All" {
+                return Err(ApiError::new(
+                    422,
+                    "Invalid",
+                    format!(
+                        "WriteOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: {value:?}: supported values: \"All\""
+                    ),
+                ));
+            }
+            dry_run = true;
+        }
+        let validation = match query.get("fieldValidation") {
+            None | Some("Warn") => FieldValidation::Warn,
+            Some("Ignore") => FieldValidation::Ignore,
+            Some("Strict") => FieldValidation::Strict,
+            Some(other) => {
+                return Err(ApiError::new(
+                    422,
+                    "Invalid",
+                    format!(
+                        "WriteOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
+                    ),
+                ));
+            }
+        };
+        let given = query.get("fieldManager");
+        if given.is_some_and(|name| name.len() > 128) {
+            return Err(ApiError::new(
+                422,
+                "Invalid",
+                "WriteOptions.meta.k8s.io \"\" is invalid: fieldManager: Too long: may not be more than 128 bytes",
+            ));
+        }
+        let manager = given.map_or_else(|| from_user_agent(call), str::to_owned);
+        Ok(Self {
+            dry_run,
+            manager,
+            manager_given: given.is_some(),
+            validation,
+            force: query.flag("force"),
+        })
+    }
+}
+
+fn from_user_agent(call: &Call) -> String {
+    let agent = call.header(header::USER_AGENT).unwrap_or_default();
+    let name: String = agent
+        .split('/')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(128)
+        .collect();
+    if name.is_empty() { "unknown".into() } else { name }
+}

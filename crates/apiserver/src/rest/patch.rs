@@ -1,0 +1,192 @@
+//! `PATCH` in all four languages.
+
+use serde_json::Value;
+
+use super::endpoint::Endpoint;
+use super::options::WriteOptions;
+use super::update::{Made, change};
+use super::{admit, create, object_reply, ownership};
+use crate::http::{Call, Reply, json, yaml};
+use crate::resources::Origin;
+use crate::status::{ApiError, FieldError};
+use crate::writer::{Scope, names};
+
+/// A language of patches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Language {
+    Json,
+    Merge,
+    Strategic,
+    Apply,
+}
+
+const ACCEPTED: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
+
+impl Language {
+    pub(super) fn of(call: &Call) -> Result<Self, ApiError> {
+        match call.content_type() {
+            "application/json-patch+json" => Ok(Self::Json),
+            "application/merge-patch+json" => Ok(Self::Merge),
+            "application/strategic-merge-patch+json" => Ok(Self::Strategic),
+            "application/apply-patch+yaml" => Ok(Self::Apply),
+            _ => Err(unsupported(ACCEPTED)),
+        }
+    }
+}
+
+fn unsupported(accepted: &str) -> ApiError {
+    ApiError::new(
+        415,
+        "UnsupportedMediaType",
+        format!(
+            "the body of the request was in an unknown format - accepted media types include: {accepted}"
+        ),
+    )
+}
+
+pub(super) fn patch(call: &Call, endpoint: &Endpoint, scope: Scope) -> Result<Reply, ApiError> {
+    let options = WriteOptions::parse(call)?;
+    let language = Language::of(call)?;
+    if language == Language::Apply {
+        return apply(call, endpoint, scope, &options);
+    }
+    if language == Language::Strategic && endpoint.resource.origin != Origin::Builtin {
+        return Err(unsupported(
+            "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+        ));
+    }
+    let body = json(&call.body)?;
+    let mut warnings = Vec::new();
+    let stored = change(call, endpoint, scope, &options, |live| {
+        let mut object = edit(language, endpoint, live, &body)?;
+        warnings.clear();
+        admit::fit(endpoint, &mut object, options.validation, &mut warnings)?;
+        check_identity(endpoint, live, &object)?;
+        Ok(Made::Updated(object))
+    })?;
+    Ok(object_reply(call, endpoint, 200, &stored, warnings))
+}
+
+/// Applies a patch document to an object.
+pub(super) fn edit(
+    language: Language,
+    endpoint: &Endpoint,
+    live: &Value,
+    body: &Value,
+) -> Result<Value, ApiError> {
+    let mut object = live.clone();
+    match language {
+        Language::Json => {
+            let patch: json_patch::Patch = serde_json::from_value(body.clone())
+                .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
+            json_patch::patch(&mut object, &patch).map_err(|error| {
+                ApiError::new(
+                    422,
+                    "Invalid",
+                    format!("the server rejected our request due to an error in our request: {error}"),
+                )
+            })?;
+        }
+        Language::Merge => {
+            if !body.is_object() {
+                return Err(ApiError::bad_request("error decoding patch: a merge patch is an object"));
+            }
+            json_patch::merge(&mut object, body);
+        }
+        Language::Strategic | Language::Apply => return Err(unsupported(ACCEPTED)),
+    }
+    Ok(object)
+}
+
+/// A patch may not turn an object into another one.
+fn check_identity(endpoint: &Endpoint, live: &Value, object: &Value) -> Result<(), ApiError> {
+    if names(live) != names(object) {
+        let (_, name) = names(live);
+        return Err(ApiError::invalid(
+            &endpoint.resource.id.group,
+            &endpoint.resource.kind,
+            name,
+            &[FieldError::invalid(
+                "metadata.name",
+                &object["metadata"]["name"],
+                "field is immutable",
+            )],
+        ));
+    }
+    for key in ["apiVersion", "kind"] {
+        if live[key] != object[key] {
+            return Err(ApiError::bad_request(format!(
+                "a patch cannot change {key} from {} to {}",
+                live[key], object[key]
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Server-side apply.
+fn apply(
+    call: &Call,
+    endpoint: &Endpoint,
+    scope: Scope,
+    options: &WriteOptions,
+) -> Result<Reply, ApiError> {
+    if !options.manager_given {
+        return Err(ApiError::new(
+            422,
+            "Invalid",
+            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
+        ));
+    }
+    let mut warnings = Vec::new();
+    let name = call.target.name.clone();
+    let mut config = yaml(&call.body)?;
+    let meta = crate::writer::metadata(&mut config);
+    if meta.get("managedFields").is_some_and(|m| m.as_array().is_some_and(|l| !l.is_empty())) {
+        return Err(ApiError::bad_request("metadata.managedFields must be nil"));
+    }
+    meta.remove("managedFields");
+    meta.entry("name").or_insert_with(|| name.as_str().into());
+    let config = admit::decode_applied(
+        endpoint,
+        config,
+        &call.target.namespace,
+        options.validation,
+        &mut warnings,
+    )?;
+    let (_, given) = names(&config);
+    if given != name {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({name})"
+        )));
+    }
+    let uid = config["metadata"]["uid"].as_str().map(str::to_owned);
+    for _ in 0..2 {
+        let found = change(call, endpoint, scope, options, |live| {
+            let mut object = ownership::apply(endpoint, Some(live), &config, options, scope)?;
+            admit::complete(endpoint, &mut object);
+            Ok(Made::Applied(object))
+        });
+        match found {
+            Ok(stored) => return Ok(object_reply(call, endpoint, 200, &stored, warnings)),
+            Err(error) if error.code == 404 && scope == Scope::Object => {}
+            Err(error) => return Err(error),
+        }
+        if let Some(uid) = &uid {
+            return Err(ApiError::conflict(
+                &endpoint.resource.id,
+                &name,
+                &format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found"),
+            ));
+        }
+        let mut object = ownership::apply(endpoint, None, &config, options, scope)?;
+        admit::complete(endpoint, &mut object);
+        match create::store(call, endpoint, object, options, true) {
+            Ok(stored) => return Ok(object_reply(call, endpoint, 201, &stored, warnings)),
+            // Created by somebody else in between: merge with that.
+            Err(error) if error.reason == "AlreadyExists" => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(ApiError::modified(&endpoint.resource.id, &name))
+}

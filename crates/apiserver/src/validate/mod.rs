@@ -1,0 +1,26 @@
+//! The rules that built-in kinds add to their schemas.
+
+mod immutable;
+mod kinds;
+mod metadata;
+
+use serde_json::Value;
+
+use crate::crd;
+use crate::resources::{Origin, Resource};
+use crate::status::FieldError;
+
+/// Everything that is wrong with an object; `old` is what it replaces.
+pub(crate) fn object(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+    let mut errors = metadata::check(resource, object, old);
+    if resource.origin == Origin::Builtin {
+        errors.extend(kinds::check(resource, object));
+        if let Some(old) = old {
+            errors.extend(immutable::check(resource, object, old));
+        }
+        if resource.is(crd::GROUP, crd::RESOURCE) {
+            errors.extend(crd::validate(object, old));
+        }
+    }
+    errors
+}
