@@ -1,4 +1,4 @@
-//! Services: cluster addresses, endpoints, and load balancers that are none.
+//! Services: endpoints, and load balancers that are none.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::cache::Key;
 use super::object::{
-    condition_holds, controller_reference, is_deleting, items, labels, map_at, name, namespace, short_hash, uid,
+    condition_holds, controller_reference, is_deleting, items, labels, name, namespace, short_hash, uid,
 };
 use super::plan::Plan;
 use super::replica_set::is_active;
@@ -24,15 +24,6 @@ pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
         return plan;
     }
     let external = service["spec"]["type"] == "ExternalName";
-    if !external && service["spec"]["clusterIP"].as_str().is_none_or(str::is_empty) {
-        let mut service = (**service).clone();
-        let address = cluster_address(uid(&service));
-        let spec = map_at(&mut service, "spec");
-        spec.insert("clusterIP".to_owned(), json!(address));
-        spec.insert("clusterIPs".to_owned(), json!([address]));
-        plan.replace(&SERVICES, service);
-        return plan;
-    }
     let balanced = service["spec"]["type"] == "LoadBalancer";
     let status = if balanced {
         json!({"loadBalancer": {"ingress": [{"ip": balancer_address(uid(service)), "ipMode": "VIP"}]}})
@@ -50,22 +41,10 @@ pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
     plan
 }
 
-/// An address in 10.96.0.0/12 that depends on the uid only.
-fn cluster_address(uid: &str) -> String {
-    let [a, b, c] = spread(uid);
-    format!("10.{}.{}.{}", 96 + a % 16, b, c.clamp(2, 254))
-}
-
-/// An address of the network that documents use for examples.
+/// An address of the network that documents use for examples; the uid decides which.
 fn balancer_address(uid: &str) -> String {
-    let [_, _, c] = spread(uid);
-    format!("203.0.113.{}", c.clamp(1, 254))
-}
-
-fn spread(uid: &str) -> [u8; 3] {
-    let hash = uid.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    let [a, b, c, _] = hash.to_be_bytes();
-    [a, b, c]
+    let sum: usize = uid.bytes().map(usize::from).sum();
+    format!("203.0.113.{}", sum % 250 + 4)
 }
 
 fn endpoints(world: &World<'_>, service: &Value, plan: &mut Plan) {
