@@ -20,14 +20,14 @@ pub struct Condition {
     pub observed_generation: Option<i64>,
     /// The last time the condition changed from one status to another.
     #[serde(with = "seconds", default)]
-    #[schemars(with = "String", required, extend("format" = "date-time"))]
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub last_transition_time: Timestamp,
     /// Programmatic identifier for the reason of the last transition, in CamelCase.
     #[schemars(extend("minLength" = 1), extend("maxLength" = 1024), extend("pattern" = "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"))]
     pub reason: String,
     /// Human readable message with details about the transition; may be empty.
     #[serde(default)]
-    #[schemars(required, extend("maxLength" = 32768))]
+    #[schemars(extend("maxLength" = 32768))]
     pub message: String,
 }
 

@@ -71,6 +71,22 @@ fn finish(
         ] {
             schema["properties"][field] = json!({"type": properties});
         }
+        for (path, fields) in [
+            (
+                "/status/conditions/*",
+                &["lastTransitionTime", "message"][..],
+            ),
+            ("/status/inventory", &["entries"]),
+        ] {
+            // Read leniently, but never written without.
+            if let Some(required) = at(schema, path).and_then(Value::as_object_mut) {
+                let required = required.entry("required").or_insert_with(|| json!([]));
+                if let Some(required) = required.as_array_mut() {
+                    required.extend(fields.iter().map(|field| Value::from(*field)));
+                    required.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+                }
+            }
+        }
         for (path, default) in defaults {
             let node = at(schema, path).expect("a default is for a field that exists");
             node["default"] = default.clone();

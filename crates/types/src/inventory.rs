@@ -152,7 +152,6 @@ impl InventoryEntry {
 pub struct Inventory {
     /// One entry for each object.
     #[serde(default, deserialize_with = "null_is_empty")]
-    #[schemars(required)]
     pub entries: Vec<InventoryEntry>,
 }
 
