@@ -6,6 +6,7 @@ mod demo;
 mod exit;
 mod hub;
 mod output;
+mod promotion;
 mod reference;
 mod setup;
 mod start;

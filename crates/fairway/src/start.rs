@@ -44,3 +44,18 @@ fn start_logging(cli: &Cli) {
         LogFormat::Json => builder.json().init(),
     }
 }
+
+/// Ends with Ctrl-C or, on Unix, SIGTERM.
+pub(crate) async fn interrupted() -> anyhow::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            result = tokio::signal::ctrl_c() => result?,
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await?;
+    Ok(())
+}

@@ -16,7 +16,7 @@ pub(crate) use objects::{
     EventsArgs, GetArgs, GetCommand, ListArgs, ReconcileArgs, ReconcileCommand, SwitchArgs, SwitchCommand, TreeArgs,
     TreeCommand,
 };
-pub(crate) use promotion::{PromoteArgs, RollbackArgs};
+pub(crate) use promotion::{CommitArgs, PromoteArgs, RollbackArgs};
 pub(crate) use render::{BuildArgs, BuildCommand, BuildKustomizationArgs, DiffCommand, DiffKustomizationArgs, Order, Restrictor};
 
 /// Keeps every cluster of a fleet equal to a Git repository. Speaks the Flux v2 API.

@@ -7,11 +7,13 @@ mod get;
 mod init;
 mod install;
 mod kinds;
-mod promotion;
+pub(crate) mod promotion;
 mod reconcile;
 mod render;
 mod switch;
 mod tree;
+
+pub(crate) use kinds::Kind;
 
 use clap::CommandFactory as _;
 

@@ -96,6 +96,19 @@ impl Snapshot {
         lines
     }
 
+    /// What has no controller here or no way out of this machine: `Kind/name: reason`.
+    pub(crate) fn not_run(&self) -> Vec<String> {
+        [("GitRepository", &self.sources), ("Kustomization", &self.kustomizations)]
+            .into_iter()
+            .flat_map(|(kind, objects)| objects.iter().map(move |object| (kind, object)))
+            .filter_map(|(kind, object)| {
+                let state = readiness(object);
+                let name = object["metadata"]["name"].as_str().unwrap_or_default();
+                (state.reason == "NotRun").then(|| format!("{kind}/{name}: {}", state.message))
+            })
+            .collect()
+    }
+
     /// The table that stands at the end: a line a cluster.
     pub(crate) fn table(&self, times: &BTreeMap<String, Duration>) -> String {
         let units = self.units();

@@ -1,9 +1,11 @@
 //! What people read: tables, times and conditions.
 
+mod changes;
 mod conditions;
 mod table;
 mod time;
 
+pub(crate) use changes::field_changes;
 pub(crate) use conditions::{Readiness, readiness, short_revision};
 pub(crate) use table::Table;
 pub(crate) use time::{age, seconds};

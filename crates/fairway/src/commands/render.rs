@@ -1,0 +1,221 @@
+//! `fairway build` and `fairway diff`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Context as _;
+use fairway_apply::{Connection, Strictness};
+use fairway_controller::build::{finish, spec};
+use fairway_kustomize::{DiskTree, LoadRestrictor, Options, Order};
+use fairway_types::{Kustomization, ObjectId};
+use kube::Client;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::kinds::{Kind, explain};
+use crate::args::{self, BuildArgs, BuildCommand, BuildKustomizationArgs, DiffKustomizationArgs, Global};
+use crate::exit::{Hinted, Misuse, Outcome};
+use crate::output::field_changes;
+use crate::{hub, setup};
+
+/// Builds a folder, or a Kustomization from a local folder.
+pub(crate) async fn build(global: &Global, args: BuildArgs) -> anyhow::Result<Outcome> {
+    if let Some(BuildCommand::Kustomization(args)) = &args.what {
+        let (kustomization, client) = kustomization(global, args).await?;
+        let objects = render(&kustomization, client.as_ref(), &args.path).await?;
+        print!("{}", fairway_yaml::emit::documents(&objects));
+        return Ok(Outcome::Done);
+    }
+    let dir = args.dir.as_deref().ok_or_else(|| Misuse("name the folder to build".into()))?;
+    let options = Options {
+        load_restrictor: match args.load_restrictor {
+            args::Restrictor::LoadRestrictionsRootOnly => LoadRestrictor::RootOnly,
+            args::Restrictor::LoadRestrictionsNone => LoadRestrictor::None,
+        },
+        order: match args.reorder {
+            args::Order::Legacy => Order::Legacy,
+            args::Order::None => Order::None,
+        },
+        ..Options::default()
+    };
+    let (tree, path) = on_disk(dir)?;
+    let build = fairway_kustomize::build(&tree, &path, &options)?;
+    for warning in &build.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let text = build.to_yaml();
+    match &args.output {
+        Some(file) => std::fs::write(file, text).with_context(|| format!("failed to write {}", file.display()))?,
+        None => print!("{text}"),
+    }
+    Ok(Outcome::Done)
+}
+
+/// The whole disk as a tree, and the folder's path in it: bases may be anywhere.
+fn on_disk(dir: &Path) -> anyhow::Result<(DiskTree, String)> {
+    let full = dir.canonicalize().with_context(|| format!("failed to find {}", dir.display()))?;
+    let path = full.to_str().with_context(|| format!("{} is not UTF-8", full.display()))?;
+    Ok((DiskTree::new("/")?, path.trim_start_matches('/').to_owned()))
+}
+
+/// The Kustomization from the file that the flag names, else from the cluster; and the cluster, unless `--dry-run`.
+async fn kustomization(global: &Global, args: &BuildKustomizationArgs) -> anyhow::Result<(Kustomization, Option<Client>)> {
+    let client = if args.dry_run { None } else { Some(hub::client(global).await?) };
+    if let Some(file) = &args.kustomization_file {
+        let text = std::fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))?;
+        let found = setup::documents(&text).with_context(|| file.display().to_string())?.into_iter().find(|object| {
+            object["kind"] == "Kustomization"
+                && object["metadata"]["name"] == args.name.as_str()
+                && object["apiVersion"].as_str().is_some_and(|api| api.starts_with(fairway_types::names::KUSTOMIZE_GROUP))
+        });
+        let found = found.ok_or_else(|| {
+            Hinted::new(
+                format!("{} has no Flux Kustomization named {}", file.display(), args.name),
+                "name the file that holds it with --kustomization-file",
+            )
+        })?;
+        return Ok((serde_json::from_value(found).with_context(|| file.display().to_string())?, client));
+    }
+    let client = client.ok_or_else(|| Misuse("--dry-run needs --kustomization-file".into()))?;
+    let object = Kind::Kustomization
+        .api(&client, Some(&global.namespace))
+        .get(&args.name)
+        .await
+        .map_err(|error| explain(error, Kind::Kustomization, &args.name, &global.namespace))?;
+    Ok((serde_json::from_value(serde_json::to_value(object)?)?, Some(client)))
+}
+
+/// The objects as the controller would apply them.
+async fn render(kustomization: &Kustomization, client: Option<&Client>, dir: &Path) -> anyhow::Result<Vec<Value>> {
+    let (tree, path) = on_disk(dir)?;
+    let build = fairway_kustomize::build(&tree, &path, &spec::options(&kustomization.spec))?;
+    let how = finish::Finish {
+        variables: variables(kustomization, client).await?,
+        common: kustomization.spec.common_metadata.clone(),
+    };
+    let objects = build.resources.into_iter().map(|resource| resource.object);
+    Ok(finish::finish(objects, &how)?.objects)
+}
+
+/// The variables of `postBuild`; those of `substituteFrom` are read from the cluster.
+async fn variables(kustomization: &Kustomization, client: Option<&Client>) -> anyhow::Result<Option<finish::Variables>> {
+    let Some(post_build) = &kustomization.spec.post_build else { return Ok(None) };
+    let mut variables = finish::Variables { strategy: post_build.substitute_strategy, ..finish::Variables::default() };
+    let namespace = kustomization.metadata.namespace.as_deref().unwrap_or(fairway_types::names::SYSTEM_NAMESPACE);
+    for from in &post_build.substitute_from {
+        let Some(client) = client else { continue };
+        let kind = serde_json::to_value(&from.kind)?;
+        let reference = json!({"apiVersion": "v1", "kind": kind, "metadata": {"namespace": namespace}});
+        match setup::api_for(client, &reference).await?.get_opt(&from.name).await? {
+            Some(object) if kind == "Secret" => {
+                let secret: k8s_openapi::api::core::v1::Secret = serde_json::from_value(serde_json::to_value(object)?)?;
+                for (name, value) in secret.data.unwrap_or_default() {
+                    variables.set(name, &String::from_utf8_lossy(&value.0));
+                }
+            }
+            Some(object) => {
+                for (name, value) in object.data["data"].as_object().into_iter().flatten() {
+                    variables.set(name, value.as_str().unwrap_or_default());
+                }
+            }
+            None if from.optional => {}
+            None => {
+                return Err(Hinted::new(
+                    format!("substituteFrom: {} {namespace}/{} is not there", kind.as_str().unwrap_or_default(), from.name),
+                    "create it, or mark the reference optional",
+                )
+                .into());
+            }
+        }
+    }
+    for (name, value) in &post_build.substitute {
+        variables.set(name, value);
+    }
+    Ok(Some(variables))
+}
+
+/// Shows what applying the build of a local folder would change; nothing is written.
+pub(crate) async fn diff(global: &Global, args: DiffKustomizationArgs) -> anyhow::Result<Outcome> {
+    let (kustomization, client) = kustomization(global, &args.build).await?;
+    let client = client.ok_or_else(|| Misuse("diff asks the cluster: leave --dry-run out".into()))?;
+    let objects = render(&kustomization, Some(&client), &args.build.path).await?;
+    let target = target(&kustomization, &client).await?;
+    let mut differs = false;
+    let mut wanted = BTreeMap::new();
+    for mut object in objects {
+        let Some(id) = ObjectId::of(&object) else { continue };
+        set_owner(&mut object, &kustomization);
+        differs |= compare(&target, &object, &id).await?;
+        wanted.insert((id.kind, id.group, id.namespace, id.name), ());
+    }
+    if kustomization.spec.prune {
+        let inventory = kustomization.status.as_ref().and_then(|status| status.inventory.as_ref());
+        for id in inventory.into_iter().flat_map(|inventory| &inventory.entries).filter_map(|entry| entry.object().ok()) {
+            if !wanted.contains_key(&(id.kind.clone(), id.group.clone(), id.namespace.clone(), id.name.clone())) {
+                println!("► {} deleted", id.subject());
+                differs = true;
+            }
+        }
+    }
+    Ok(if differs { Outcome::NotSo } else { Outcome::Done })
+}
+
+/// The cluster that the Kustomization applies to.
+async fn target(kustomization: &Kustomization, hub: &Client) -> anyhow::Result<Client> {
+    let secret = kustomization.spec.kube_config.as_ref().and_then(|config| config.secret_ref.as_ref());
+    let Some(reference) = secret else { return Ok(hub.clone()) };
+    let namespace = kustomization.metadata.namespace.as_deref().unwrap_or(fairway_types::names::SYSTEM_NAMESPACE);
+    let api: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(hub.clone(), namespace);
+    let secret = api.get(&reference.name).await.with_context(|| format!("failed to read the Secret {}", reference.name))?;
+    let data = secret.data.unwrap_or_default();
+    let keys: Vec<&str> = match &reference.key {
+        Some(key) => vec![key],
+        None => fairway_types::names::KUBECONFIG_KEYS.to_vec(),
+    };
+    let bytes = keys
+        .iter()
+        .find_map(|key| data.get(*key))
+        .with_context(|| format!("the Secret {} has no key {}", reference.name, keys.join(" or ")))?;
+    let text = String::from_utf8_lossy(&bytes.0);
+    Ok(Connection::from_kubeconfig_yaml(&text, None, Strictness::default()).await?.client())
+}
+
+fn set_owner(object: &mut Value, kustomization: &Kustomization) {
+    let name = kustomization.metadata.name.clone().unwrap_or_default();
+    let namespace = kustomization.metadata.namespace.clone().unwrap_or_default();
+    if !object["metadata"]["labels"].is_object() {
+        object["metadata"]["labels"] = json!({});
+    }
+    object["metadata"]["labels"][fairway_types::names::OWNER_NAME] = json!(name);
+    object["metadata"]["labels"][fairway_types::names::OWNER_NAMESPACE] = json!(namespace);
+}
+
+/// Prints how one object would change; whether it would.
+async fn compare(client: &Client, object: &Value, id: &ObjectId) -> anyhow::Result<bool> {
+    let api: Api<DynamicObject> = match setup::api_for(client, object).await {
+        Ok(api) => api,
+        Err(error) => {
+            // Its definition may be part of the same build.
+            println!("► {} created ({error:#})", id.subject());
+            return Ok(true);
+        }
+    };
+    let Some(live) = api.get_opt(&id.name).await.with_context(|| format!("failed to read {}", id.subject()))? else {
+        println!("► {} created", id.subject());
+        return Ok(true);
+    };
+    let params = PatchParams { dry_run: true, ..PatchParams::apply(fairway_types::names::FIELD_MANAGER).force() };
+    let after = api
+        .patch(&id.name, &params, &Patch::Apply(object))
+        .await
+        .with_context(|| format!("{} dry-run failed", id.subject()))?;
+    let changes = field_changes(&serde_json::to_value(live)?, &serde_json::to_value(after)?);
+    if changes.is_empty() {
+        return Ok(false);
+    }
+    println!("► {} changed", id.subject());
+    for change in changes {
+        println!("{change}");
+    }
+    Ok(true)
+}

@@ -1,0 +1,10 @@
+//! Versions in Git: which line of which overlay says what runs, and committing a change of it.
+
+mod author;
+mod overlay;
+mod place;
+mod stages;
+
+pub(crate) use overlay::{Overlay, path};
+pub(crate) use place::{NewCommit, Place};
+pub(crate) use stages::before;
