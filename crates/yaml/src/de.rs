@@ -28,7 +28,9 @@ use crate::parse::parse;
 /// What [`parse()`] refuses, a second document, and values that the type does not take; those with the path
 /// of the field, and the place of the value or of the unknown key.
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
-    let mut documents = parse(text)?.into_iter().filter(|document| !document.is_empty());
+    let mut documents = parse(text)?
+        .into_iter()
+        .filter(|document| !document.is_empty());
     let root = documents.next().map(|document| document.root);
     if let Some(second) = documents.next() {
         return Err(Error::new(
@@ -58,7 +60,11 @@ pub fn from_node<T: DeserializeOwned>(node: &Node) -> Result<T, Error> {
         let (key, value) = place(node, error.path());
         let what = error.into_inner().to_string();
         // Of an unknown field the key is what is wrong.
-        let span = if what.starts_with("unknown field") { key } else { value };
+        let span = if what.starts_with("unknown field") {
+            key
+        } else {
+            value
+        };
         let message = match path.as_str() {
             "." => what,
             path => format!("{path}: {what}"),

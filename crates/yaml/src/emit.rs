@@ -59,7 +59,7 @@ enum Place {
     Mapping,
 }
 
-fn node(writer: &mut Writer, value: &Value, place: Place) {
+fn node<'v>(writer: &mut Writer<'v>, value: &'v Value, place: Place) {
     match value {
         Value::Null => writer.word("null"),
         Value::Bool(true) => writer.word("true"),
@@ -73,7 +73,7 @@ fn node(writer: &mut Writer, value: &Value, place: Place) {
     }
 }
 
-fn number(writer: &mut Writer, value: &Number) {
+fn number(writer: &mut Writer<'_>, value: &Number) {
     if let Some(int) = value.as_i64() {
         writer.word(itoa::Buffer::new().format(int));
     } else if let Some(int) = value.as_u64() {
@@ -87,11 +87,11 @@ fn number(writer: &mut Writer, value: &Number) {
     }
 }
 
-fn sequence(writer: &mut Writer, items: &[Value], place: Place) {
+fn sequence<'v>(writer: &mut Writer<'v>, items: &'v [Value], place: Place) {
     let outer = writer.indent;
     if outer < 0 {
         writer.indent = 0;
-    } else if !(place == Place::Mapping && !writer.indention) {
+    } else if place != Place::Mapping || writer.indention {
         writer.indent += 2;
     }
     for item in items {
@@ -102,12 +102,17 @@ fn sequence(writer: &mut Writer, items: &[Value], place: Place) {
     writer.indent = outer;
 }
 
-fn mapping(writer: &mut Writer, map: &Map<String, Value>) {
+fn mapping<'v>(writer: &mut Writer<'v>, map: &'v Map<String, Value>) {
     let outer = writer.indent;
     writer.indent = if outer < 0 { 0 } else { outer + 2 };
-    let mut entries: Vec<(&str, &Value)> = map.iter().map(|(k, v)| (k.as_str(), v)).collect();
-    natural_order(&mut entries);
-    for (key, value) in entries {
+    // All open mappings share one list, so that none needs one of its own.
+    let start = writer.entries.len();
+    writer
+        .entries
+        .extend(map.iter().map(|(key, value)| (key.as_str(), value)));
+    natural_order(&mut writer.entries[start..]);
+    for at in start..start + map.len() {
+        let (key, value) = writer.entries[at];
         writer.indent_line();
         if scalar::is_simple_key(key) {
             writer.with_indent(|writer| scalar::write(writer, key, true));
@@ -120,5 +125,6 @@ fn mapping(writer: &mut Writer, map: &Map<String, Value>) {
         }
         node(writer, value, Place::Mapping);
     }
+    writer.entries.truncate(start);
     writer.indent = outer;
 }

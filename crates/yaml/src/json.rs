@@ -74,15 +74,16 @@ impl Node {
                 .collect::<Result<_, _>>()
                 .map(Value::Array),
             Kind::Map(entries) => {
-                let mut map = Map::new();
-                for (key, value) in entries {
+                let entry = |(key, value): (Node, Node)| {
                     let name = match (key_name(&key, dialect)?, key.kind) {
                         (Some(name), _) => name,
                         (None, Kind::Scalar(scalar)) => scalar.text,
                         (None, _) => String::new(),
                     };
-                    map.insert(name, value.into_json_as(dialect)?);
-                }
+                    Ok((name, value.into_json_as(dialect)?))
+                };
+                // Collected at once, the map is built much faster than entry by entry.
+                let map: Map<_, _> = entries.into_iter().map(entry).collect::<Result<_, _>>()?;
                 Ok(Value::Object(map))
             }
         }

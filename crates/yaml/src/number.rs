@@ -33,7 +33,7 @@ fn general(scientific: &str) -> String {
         None => ("", mantissa),
     };
     let digits = mantissa.replace('.', "");
-    if exponent < -4 || exponent >= 6 {
+    if !(-4..6).contains(&exponent) {
         let point = if digits.len() > 1 { "." } else { "" };
         let exponent_sign = if exponent < 0 { '-' } else { '+' };
         return format!(

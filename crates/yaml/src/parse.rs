@@ -1,9 +1,10 @@
 //! From the events of `granit-parser` to documents: anchors, merge keys, duplicates, limits.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, StructureStyle, Tag};
 
+use crate::mapping::{find_duplicate, is_merge_key, last_wins, merged, twice};
 use crate::node::{Document, Error, Kind, Node, Scalar, Span, Style};
 
 /// How a text is read: what to make of a key that stands twice, and how much the text may ask of the
@@ -63,8 +64,11 @@ pub fn parse_bytes(source: &[u8]) -> Result<Vec<Document>, Error> {
         Ok(text) => parse(text),
         Err(error) => {
             let good = &source[..error.valid_up_to()];
-            let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
-            let line_start = good.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let line = good.split(|byte| *byte == b'\n').count();
+            let line_start = good
+                .iter()
+                .rposition(|byte| *byte == b'\n')
+                .map_or(0, |at| at + 1);
             Err(Error {
                 message: "the text is not UTF-8".into(),
                 line,
@@ -274,7 +278,10 @@ impl<'s> Builder<'s> {
     fn start_at_dash(&self, span: &mut Span) {
         let is_value = matches!(
             self.frames.last(),
-            Some(Frame { open: Open::Map { key: Some(_), .. }, .. })
+            Some(Frame {
+                open: Open::Map { key: Some(_), .. },
+                ..
+            })
         );
         let before = &self.text[..(span.start - self.shift) as usize];
         let dash = before.trim_end_matches([' ', '\t']);
@@ -379,7 +386,8 @@ impl<'s> Builder<'s> {
     fn spend(&mut self, nodes: usize, bytes: usize, span: Span) -> Result<(), Error> {
         self.alias_nodes += nodes;
         self.alias_bytes += bytes;
-        if self.alias_nodes > self.limits.alias_nodes || self.alias_bytes > self.limits.alias_bytes {
+        if self.alias_nodes > self.limits.alias_nodes || self.alias_bytes > self.limits.alias_bytes
+        {
             return Err(Error::new(
                 "aliases make the document too large (excessive aliasing)",
                 span,
@@ -426,100 +434,4 @@ fn short_tag(tag: &Tag) -> Box<str> {
         },
     }
     .into()
-}
-
-fn is_merge_key(node: &Node) -> bool {
-    node.scalar().is_some_and(|scalar| {
-        scalar.text == "<<"
-            && match scalar.tag.as_deref() {
-                None | Some("!") => scalar.style == Style::Plain,
-                Some(tag) => tag == "!!merge",
-            }
-    })
-}
-
-/// From so many entries on, duplicates are found by hashing and not by comparing each with each. Keys are
-/// the same if their text is, whatever its type: as yaml.v3 has it.
-const HASH_FROM: usize = 12;
-
-fn find_duplicate(entries: &[(Node, Node)]) -> Option<(&Node, &Node)> {
-    if entries.len() < HASH_FROM {
-        for (at, (again, _)) in entries.iter().enumerate().skip(1) {
-            let Some(text) = again.text() else { continue };
-            for (first, _) in &entries[..at] {
-                if first.text() == Some(text) {
-                    return Some((first, again));
-                }
-            }
-        }
-        return None;
-    }
-    let mut seen: HashMap<&str, &Node> = HashMap::with_capacity(entries.len());
-    entries.iter().find_map(|(key, _)| {
-        let first = seen.insert(key.text()?, key)?;
-        Some((first, key))
-    })
-}
-
-fn twice(first: &Node, again: &Node) -> Error {
-    let key = again.text().unwrap_or_default();
-    Error::new(
-        format!("mapping key {key:?} already defined at line {}", first.span.line),
-        again.span,
-    )
-}
-
-fn last_wins(entries: Vec<(Node, Node)>) -> Vec<(Node, Node)> {
-    let mut seen: HashSet<String> = HashSet::new();
-    let mut kept: Vec<_> = entries
-        .into_iter()
-        .rev()
-        .filter(|(key, _)| key.text().is_none_or(|text| seen.insert(text.to_owned())))
-        .collect();
-    kept.reverse();
-    kept
-}
-
-/// Resolves the merge key of a mapping as yaml.v3 does: its own entries win, then earlier sources.
-fn merged(entries: Vec<(Node, Node)>) -> Result<Vec<(Node, Node)>, Error> {
-    let mut own = Vec::with_capacity(entries.len());
-    let mut source = None;
-    for (key, value) in entries {
-        if is_merge_key(&key) {
-            source = Some(value);
-        } else {
-            own.push((key, value));
-        }
-    }
-    let Some(source) = source else {
-        return Ok(own);
-    };
-    let not_a_map = |span| {
-        Error::new(
-            "map merge requires map or sequence of maps as the value",
-            span,
-        )
-    };
-    let span = source.span;
-    let maps = match source.kind {
-        Kind::Map(entries) => vec![entries],
-        Kind::Seq(items) => items
-            .into_iter()
-            .map(|item| match item.kind {
-                Kind::Map(entries) => Ok(entries),
-                Kind::Scalar(_) | Kind::Seq(_) => Err(not_a_map(item.span)),
-            })
-            .collect::<Result<_, _>>()?,
-        Kind::Scalar(_) => return Err(not_a_map(span)),
-    };
-    let mut seen: HashSet<String> = own
-        .iter()
-        .filter_map(|(key, _)| key.text().map(str::to_owned))
-        .collect();
-    for (key, value) in maps.into_iter().flatten() {
-        if key.text().is_none_or(|text| seen.insert(text.to_owned())) {
-            own.push((key, value));
-        }
-    }
-    Ok(own)
 }

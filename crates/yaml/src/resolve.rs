@@ -79,9 +79,10 @@ impl Scalar {
                 match (tag, resolved) {
                     ("!!float", Resolved::Int(int)) => Ok(Resolved::Float(int as f64)),
                     (_, resolved) if resolved.tag() == tag => Ok(resolved),
-                    (_, resolved) => {
-                        Err(format!("cannot decode {} `{text}` as a {tag}", resolved.tag()))
-                    }
+                    (_, resolved) => Err(format!(
+                        "cannot decode {} `{text}` as a {tag}",
+                        resolved.tag()
+                    )),
                 }
             }
             _ => Ok(Resolved::Str(text)),
@@ -107,9 +108,7 @@ pub(crate) fn resolve_plain(text: &str, dialect: Dialect, timestamps: bool) -> R
         }
         b'.' => dotted(text),
         b'+' | b'-' | b'0'..=b'9' => {
-            if timestamps
-                && let Some(time) = timestamp::parse(text)
-            {
+            if timestamps && let Some(time) = timestamp::parse(text) {
                 return match dialect {
                     // go-yaml v2 gives the text of a timestamp where no type is asked for.
                     Dialect::Kubectl => Resolved::Timestamp(text.to_owned()),

@@ -44,7 +44,9 @@ pub(crate) fn parse(text: &str) -> Option<String> {
 
 fn days(year: u32, month: u32) -> u32 {
     match month {
-        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => {
+            29
+        }
         2 => 28,
         4 | 6 | 9 | 11 => 30,
         _ => 31,
@@ -65,7 +67,11 @@ impl Cursor<'_> {
     }
 
     fn year(&mut self) -> Option<u32> {
-        if self.digits() == 4 { self.take(4) } else { None }
+        if self.digits() == 4 {
+            self.take(4)
+        } else {
+            None
+        }
     }
 
     fn expect(&mut self, byte: u8) -> Option<()> {
@@ -88,7 +94,8 @@ impl Cursor<'_> {
     /// A fraction of a second, empty if there is none or it is zero.
     fn fraction(&mut self) -> String {
         let bytes = self.0.as_bytes();
-        if !matches!(bytes.first(), Some(b'.' | b',')) || !bytes.get(1).is_some_and(u8::is_ascii_digit)
+        if !matches!(bytes.first(), Some(b'.' | b','))
+            || !bytes.get(1).is_some_and(u8::is_ascii_digit)
         {
             return String::new();
         }

@@ -1,12 +1,17 @@
 //! Edits, each compared with the whole text that must come out.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use fairway_yaml::edit::{Error, Step, get_scalar, insert_key, set_or_insert, set_scalar};
 use fairway_yaml::parse;
 
 /// `images[name=podinfo].newTag`, `args[1]`
 fn path(text: &str) -> Vec<Step> {
     let mut steps = Vec::new();
-    for part in text.split_inclusive([']', '.']).flat_map(|part| part.split('[')) {
+    for part in text
+        .split_inclusive([']', '.'])
+        .flat_map(|part| part.split('['))
+    {
         let part = part.trim_end_matches('.');
         if let Some(inside) = part.strip_suffix(']') {
             match inside.split_once('=') {
@@ -29,10 +34,7 @@ fn set(source: &str, at: &str, new: &str, expected: &str) {
 
 #[track_caller]
 fn insert(source: &str, at: &str, key: &str, new: &str, expected: &str) {
-    assert_eq!(
-        insert_key(source, &path(at), key, new).unwrap(),
-        expected
-    );
+    assert_eq!(insert_key(source, &path(at), key, new).unwrap(), expected);
 }
 
 const KUSTOMIZATION: &str = "# podinfo in dev
@@ -71,7 +73,20 @@ fn only_the_value_changes() {
 
 #[test]
 fn a_value_that_would_be_read_as_something_else_is_quoted() {
-    for new in ["1.10", "on", "y", "0644", "2024-01-01", "null", "", "1:20", "a: b", "#1", "*x", "1e3"] {
+    for new in [
+        "1.10",
+        "on",
+        "y",
+        "0644",
+        "2024-01-01",
+        "null",
+        "",
+        "1:20",
+        "a: b",
+        "#1",
+        "*x",
+        "1e3",
+    ] {
         set(
             "tag: v1 # c\n",
             "tag",
@@ -103,14 +118,25 @@ fn quotes_stay_where_the_text_can_stand_in_them() {
 
 #[test]
 fn line_endings_and_byte_order_mark_stay() {
-    set("\u{feff}a: x\r\nb: y\r\n", "b", "z", "\u{feff}a: x\r\nb: z\r\n");
+    set(
+        "\u{feff}a: x\r\nb: y\r\n",
+        "b",
+        "z",
+        "\u{feff}a: x\r\nb: z\r\n",
+    );
     set(
         "a: |\r\n  x\r\n  y\r\nb: 1\r\n",
         "a",
         "p\nq\n",
         "a: |\r\n  p\r\n  q\r\nb: 1\r\n",
     );
-    insert("a:\r\n  x: 1\r\n", "a", "w", "z", "a:\r\n  x: 1\r\n  w: z\r\n");
+    insert(
+        "a:\r\n  x: 1\r\n",
+        "a",
+        "w",
+        "z",
+        "a:\r\n  x: 1\r\n  w: z\r\n",
+    );
     insert("a:\r\n  x: 1", "a", "w", "z", "a:\r\n  x: 1\r\n  w: z");
 }
 
@@ -131,7 +157,13 @@ fn json_stays_json() {
         "{\"images\": [{\"name\": \"x\", \"newTag\": \"1\", \"digest\": \"sha256:0\"}], \"n\": 1}",
     );
     let pretty = "{\n  \"a\": 1,\n  \"b\": 2\n}\n";
-    insert(pretty, "", "c", "3", "{\n  \"a\": 1,\n  \"b\": 2,\n  \"c\": \"3\"\n}\n");
+    insert(
+        pretty,
+        "",
+        "c",
+        "3",
+        "{\n  \"a\": 1,\n  \"b\": 2,\n  \"c\": \"3\"\n}\n",
+    );
     let edited = set_scalar(source, &path("images[0].newTag"), "\u{7f}\u{1}").unwrap();
     assert!(serde_json::from_str::<serde_json::Value>(&edited).is_ok());
 }
@@ -145,8 +177,18 @@ fn block_scalars_keep_their_shape() {
         "a: |- # why\n    p\n\n    q\n\n# next\nb: 1\n",
     );
     set("a: |\n  x\nb: 1\n", "a", "p", "a: |-\n  p\nb: 1\n");
-    set("a: >-\n  x\n  y\nb: 1\n", "a", "p q", "a: >-\n  p q\nb: 1\n");
-    set("a: >-\n  x\nb: 1\n", "a", "p\nq\n", "a: |\n  p\n  q\nb: 1\n");
+    set(
+        "a: >-\n  x\n  y\nb: 1\n",
+        "a",
+        "p q",
+        "a: >-\n  p q\nb: 1\n",
+    );
+    set(
+        "a: >-\n  x\nb: 1\n",
+        "a",
+        "p\nq\n",
+        "a: |\n  p\n  q\nb: 1\n",
+    );
     set("a: |\n  x\nb: 1\n", "a", "p\n\n", "a: |+\n  p\n\nb: 1\n");
     set("a: |+\n  x\n\nb: 1\n", "a", "p\n", "a: |\n  p\nb: 1\n");
     set("a: |\n  x\nb: 1\n", "a", " p", "a: \" p\"\nb: 1\n");
@@ -206,11 +248,41 @@ fn keys_are_added_behind_the_last() {
         "z",
         "a:\n  x: |+\n    t\n\n  w: z\nb: 1\n",
     );
-    insert("a:\n  x: |\n    t\n\nb: 1\n", "a", "w", "z", "a:\n  x: |\n    t\n  w: z\n\nb: 1\n");
-    insert("a:\n  x:\n\nb: 1\n", "a", "w", "z", "a:\n  x:\n  w: z\n\nb: 1\n");
-    insert("x: &k 1\na:\n  p: *k\nb: 1\n", "a", "w", "z", "x: &k 1\na:\n  p: *k\n  w: z\nb: 1\n");
-    insert("x: &k 1\na: {p: *k}\n", "a", "w", "z", "x: &k 1\na: {p: *k, w: z}\n");
-    insert("a: 1\n---\nb:\n  c: 1\n", "b", "d", "2", "a: 1\n---\nb:\n  c: 1\n  d: \"2\"\n");
+    insert(
+        "a:\n  x: |\n    t\n\nb: 1\n",
+        "a",
+        "w",
+        "z",
+        "a:\n  x: |\n    t\n  w: z\n\nb: 1\n",
+    );
+    insert(
+        "a:\n  x:\n\nb: 1\n",
+        "a",
+        "w",
+        "z",
+        "a:\n  x:\n  w: z\n\nb: 1\n",
+    );
+    insert(
+        "x: &k 1\na:\n  p: *k\nb: 1\n",
+        "a",
+        "w",
+        "z",
+        "x: &k 1\na:\n  p: *k\n  w: z\nb: 1\n",
+    );
+    insert(
+        "x: &k 1\na: {p: *k}\n",
+        "a",
+        "w",
+        "z",
+        "x: &k 1\na: {p: *k, w: z}\n",
+    );
+    insert(
+        "a: 1\n---\nb:\n  c: 1\n",
+        "b",
+        "d",
+        "2",
+        "a: 1\n---\nb:\n  c: 1\n  d: \"2\"\n",
+    );
 }
 
 #[test]
@@ -257,9 +329,15 @@ fn what_cannot_be_changed_alone_is_refused() {
         "a",
         "line 1: a cannot be edited without changing more than its value",
     );
-    refused("a: 1\na: 2\n", "a", "line 2, column 1: mapping key \"a\" already defined at line 1");
+    refused(
+        "a: 1\na: 2\n",
+        "a",
+        "line 2, column 1: mapping key \"a\" already defined at line 1",
+    );
     assert_eq!(
-        insert_key("a: {b: 1}\n", &path("a"), "b", "2").unwrap_err().to_string(),
+        insert_key("a: {b: 1}\n", &path("a"), "b", "2")
+            .unwrap_err()
+            .to_string(),
         "line 1: a.b is already there"
     );
 }

@@ -23,7 +23,8 @@ pub(super) fn changes(
             .is_some_and(|scalar| scalar.style == Style::DoubleQuoted)
     };
     // JSON has no strings without quotes.
-    let json = flow && last.is_none_or(|(key, _)| quoted(key)) && source.trim_start().starts_with('{');
+    let json =
+        flow && last.is_none_or(|(key, _)| quoted(key)) && source.trim_start().starts_with('{');
     let style = if json {
         Style::DoubleQuoted
     } else {
@@ -70,7 +71,11 @@ fn in_brackets(
     for end in ends.into_iter().filter(|end| *end >= key_end) {
         let rest_of_line = source[end..].split('\n').next().unwrap_or_default();
         let rest = rest_of_line.trim_start_matches(',').trim();
-        let comma = if rest_of_line.starts_with(',') { "" } else { "," };
+        let comma = if rest_of_line.starts_with(',') {
+            ""
+        } else {
+            ","
+        };
         if margin.trim().is_empty() && (rest.is_empty() || rest.starts_with('#')) {
             // One entry a line; a comment behind the last one stays with it.
             let line_break = line_break(source);
@@ -88,10 +93,14 @@ fn in_brackets(
 fn as_line(source: &str, found: &Found<'_>, key: &Node, entry: &str) -> Vec<Change> {
     let span = found.node.span;
     let start = source[..span.end as usize].trim_end().len();
-    let indent = " ".repeat(key.span.column as usize - 1);
+    // Keys behind a `?` do not stand where the entry starts, those behind an anchor neither.
+    let indent = " ".repeat(span.column as usize - 1);
     // Trailing blank lines belong to the value if it keeps them (`|+`).
     let from = start.max(key.span.end as usize);
-    let at = from + source[from..].find(['\r', '\n']).unwrap_or(source.len() - from);
+    let at = from
+        + source[from..]
+            .find(['\r', '\n'])
+            .unwrap_or(source.len() - from);
     let line_break = line_break(source);
     let behind = Change(vec![(at..at, format!("{line_break}{indent}{entry}"))]);
     // Blank lines belong to the last value if it keeps them (`|+`).

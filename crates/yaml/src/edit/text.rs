@@ -1,5 +1,6 @@
 //! How a scalar's new text is written: candidates, the best first, for the proof to choose from.
 
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use super::Wanted;
@@ -82,7 +83,11 @@ fn is_plain(text: &str, in_flow: bool) -> bool {
 }
 
 fn must_be_escaped(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+    c.is_control()
+        || matches!(
+            c,
+            '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
+        )
 }
 
 /// In double quotes, with escapes that JSON knows too.
@@ -96,7 +101,9 @@ fn double_quoted(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if must_be_escaped(c) => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c if must_be_escaped(c) => {
+                write!(out, "\\u{:04x}", u32::from(c)).expect("a string takes all text");
+            }
             c => out.push(c),
         }
     }

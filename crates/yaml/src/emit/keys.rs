@@ -40,11 +40,13 @@ fn merge_sort(entries: &mut [(&str, &Value)]) {
 
 /// `keyList.Less` of go-yaml v2.
 pub(super) fn less(a: &str, b: &str) -> bool {
-    let same = a
-        .bytes()
-        .zip(b.bytes())
-        .take_while(|(x, y)| x == y)
-        .count();
+    let same = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
+    if let (Some(x), Some(y)) = (a.as_bytes().get(same), b.as_bytes().get(same))
+        && x.is_ascii_alphabetic()
+        && y.is_ascii_alphabetic()
+    {
+        return x < y;
+    }
     // Both differ in the same character, of which `same` may point into the middle.
     let start = (0..=same)
         .rev()

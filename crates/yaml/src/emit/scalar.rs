@@ -7,6 +7,46 @@ use crate::resolve::{Resolved, resolve_plain};
 /// Bytes that may decide something behind the first place; all others are ordinary.
 const SPECIAL: [bool; 256] = special();
 
+/// Whether a text that starts with the byte, and holds no special one, is a plain string.
+const START: [Start; 256] = starts();
+
+#[derive(Clone, Copy)]
+enum Start {
+    Always,
+    /// If it is longer than all words that mean something else (`false`).
+    BehindWords,
+    Maybe,
+}
+
+const fn starts() -> [Start; 256] {
+    let mut table = [Start::Maybe; 256];
+    let mut at = 0;
+    while at < 128 {
+        let byte = at as u8;
+        table[at] = match byte {
+            b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' => {
+                Start::BehindWords
+            }
+            b'/' | b'_' | b'$' | b'(' | b'=' => Start::Always,
+            _ if byte.is_ascii_alphabetic() => Start::Always,
+            _ => Start::Maybe,
+        };
+        at += 1;
+    }
+    table
+}
+
+/// The common case, a word without spaces: plain, and on no account folded.
+fn is_plain_word(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let starts = match bytes.first().map(|first| START[usize::from(*first)]) {
+        Some(Start::Always) => true,
+        Some(Start::BehindWords) => bytes.len() > 5,
+        Some(Start::Maybe) | None => false,
+    };
+    starts && !bytes.iter().any(|byte| SPECIAL[usize::from(*byte)])
+}
+
 const fn special() -> [bool; 256] {
     let mut table = [false; 256];
     let mut at = 0;
@@ -30,11 +70,16 @@ struct Analysis {
 
 /// Whether a key can stand on the line of its value.
 pub(super) fn is_simple_key(key: &str) -> bool {
-    key.len() <= 128 && !key.chars().any(is_break)
+    key.len() <= 128
+        && (key.bytes().all(|byte| (b' '..0x7f).contains(&byte)) || !key.chars().any(is_break))
 }
 
 /// Writes a string in the style that go-yaml v2 has for it.
-pub(super) fn write(writer: &mut Writer, text: &str, simple_key: bool) {
+pub(super) fn write(writer: &mut Writer<'_>, text: &str, simple_key: bool) {
+    if is_plain_word(text) {
+        writer.word(text);
+        return;
+    }
     let found = analyze(text);
     let breaks = !simple_key;
     // A simple key has no line breaks.
@@ -62,8 +107,10 @@ pub(crate) fn plain_string(text: &str) -> bool {
 
 /// Whether a reader would take the text for a string if it stood there without quotes.
 fn is_string_when_plain(text: &str) -> bool {
-    matches!(resolve_plain(text, Dialect::Kubectl, true), Resolved::Str(_))
-        && !is_base60(text)
+    matches!(
+        resolve_plain(text, Dialect::Kubectl, true),
+        Resolved::Str(_)
+    ) && !is_base60(text)
 }
 
 /// Numbers in base 60 (`190:20:30`), which YAML 1.1 had: `^[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$`.
@@ -81,7 +128,10 @@ fn is_base60(text: &str) -> bool {
         return false;
     }
     let (sixties, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
-    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
+    let number = |text: &str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'_')
+    };
     let mut parts = sixties.split(':');
     let head = parts.next().unwrap_or_default();
     head.starts_with(|c: char| c.is_ascii_digit())
@@ -170,7 +220,7 @@ fn analyze(text: &str) -> Analysis {
         multiline: line_breaks,
         plain: !(ragged || break_space || space_break || special || line_breaks || indicators),
         single_quoted: !(break_space || space_break || special),
-        block: !(trailing_space || space_break || special) && !text.is_empty(),
+        block: !(text.is_empty() || trailing_space || space_break || special),
         ascii,
     }
 }
@@ -182,7 +232,7 @@ fn blankz_ends(text: &str) -> bool {
         .is_some_and(|c| is_blank(c) || is_break(c) || c == '\0')
 }
 
-fn plain(writer: &mut Writer, text: &str, ascii: bool, breaks: bool) {
+fn plain(writer: &mut Writer<'_>, text: &str, ascii: bool, breaks: bool) {
     writer.space();
     if ascii && (!breaks || writer.column + text.len() <= WIDTH) {
         writer.ascii(text);
@@ -193,7 +243,7 @@ fn plain(writer: &mut Writer, text: &str, ascii: bool, breaks: bool) {
     writer.indention = false;
 }
 
-fn single_quoted(writer: &mut Writer, text: &str, breaks: bool) {
+fn single_quoted(writer: &mut Writer<'_>, text: &str, breaks: bool) {
     writer.indicator("'", true, false);
     if text.chars().any(is_break) {
         single_quoted_lines(writer, text, breaks);
@@ -206,8 +256,8 @@ fn single_quoted(writer: &mut Writer, text: &str, breaks: bool) {
 }
 
 /// Writes words, going to a new line at a single space behind the width.
-fn folded_spaces(writer: &mut Writer, text: &str, breaks: bool, quoted: bool) {
-    let word = |writer: &mut Writer, word: &str| {
+fn folded_spaces(writer: &mut Writer<'_>, text: &str, breaks: bool, quoted: bool) {
+    let word = |writer: &mut Writer<'_>, word: &str| {
         for (at, part) in word.split('\'').enumerate() {
             if at > 0 {
                 writer.ascii(if quoted { "''" } else { "'" });
@@ -238,7 +288,7 @@ fn folded_spaces(writer: &mut Writer, text: &str, breaks: bool, quoted: bool) {
 }
 
 /// Single quotes around line breaks that are not `\n` (those get a literal block).
-fn single_quoted_lines(writer: &mut Writer, text: &str, breaks: bool) {
+fn single_quoted_lines(writer: &mut Writer<'_>, text: &str, breaks: bool) {
     let (mut spaces, mut broke) = (false, false);
     let mut rest = text.chars().peekable();
     let mut first = true;
@@ -271,7 +321,7 @@ fn single_quoted_lines(writer: &mut Writer, text: &str, breaks: bool) {
     }
 }
 
-fn double_quoted(writer: &mut Writer, text: &str, breaks: bool) {
+fn double_quoted(writer: &mut Writer<'_>, text: &str, breaks: bool) {
     writer.indicator("\"", true, false);
     // go-yaml looks for the byte order mark at the start of the text, whatever the place: such a text is
     // escaped from end to end.
@@ -316,7 +366,7 @@ fn double_quoted(writer: &mut Writer, text: &str, breaks: bool) {
     writer.indention = false;
 }
 
-fn escape(writer: &mut Writer, c: char) {
+fn escape(writer: &mut Writer<'_>, c: char) {
     let short = match c {
         '\0' => "\\0",
         '\u{7}' => "\\a",
@@ -347,7 +397,7 @@ fn escape(writer: &mut Writer, c: char) {
     writer.ascii(short);
 }
 
-fn literal(writer: &mut Writer, text: &str) {
+fn literal(writer: &mut Writer<'_>, text: &str) {
     writer.indicator("|", true, false);
     if text.starts_with(|c| c == ' ' || is_break(c)) {
         writer.indicator("2", false, false);
@@ -382,7 +432,7 @@ fn literal(writer: &mut Writer, text: &str) {
 }
 
 /// A literal block with line breaks that are not `\n`.
-fn literal_chars(writer: &mut Writer, text: &str) {
+fn literal_chars(writer: &mut Writer<'_>, text: &str) {
     let mut broke = true;
     for c in text.chars() {
         if is_break(c) {

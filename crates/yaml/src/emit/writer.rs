@@ -1,12 +1,16 @@
 //! The text so far and the little state that go-yaml's emitter keeps about its end.
 
+use serde_json::Value;
+
 /// Lines are folded behind this column.
 pub(super) const WIDTH: usize = 80;
 
 const SPACES: &str = "                                                                ";
 
-pub(super) struct Writer {
+pub(super) struct Writer<'v> {
     out: String,
+    /// The entries of the open mappings, innermost last.
+    pub(super) entries: Vec<(&'v str, &'v Value)>,
     /// Characters on the last line.
     pub(super) column: usize,
     /// Columns before a new line of the open collection; -1 outside all.
@@ -17,10 +21,11 @@ pub(super) struct Writer {
     pub(super) indention: bool,
 }
 
-impl Writer {
+impl Writer<'_> {
     pub(super) fn new(out: String) -> Self {
         Writer {
             out,
+            entries: Vec::new(),
             column: 0,
             indent: -1,
             whitespace: true,
@@ -35,10 +40,7 @@ impl Writer {
     /// `yaml_emitter_write_indent`: goes to a fresh line unless on one, and indents it.
     pub(super) fn indent_line(&mut self) {
         let indent = usize::try_from(self.indent).unwrap_or(0);
-        if !self.indention
-            || self.column > indent
-            || (self.column == indent && !self.whitespace)
-        {
+        if !self.indention || self.column > indent || (self.column == indent && !self.whitespace) {
             self.line_break();
         }
         let mut missing = indent.saturating_sub(self.column);
