@@ -1,0 +1,265 @@
+//! Editing YAML trees the way kustomize does.
+//!
+//! kustomize keeps a scalar's text, its style and its type apart, and an edit that changes the text keeps the style
+//! that stood there. So a number that replaces a quoted string stays a string, and a plain name that becomes `12`
+//! turns into a number. The functions here keep that.
+
+use fairway_yaml::{Dialect, Kind, Node, Resolved, Scalar, Span, Style};
+
+use crate::error::{Error, Result};
+
+/// The type that an edit gives a scalar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tag {
+    /// None: text and style decide.
+    Unset,
+    Null,
+    Bool,
+    Int,
+    Float,
+    Timestamp,
+    Binary,
+    Str,
+}
+
+impl Tag {
+    fn name(self) -> Option<&'static str> {
+        Some(match self {
+            Tag::Unset => return None,
+            Tag::Null => "!!null",
+            Tag::Bool => "!!bool",
+            Tag::Int => "!!int",
+            Tag::Float => "!!float",
+            Tag::Timestamp => "!!timestamp",
+            Tag::Binary => "!!binary",
+            Tag::Str => "!!str",
+        })
+    }
+
+    fn of(resolved: &Resolved<'_>) -> Self {
+        match resolved {
+            Resolved::Null => Tag::Null,
+            Resolved::Bool(_) => Tag::Bool,
+            Resolved::Int(_) | Resolved::Uint(_) => Tag::Int,
+            Resolved::Float(_) => Tag::Float,
+            Resolved::Timestamp(_) => Tag::Timestamp,
+            Resolved::Binary(_) => Tag::Binary,
+            Resolved::Str(_) => Tag::Str,
+        }
+    }
+}
+
+pub(crate) fn node(kind: Kind) -> Node {
+    Node { kind, span: Span::default() }
+}
+
+pub(crate) fn map() -> Node {
+    node(Kind::Map(Vec::new()))
+}
+
+/// A scalar without a type: its text decides.
+pub(crate) fn plain(text: impl Into<String>) -> Node {
+    node(Kind::Scalar(Scalar { text: text.into(), style: Style::Plain, tag: None }))
+}
+
+/// A string, whatever its text looks like.
+pub(crate) fn string(text: impl Into<String>) -> Node {
+    node(Kind::Scalar(typed(text.into(), Style::Plain, Tag::Str)))
+}
+
+/// A scalar as it comes out of kustomize's encoder, which leaves a type out where text and style say the same, and
+/// quotes a string that would read as something else.
+pub(crate) fn typed(text: String, style: Style, tag: Tag) -> Scalar {
+    let plain = Scalar { text, style: Style::Plain, tag: None };
+    let reads_as = plain.resolve(Dialect::Kustomize).map_or(Tag::Str, |resolved| Tag::of(&resolved));
+    let quoted = style != Style::Plain;
+    let (style, tag) = match tag {
+        Tag::Unset => (style, None),
+        Tag::Str if quoted || reads_as == Tag::Str => (style, None),
+        Tag::Str => (Style::DoubleQuoted, None),
+        tag if reads_as == tag => (style, None),
+        tag => (style, tag.name().map(Box::from)),
+    };
+    Scalar { text: plain.text, style, tag }
+}
+
+/// The type of a scalar; `Unset` for maps and lists.
+pub(crate) fn tag_of(node: &Node) -> Tag {
+    node.scalar().map_or(Tag::Unset, scalar_tag)
+}
+
+pub(crate) fn scalar_tag(scalar: &Scalar) -> Tag {
+    match scalar.tag.as_deref() {
+        Some("!!null") => Tag::Null,
+        Some("!!bool") => Tag::Bool,
+        Some("!!int") => Tag::Int,
+        Some("!!float") => Tag::Float,
+        Some("!!timestamp") => Tag::Timestamp,
+        Some("!!binary") => Tag::Binary,
+        Some(_) => Tag::Str,
+        None => scalar.resolve(Dialect::Kustomize).map_or(Tag::Str, |resolved| Tag::of(&resolved)),
+    }
+}
+
+pub(crate) fn is_null(node: &Node) -> bool {
+    match &node.kind {
+        Kind::Scalar(Scalar { text, style: Style::Plain, tag: None }) => {
+            matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL")
+        }
+        Kind::Scalar(Scalar { tag: Some(tag), .. }) => &**tag == "!!null",
+        _ => false,
+    }
+}
+
+/// Null, `{}` or `[]`.
+pub(crate) fn is_empty(node: &Node) -> bool {
+    match &node.kind {
+        Kind::Scalar(_) => is_null(node),
+        Kind::Seq(items) => items.is_empty(),
+        Kind::Map(entries) => entries.is_empty(),
+    }
+}
+
+/// The text of a scalar; nothing for maps and lists.
+pub(crate) fn text(node: &Node) -> &str {
+    node.text().unwrap_or_default()
+}
+
+pub(crate) fn get_mut<'n>(node: &'n mut Node, key: &str) -> Option<&'n mut Node> {
+    let Kind::Map(entries) = &mut node.kind else { return None };
+    entries.iter_mut().find(|(k, _)| k.text() == Some(key)).map(|(_, value)| value)
+}
+
+pub(crate) fn remove(node: &mut Node, key: &str) -> Option<Node> {
+    let Kind::Map(entries) = &mut node.kind else { return None };
+    let at = entries.iter().position(|(k, _)| k.text() == Some(key))?;
+    Some(entries.remove(at).1)
+}
+
+/// Sets an entry of a map, with the value as it is.
+pub(crate) fn insert(node: &mut Node, key: &str, value: Node) {
+    let Kind::Map(entries) = &mut node.kind else { return };
+    match entries.iter_mut().find(|(k, _)| k.text() == Some(key)) {
+        Some((_, old)) => *old = value,
+        None => entries.push((string(key), value)),
+    }
+}
+
+/// Sets a scalar entry of a map, keeping the style of what stood there.
+pub(crate) fn set_entry(node: &mut Node, key: &str, value: &str, tag: Tag) -> Result<()> {
+    let Kind::Map(entries) = &mut node.kind else {
+        return Err(wrong_kind("a map", node));
+    };
+    if let Some((_, old)) = entries.iter_mut().find(|(k, _)| k.text() == Some(key)) {
+        let style = old.scalar().map_or(Style::Plain, |scalar| scalar.style);
+        old.kind = Kind::Scalar(typed(value.to_owned(), style, tag));
+    } else {
+        let style = if tag == Tag::Unset && needs_quotes(value) { Tag::Str } else { tag };
+        entries.push((string(key), self::node(Kind::Scalar(typed(value.to_owned(), Style::Plain, style)))));
+    }
+    Ok(())
+}
+
+/// Whether kustomize quotes a text without a type when it adds it anew: where YAML 1.1 would not read a string.
+fn needs_quotes(text: &str) -> bool {
+    let scalar = Scalar { text: text.to_owned(), style: Style::Plain, tag: None };
+    !text.is_empty() && !matches!(scalar.resolve(Dialect::Kubectl), Ok(Resolved::Str(_)) | Err(_))
+}
+
+/// Replaces a scalar's text and type, keeping its style. A null becomes the scalar.
+pub(crate) fn set_scalar(node: &mut Node, value: &str, tag: Tag) -> Result<()> {
+    match &node.kind {
+        Kind::Scalar(old) => {
+            node.kind = Kind::Scalar(typed(value.to_owned(), old.style, tag));
+            Ok(())
+        }
+        _ => Err(wrong_kind("a scalar", node)),
+    }
+}
+
+/// Replaces a scalar's text only: type and style stay, so a text that does not fit the type fails later.
+pub(crate) fn set_text(node: &mut Node, value: &str) {
+    if let Kind::Scalar(old) = &mut node.kind {
+        let tag = scalar_tag(old);
+        *old = typed(value.to_owned(), old.style, tag);
+    }
+}
+
+/// Puts `value` where `node` stands, keeping the style of a scalar that stood there.
+pub(crate) fn replace(node: &mut Node, value: Node) {
+    let style = node.scalar().map(|scalar| scalar.style);
+    *node = styled(value, style);
+}
+
+/// The value with the style of what it replaces.
+pub(crate) fn styled(value: Node, style: Option<Style>) -> Node {
+    let kind = match value.kind {
+        Kind::Scalar(new) => {
+            let tag = scalar_tag(&new);
+            Kind::Scalar(typed(new.text, style.unwrap_or(Style::Plain), tag))
+        }
+        kind => kind,
+    };
+    Node { kind, span: value.span }
+}
+
+/// The value at a path of map keys.
+pub(crate) fn lookup<'n>(node: &'n Node, path: &[&str]) -> Option<&'n Node> {
+    path.iter().try_fold(node, |node, key| node.get(key))
+}
+
+/// The map at `key`, made where nothing or null stands.
+pub(crate) fn child_map<'n>(node: &'n mut Node, key: &str) -> Option<&'n mut Node> {
+    match node.get(key) {
+        Some(child) if is_null(child) => insert(node, key, map()),
+        Some(_) => {}
+        None => insert(node, key, map()),
+    }
+    get_mut(node, key).filter(|child| matches!(child.kind, Kind::Map(_)))
+}
+
+pub(crate) fn noun(node: &Node) -> &'static str {
+    match &node.kind {
+        Kind::Scalar(_) if is_null(node) => "null",
+        Kind::Scalar(_) => "a scalar",
+        Kind::Seq(_) => "a list",
+        Kind::Map(_) => "a map",
+    }
+}
+
+pub(crate) fn wrong_kind(expected: &str, found: &Node) -> Error {
+    Error::invalid(format!("expected {expected}, found {}", noun(found)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Node {
+        fairway_yaml::parse(text).unwrap().remove(0).root
+    }
+
+    #[test]
+    fn a_number_that_replaces_a_quoted_string_stays_a_string() {
+        let mut doc = parse("a: \"1\"\nb: 1\n");
+        replace(get_mut(&mut doc, "a").unwrap(), parse("5"));
+        replace(get_mut(&mut doc, "b").unwrap(), parse("'5'"));
+        assert_eq!(doc.to_json().unwrap(), serde_json::json!({"a": "5", "b": "5"}));
+    }
+
+    #[test]
+    fn an_untyped_text_takes_the_type_it_reads_as() {
+        let mut doc = parse("name: web\n");
+        set_scalar(get_mut(&mut doc, "name").unwrap(), "12", Tag::Unset).unwrap();
+        assert_eq!(doc.to_json().unwrap(), serde_json::json!({"name": 12}));
+    }
+
+    #[test]
+    fn text_of_a_typed_scalar_must_fit() {
+        let mut doc = parse("port: 80\n");
+        set_text(get_mut(&mut doc, "port").unwrap(), "8080");
+        assert_eq!(doc.to_json().unwrap(), serde_json::json!({"port": 8080}));
+        set_text(get_mut(&mut doc, "port").unwrap(), "http");
+        assert!(doc.to_json().is_err());
+    }
+}

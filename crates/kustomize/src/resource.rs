@@ -1,0 +1,415 @@
+//! One resource on its way through a build: its object, and what its names were before.
+
+use std::sync::Arc;
+
+use fairway_yaml::{Kind, Node};
+
+use crate::error::{Error, Result};
+use crate::id::{Gvk, ResId, split_api_version};
+use crate::node::{self, Tag};
+
+/// What a generated resource does to one of the same id.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Behavior {
+    /// Nothing was said: must be new.
+    #[default]
+    Unspecified,
+    Create,
+    Replace,
+    Merge,
+}
+
+impl Behavior {
+    pub(crate) fn parse(text: &str) -> Self {
+        match text {
+            "create" => Self::Create,
+            "replace" => Self::Replace,
+            "merge" => Self::Merge,
+            _ => Self::Unspecified,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unspecified",
+            Self::Create => "create",
+            Self::Replace => "replace",
+            Self::Merge => "merge",
+        }
+    }
+}
+
+/// A name that a resource had; group and version are those that it has now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Previous {
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) kind: String,
+}
+
+/// A resource. Cloning shares the object until one of the copies is changed.
+#[derive(Debug, Clone)]
+pub(crate) struct Resource {
+    object: Arc<Node>,
+    pub(crate) previous: Vec<Previous>,
+    pub(crate) prefixes: Vec<String>,
+    pub(crate) suffixes: Vec<String>,
+    pub(crate) behavior: Behavior,
+    pub(crate) needs_hash: bool,
+    pub(crate) allow_name_change: bool,
+    pub(crate) allow_kind_change: bool,
+    /// The vars that read from this resource.
+    pub(crate) vars: Vec<String>,
+}
+
+/// Domain of the annotations with which kustomize keeps its books.
+const BOOKKEEPING: &str = "internal.config.kubernetes.io/";
+const ORIGIN: &str = "config.kubernetes.io/origin";
+const TRANSFORMATIONS: &str = "alpha.config.kubernetes.io/transformations";
+
+impl Resource {
+    pub(crate) fn new(object: Node) -> Self {
+        let mut resource = Self {
+            object: Arc::new(object),
+            previous: Vec::new(),
+            prefixes: Vec::new(),
+            suffixes: Vec::new(),
+            behavior: Behavior::Unspecified,
+            needs_hash: false,
+            allow_name_change: false,
+            allow_kind_change: false,
+            vars: Vec::new(),
+        };
+        if let Some(annotations) = resource.metadata("annotations") {
+            let own = |name: &str| {
+                annotations.get(&format!("{BOOKKEEPING}{name}")).map(|value| node::text(value).to_owned())
+            };
+            let needs_hash = own("needsHashSuffix").is_some_and(|value| value == "enabled");
+            let behavior = own("generatorBehavior").map_or(Behavior::Unspecified, |value| Behavior::parse(&value));
+            resource.needs_hash = needs_hash;
+            resource.behavior = behavior;
+        }
+        resource
+    }
+
+    pub(crate) fn object(&self) -> &Node {
+        &self.object
+    }
+
+    pub(crate) fn object_mut(&mut self) -> &mut Node {
+        Arc::make_mut(&mut self.object)
+    }
+
+    pub(crate) fn take_object(self) -> Node {
+        Arc::unwrap_or_clone(self.object)
+    }
+
+    /// Takes the object out, to put a changed one back with [`Resource::set_object`].
+    pub(crate) fn lend_object(&mut self) -> Node {
+        Arc::unwrap_or_clone(std::mem::replace(&mut self.object, Arc::new(node::plain(""))))
+    }
+
+    pub(crate) fn set_object(&mut self, object: Node) {
+        self.object = Arc::new(object);
+    }
+
+    /// Whether a patch deleted the resource, or left nothing of it.
+    pub(crate) fn is_gone(&self) -> bool {
+        node::is_empty(&self.object)
+    }
+
+    pub(crate) fn api_version(&self) -> &str {
+        self.object.get("apiVersion").map_or("", node::text)
+    }
+
+    pub(crate) fn kind(&self) -> &str {
+        self.object.get("kind").map_or("", node::text)
+    }
+
+    pub(crate) fn type_parts(&self) -> (&str, &str, &str) {
+        let (group, version) = split_api_version(self.api_version());
+        (group, version, self.kind())
+    }
+
+    pub(crate) fn gvk(&self) -> Gvk {
+        Gvk::parse(self.api_version(), self.kind())
+    }
+
+    fn metadata(&self, field: &str) -> Option<&Node> {
+        self.object.get("metadata")?.get(field)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.metadata("name").filter(|value| !node::is_null(value)).map_or("", node::text)
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        self.metadata("namespace").filter(|value| !node::is_null(value)).map_or("", node::text)
+    }
+
+    /// The current id.
+    pub(crate) fn id(&self) -> ResId {
+        ResId::new(self.gvk(), self.name(), self.namespace())
+    }
+
+    /// The first id that the resource had.
+    pub(crate) fn original_id(&self) -> ResId {
+        match self.previous.first() {
+            Some(previous) => self.previous_id(previous),
+            None => self.id(),
+        }
+    }
+
+    fn previous_id(&self, previous: &Previous) -> ResId {
+        let (group, version, _) = self.type_parts();
+        ResId {
+            gvk: Gvk::new(group, version, &previous.kind),
+            name: previous.name.clone(),
+            namespace: previous.namespace.clone(),
+            cluster_scoped: false,
+        }
+    }
+
+    /// All ids: the current one, then the earlier ones from the oldest on.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = ResId> + '_ {
+        std::iter::once_with(|| self.id()).chain(self.previous.iter().map(|previous| self.previous_id(previous)))
+    }
+
+    /// Whether the resource has or had the id.
+    pub(crate) fn answers_to(&self, id: &ResId) -> bool {
+        let (group, version, kind) = self.type_parts();
+        if group != id.gvk.group || version != id.gvk.version {
+            return false;
+        }
+        let earlier = self.previous.iter().any(|previous| {
+            let namespace = if previous.namespace.is_empty() { "default" } else { &previous.namespace };
+            previous.name == id.name && previous.kind == id.gvk.kind && namespace == id.effective_namespace()
+        });
+        earlier || (kind == id.gvk.kind && self.name() == id.name && self.id().same_namespace(id))
+    }
+
+    /// Keeps the current id among the previous ones.
+    pub(crate) fn remember_id(&mut self) {
+        let id = self.id();
+        self.previous.push(Previous {
+            namespace: id.effective_namespace().to_owned(),
+            name: id.name,
+            kind: id.gvk.kind,
+        });
+    }
+
+    /// Whether kustomize would keep books about the resource in annotations of its own.
+    pub(crate) fn has_books(&self) -> bool {
+        !self.previous.is_empty()
+            || !self.prefixes.is_empty()
+            || !self.suffixes.is_empty()
+            || self.needs_hash
+            || self.behavior != Behavior::Unspecified
+    }
+
+    pub(crate) fn set_name(&mut self, name: &str) -> Result<()> {
+        self.set_metadata_text("name", name)
+    }
+
+    pub(crate) fn set_kind(&mut self, kind: &str) -> Result<()> {
+        node::set_entry(self.object_mut(), "kind", kind, Tag::Unset)
+    }
+
+    pub(crate) fn set_namespace(&mut self, namespace: &str) -> Result<()> {
+        if !namespace.is_empty() {
+            return self.set_metadata_text("namespace", namespace);
+        }
+        if self.metadata("namespace").is_some()
+            && let Some(metadata) = node::get_mut(self.object_mut(), "metadata")
+        {
+            node::remove(metadata, "namespace");
+        }
+        Ok(())
+    }
+
+    fn set_metadata_text(&mut self, field: &str, value: &str) -> Result<()> {
+        match node::child_map(self.object_mut(), "metadata") {
+            Some(metadata) => node::set_entry(metadata, field, value, Tag::Unset),
+            None => Err(Error::invalid("metadata is not a map")),
+        }
+    }
+
+    fn texts(&self, field: &str) -> Vec<(String, String)> {
+        let entries = self.metadata(field).and_then(Node::entries).unwrap_or_default();
+        entries.iter().map(|(key, value)| (node::text(key).to_owned(), node::text(value).to_owned())).collect()
+    }
+
+    pub(crate) fn labels(&self) -> Vec<(String, String)> {
+        self.texts("labels")
+    }
+
+    pub(crate) fn annotations(&self) -> Vec<(String, String)> {
+        self.texts("annotations")
+    }
+
+    pub(crate) fn label(&self, key: &str) -> Option<&str> {
+        self.metadata("labels")?.get(key).map(node::text)
+    }
+
+    pub(crate) fn annotation(&self, key: &str) -> Option<&str> {
+        self.metadata("annotations")?.get(key).map(node::text)
+    }
+
+    /// Replaces labels or annotations; all values become strings, and an empty map is left out.
+    pub(crate) fn set_texts(&mut self, field: &str, mut values: Vec<(String, String)>) {
+        let Some(metadata) = node::child_map(self.object_mut(), "metadata") else { return };
+        node::remove(metadata, field);
+        if values.is_empty() {
+            return;
+        }
+        values.sort();
+        let entries = values.into_iter().map(|(key, value)| (node::string(key), node::string(value))).collect();
+        node::insert(metadata, field, node::node(Kind::Map(entries)));
+    }
+
+    pub(crate) fn set_annotation(&mut self, key: &str, value: &str) {
+        let mut annotations = self.annotations();
+        annotations.retain(|(have, _)| have != key);
+        annotations.push((key.to_owned(), value.to_owned()));
+        self.set_texts("annotations", annotations);
+    }
+
+    pub(crate) fn origin(&self) -> Option<&str> {
+        self.annotation(ORIGIN)
+    }
+
+    pub(crate) fn set_origin(&mut self, origin: &str) {
+        self.set_annotation(ORIGIN, origin);
+    }
+
+    pub(crate) fn transformations(&self) -> Option<&str> {
+        self.annotation(TRANSFORMATIONS)
+    }
+
+    pub(crate) fn set_transformations(&mut self, transformations: &str) {
+        self.set_annotation(TRANSFORMATIONS, transformations);
+    }
+
+    /// The last step of a build: labels stay, annotations become strings, what was only for the books goes.
+    pub(crate) fn close_books(&mut self, keep_origin: bool, keep_transformations: bool) {
+        let has_any = self.metadata("annotations").and_then(Node::entries).is_some_and(|all| !all.is_empty());
+        if !has_any {
+            // A build that kept books left an empty map where there was one, and then cleared it away.
+            if (self.has_books() || self.metadata("annotations").is_some_and(node::is_null))
+                && self.metadata("annotations").is_some_and(node::is_empty)
+            {
+                self.set_texts("annotations", Vec::new());
+            }
+            return;
+        }
+        let mut annotations = self.annotations();
+        annotations.retain(|(key, _)| {
+            !is_bookkeeping(key)
+                && (keep_origin || key != ORIGIN)
+                && (keep_transformations || key != TRANSFORMATIONS)
+        });
+        let clean = annotations.len()
+            == self.metadata("annotations").and_then(Node::entries).map_or(0, <[_]>::len)
+            && self.metadata("annotations").and_then(Node::entries).is_some_and(|entries| {
+                entries.iter().all(|(_, value)| node::tag_of(value) == Tag::Str)
+            });
+        if !clean {
+            self.set_texts("annotations", annotations);
+        }
+    }
+
+    /// Takes over what `old`, the resource of the same id, has beside its data: metadata, names and books.
+    pub(crate) fn adopt_metadata(&mut self, old: &Resource) -> Result<()> {
+        for field in ["labels", "annotations"] {
+            let mut merged = old.texts(field);
+            for (key, value) in self.texts(field) {
+                match merged.iter_mut().find(|(have, _)| *have == key) {
+                    Some((_, have)) => *have = value,
+                    None => merged.push((key, value)),
+                }
+            }
+            self.set_texts(field, merged);
+        }
+        self.previous.clone_from(&old.previous);
+        self.prefixes.clone_from(&old.prefixes);
+        self.suffixes.clone_from(&old.suffixes);
+        self.behavior = old.behavior;
+        self.needs_hash = self.needs_hash && old.needs_hash;
+        self.allow_name_change = old.allow_name_change;
+        self.allow_kind_change = old.allow_kind_change;
+        self.vars.clone_from(&old.vars);
+        let name = old.name().to_owned();
+        self.set_name(&name)?;
+        let namespace = old.namespace().to_owned();
+        self.set_namespace(&namespace)
+    }
+
+    /// What kustomize does to a patch that it copies: labels and annotations become strings, even null.
+    pub(crate) fn normalise_metadata(&mut self) -> Result<()> {
+        for field in ["labels", "annotations"] {
+            if self.metadata(field).is_some() {
+                let values = self.texts(field);
+                self.set_texts(field, values);
+            }
+        }
+        let (name, namespace) = (self.name().to_owned(), self.namespace().to_owned());
+        self.set_name(&name)?;
+        self.set_namespace(&namespace)
+    }
+
+    pub(crate) fn set_type(&mut self, api_version: &str, kind: &str) -> Result<()> {
+        node::set_entry(self.object_mut(), "apiVersion", api_version, Tag::Unset)?;
+        self.set_kind(kind)
+    }
+
+    /// Adds the entries of `old`'s data that this resource does not have.
+    pub(crate) fn merge_data(&mut self, old: &Resource) {
+        for field in ["data", "binaryData"] {
+            let mut merged: Vec<(String, String)> = Vec::new();
+            for source in [old, &*self] {
+                let entries = source.object.get(field).and_then(Node::entries).unwrap_or_default();
+                merged.extend(entries.iter().map(|(key, value)| {
+                    let text = if node::is_null(value) { "" } else { node::text(value) };
+                    (node::text(key).to_owned(), text.to_owned())
+                }));
+            }
+            // The last value of a key counts; a stable sort keeps the order among equal keys.
+            merged.reverse();
+            merged.sort_by(|a, b| a.0.cmp(&b.0));
+            merged.dedup_by(|later, first| later.0 == first.0);
+            let object = self.object_mut();
+            node::remove(object, field);
+            if !merged.is_empty() {
+                let entries = merged.into_iter().map(|(key, value)| (node::string(key), node::string(value))).collect();
+                node::insert(object, field, node::node(Kind::Map(entries)));
+            }
+        }
+    }
+}
+
+/// Whether kustomize removes the annotation from its output.
+fn is_bookkeeping(key: &str) -> bool {
+    match key.strip_prefix(BOOKKEEPING) {
+        Some(name) => matches!(
+            name,
+            "previousKinds"
+                | "previousNames"
+                | "prefixes"
+                | "suffixes"
+                | "previousNamespaces"
+                | "allowNameChange"
+                | "allowKindChange"
+                | "refBy"
+                | "generatorBehavior"
+                | "needsHashSuffix"
+                | "path"
+                | "index"
+                | "seqindent"
+                | "id"
+                | "annotations-migration-resource-id"
+                | "helm-generated"
+        ),
+        None => matches!(key, "config.kubernetes.io/path" | "config.kubernetes.io/index" | "config.k8s.io/id"),
+    }
+}
+
