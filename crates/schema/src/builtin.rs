@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use crate::structural::{Node, Schema};
+use crate::structural::{Node, OBJECT_META, Schema};
 
 static TABLE: &str = include_str!("../data/types.tsv");
 
@@ -72,10 +72,7 @@ pub fn definition(name: &str) -> Option<&'static Schema> {
 
 /// The schema of `metadata` of any object.
 pub fn object_meta() -> Node {
-    Node::named(
-        index("apimachinery.pkg.apis.meta.v1.ObjectMeta")
-            .expect("the generated table has ObjectMeta"),
-    )
+    Node::named(index(OBJECT_META).expect("the generated table has ObjectMeta"))
 }
 
 /// Where a definition is in the table.

@@ -108,11 +108,12 @@ fn merge_map(schema: &Schema, mut original: Object, mut patch: Object) -> Result
     order_lists(schema, &mut original, &mut patch)?;
     for (key, value) in patch {
         let parallel = key.starts_with(DELETE_FROM);
-        let key = match parallel {
-            true => named_list(&key, DELETE_FROM)
+        let key = if parallel {
+            named_list(&key, DELETE_FROM)
                 .ok_or(Error::DeleteFrom)?
-                .to_owned(),
-            false => key,
+                .to_owned()
+        } else {
+            key
         };
         if value.is_null() {
             original.remove(&key);
@@ -322,11 +323,11 @@ fn merge_list(
         let mut merged = live.clone();
         merged.extend(patch.iter().cloned());
         let mut unique: Vec<Value> = Vec::new();
-        merged.into_iter().for_each(|item| {
+        for item in merged {
             if !unique.contains(&item) {
                 unique.push(item);
             }
-        });
+        }
         return arrange(unique, &patch, &live, None);
     }
     let Some(key) = place.merge_key.as_deref() else {

@@ -95,10 +95,12 @@ pub(crate) fn display(value: &Value) -> String {
             "[{}]",
             list.iter().map(display).collect::<Vec<_>>().join(",")
         ),
-        Value::Object(map) => map
-            .iter()
-            .map(|(key, value)| format!("{key}={}", display(value)))
-            .collect(),
+        Value::Object(map) => {
+            let entries = map
+                .iter()
+                .map(|(key, value)| [key, "=", &display(value)].concat());
+            entries.collect()
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Path elements: one step from an object or list into what it holds.
 
 use std::cmp::Ordering;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde_json::{Map, Value};
 
@@ -115,7 +115,7 @@ fn escape(json: &str) -> String {
     for letter in json.chars() {
         match letter {
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                text.push_str(&format!("\\u{:04x}", letter as u32))
+                write!(text, "\\u{:04x}", letter as u32).expect("writing to a string");
             }
             other => text.push(other),
         }

@@ -37,7 +37,9 @@ fn fill(schema: &Schema, value: &mut Value) {
         }
         Value::Array(list) => {
             if let Some(items) = &schema.items {
-                list.iter_mut().for_each(|value| fill(items, value));
+                for value in list {
+                    fill(items, value);
+                }
             }
         }
         _ => {}

@@ -9,7 +9,7 @@ use super::{Additional, Schema, Type};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("json: cannot unmarshal {found} into Go {place} of type {expected}")]
 pub struct DecodeError {
-    /// Path of the field without list indexes: `spec.template.spec.containers.name`.
+    /// Path of the field without list indexes and map keys: `spec.template.spec.containers.name`.
     pub field: String,
     /// `string`, `number 1.5`, `object`, ….
     pub found: String,
@@ -53,20 +53,17 @@ fn find<'v>(
         return Some(DecodeError {
             place,
             field,
-            found: describe(value),
+            found: describe(schema, value),
             expected: go_type(schema),
         });
     }
     match value {
         Value::Object(map) => map.iter().find_map(|(name, value)| {
-            let node = schema.field(name)?;
-            path.push(name);
-            let inner = if schema.properties.contains_key(name) {
-                struct_name(schema)
-            } else {
-                owner
+            let Some(node) = schema.properties.get(name) else {
+                return find(schema.field(name)?, value, owner, path);
             };
-            let found = find(node, value, inner, path);
+            path.push(name);
+            let found = find(node, value, struct_name(schema), path);
             path.pop();
             found
         }),
@@ -88,12 +85,12 @@ fn fits_integer(schema: &Schema, number: &serde_json::Number) -> bool {
     }
 }
 
-fn describe(value: &Value) -> String {
+fn describe(schema: &Schema, value: &Value) -> String {
     match value {
         Value::Null => "null".into(),
         Value::Bool(_) => "bool".into(),
-        Value::Number(number) if number.is_i64() => "number".into(),
-        Value::Number(number) => format!("number {number}"),
+        Value::Number(number) if schema.kind == Type::Integer => format!("number {number}"),
+        Value::Number(_) => "number".into(),
         Value::String(_) => "string".into(),
         Value::Array(_) => "array".into(),
         Value::Object(_) => "object".into(),

@@ -69,7 +69,9 @@ pub fn drop_nulls(schema: &Schema, value: &mut Value) {
         }
         Value::Array(list) => {
             let items = schema.items.as_ref().map_or(Schema::unknown(), |node| node);
-            list.iter_mut().for_each(|value| drop_nulls(items, value));
+            for value in list {
+                drop_nulls(items, value);
+            }
         }
         _ => {}
     }

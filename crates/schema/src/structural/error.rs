@@ -1,6 +1,6 @@
 //! Validation errors in the API server's field-error form.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde_json::Value;
 
@@ -121,10 +121,10 @@ pub(crate) fn quote(text: &str) -> String {
             '\u{b}' => quoted.push_str("\\v"),
             '\u{c}' => quoted.push_str("\\f"),
             control if control.is_control() && (control as u32) < 0x80 => {
-                quoted.push_str(&format!("\\x{:02x}", control as u32));
+                write!(quoted, "\\x{:02x}", control as u32).expect("writing to a string");
             }
             control if control.is_control() => {
-                quoted.push_str(&format!("\\u{:04x}", control as u32))
+                write!(quoted, "\\u{:04x}", control as u32).expect("writing to a string");
             }
             other => quoted.push(other),
         }

@@ -8,9 +8,11 @@ mod decode;
 mod defaulting;
 mod error;
 mod format;
+mod lists;
 mod parse;
 mod prune;
 mod sanity;
+mod scalars;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -24,12 +26,16 @@ pub use decode::{DecodeError, decode_error, unknown_fields};
 pub use defaulting::{default, drop_nulls};
 pub(crate) use error::quote;
 pub use error::{FieldError, Reason};
+pub use lists::validate_lists;
 pub use parse::ParseError;
 pub use prune::{Unknown, prune};
 pub use sanity::check_crd_schema;
-pub use validate::{validate, validate_lists};
+pub use validate::validate;
 
 use crate::builtin;
+
+/// The definition of `metadata`.
+pub(crate) const OBJECT_META: &str = "apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
 /// JSON type that a schema asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

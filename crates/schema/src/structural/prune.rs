@@ -74,7 +74,7 @@ impl Walk {
                 for (index, value) in list.iter_mut().enumerate() {
                     let items = schema.items.as_ref().map_or(&nothing, |node| node);
                     self.within(&format!("[{index}]"), |walk| {
-                        walk.value(items, value, builtin)
+                        walk.value(items, value, builtin);
                     });
                 }
             }

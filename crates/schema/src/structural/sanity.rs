@@ -54,7 +54,7 @@ fn check(path: &str, schema: &Value, root: bool, errors: &mut Vec<FieldError>) {
         "additionalItems",
     ] {
         if map.contains_key(key) {
-            forbid(key, "must be empty to be structural");
+            forbid(key, &format!("{key} is not supported"));
         }
     }
     if flag("uniqueItems") {
@@ -132,7 +132,7 @@ fn check_list(path: &str, map: &serde_json::Map<String, Value>, errors: &mut Vec
     match kind {
         None | Some("atomic" | "set" | "map") => {}
         Some(other) => {
-            let why = r#"supported values: "atomic", "map", "set""#;
+            let why = r#"supported values: "atomic", "set", "map""#;
             errors.push(FieldError::with_value(
                 &field,
                 Reason::NotSupported,
@@ -167,20 +167,22 @@ fn check_list(path: &str, map: &serde_json::Map<String, Value>, errors: &mut Vec
             ));
         }
         (_, keys) => {
-            for key in keys.into_iter().flatten().filter_map(Value::as_str) {
-                if map
-                    .get("items")
-                    .and_then(|items| items.pointer(&format!("/properties/{key}")))
-                    .is_none()
-                {
-                    let why = "entries must all be names of item properties";
-                    errors.push(FieldError::with_value(
-                        &keys_field,
-                        Reason::Invalid,
-                        &key.into(),
-                        why,
-                    ));
-                }
+            let known = |key: &Value| {
+                let key = key.as_str().unwrap_or_default();
+                map.get("items")
+                    .is_some_and(|items| items["properties"].get(key).is_some())
+            };
+            if let Some(keys) = keys
+                && !keys.iter().all(known)
+            {
+                let why = "entries must all be names of item properties";
+                let keys = Value::from(keys.clone());
+                errors.push(FieldError::with_value(
+                    &keys_field,
+                    Reason::Invalid,
+                    &keys,
+                    why,
+                ));
             }
         }
     }

@@ -2,14 +2,13 @@
 //!
 //! On updates a value that did not change is not judged again ("ratcheting"), as Kubernetes does since 1.33.
 
-use std::collections::HashSet;
-
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::error::{FieldError, Reason, quote};
 use super::format;
-use super::{Additional, Checks, ListType, Schema, Type};
-use crate::fields::compare::{equal, go_number};
+use super::scalars::{numbers, text_error};
+use super::{Additional, Checks, ListType, OBJECT_META, Schema, Type};
+use crate::fields::compare::equal;
 
 /// Validates a value against types, bounds, enums, patterns, formats and alternatives. `old` is the stored object
 /// when this is an update. CEL rules are not evaluated.
@@ -17,18 +16,11 @@ pub fn validate(schema: &Schema, value: &Value, old: Option<&Value>) -> Vec<Fiel
     check(schema, value, old, "").errors
 }
 
-/// Validates that list-type sets and maps hold each item once.
-pub fn validate_lists(schema: &Schema, value: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    lists(schema, value, "", &mut errors);
-    errors
-}
-
 /// Errors, and how many checks passed: among failed alternatives the best match is reported.
 #[derive(Default)]
-struct Outcome {
+pub(super) struct Outcome {
     errors: Vec<FieldError>,
-    matches: usize,
+    pub(super) matches: usize,
 }
 
 impl Outcome {
@@ -38,12 +30,13 @@ impl Outcome {
     }
 
     /// Adds the result of one validator.
-    fn add(&mut self, error: Option<FieldError>) {
+    pub(super) fn add(&mut self, error: Option<FieldError>) {
         self.matches += 1;
         self.errors.extend(error);
     }
 
-    fn whole(&mut self, detail: String) {
+    /// Adds an error about the whole object, which is how some are reported.
+    pub(super) fn whole(&mut self, detail: String) {
         self.errors.push(FieldError::with_value(
             "",
             Reason::Invalid,
@@ -52,8 +45,6 @@ impl Outcome {
         ));
     }
 }
-
-const OBJECT_META: &str = "apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
 fn check(schema: &Schema, value: &Value, old: Option<&Value>, path: &str) -> Outcome {
     let mut outcome = Outcome::default();
@@ -129,6 +120,10 @@ fn wrong_type(schema: &Schema, value: &Value, path: &str) -> Option<FieldError> 
             let whole =
                 !number.is_f64() || number.as_f64().is_some_and(|number| number.fract() == 0.0);
             expected == "number" || expected.contains("integer") && whole
+        }
+        // Formats are for the format check, which lets lists pass.
+        Value::Array(_) if schema.format.is_some() && !matches!(expected, "number" | "integer") => {
+            true
         }
         _ => expected.split(',').any(|word| word == found),
     };
@@ -224,116 +219,6 @@ fn alternatives(checks: &Checks, value: &Value, path: &str, outcome: &mut Outcom
         && check(not, value, None, path).errors.is_empty()
     {
         outcome.whole(format!("{} must not validate the schema (not)", quoted()));
-    }
-    outcome.matches += 1;
-}
-
-fn text_error(checks: &Checks, text: &str, path: &str) -> Option<FieldError> {
-    let length = text.chars().count() as u64;
-    if let Some(most) = checks.max_length.filter(|most| length > *most) {
-        let bytes = if most == 1 { "byte" } else { "bytes" };
-        return Some(FieldError::plain(
-            path,
-            Reason::TooLong,
-            &format!("may not be more than {most} {bytes}"),
-        ));
-    }
-    let invalid = |detail: String| {
-        Some(FieldError::with_value(
-            path,
-            Reason::Invalid,
-            &text.into(),
-            &detail,
-        ))
-    };
-    if let Some(least) = checks.min_length.filter(|least| length < *least) {
-        return invalid(format!(
-            "{path} in body should be at least {least} chars long"
-        ));
-    }
-    let pattern = checks.pattern.as_ref()?;
-    if pattern.regex().is_some_and(|regex| regex.is_match(text)) {
-        return None;
-    }
-    invalid(format!("{path} in body should match '{}'", pattern.text()))
-}
-
-fn numbers(schema: &Schema, number: &serde_json::Number, path: &str, outcome: &mut Outcome) {
-    let value = number.as_f64().unwrap_or_default();
-    let in_range = match (schema.kind, schema.format.as_deref()) {
-        (Type::Integer, Some("int32")) => {
-            value >= f64::from(i32::MIN) && value <= f64::from(i32::MAX)
-        }
-        (_, Some("float")) => value.abs() <= f64::from(f32::MAX),
-        _ => true,
-    };
-    if !in_range {
-        let (kind, format) = (
-            schema.kind.word(),
-            schema.format.as_deref().unwrap_or_default(),
-        );
-        outcome.whole(format!(
-            "Checked value must be of type {kind} with format {format} in {path}"
-        ));
-    }
-    let Some(checks) = schema.checks.as_deref() else {
-        return;
-    };
-    // Bounds of whole numbers are written as whole numbers.
-    let bound = |bound: f64| {
-        if number.is_f64() {
-            go_number(bound)
-        } else {
-            format!("{}", bound as i64)
-        }
-    };
-    let number = Value::Number(number.clone());
-    let invalid = |detail: &str| {
-        Some(FieldError::with_value(
-            path,
-            Reason::Invalid,
-            &number,
-            detail,
-        ))
-    };
-    if let Some(factor) = checks.multiple_of
-        && factor > 0.0
-    {
-        let times = value / factor;
-        if (times - times.round()).abs() > 1e-9 * times.abs().max(1.0) {
-            outcome.add(invalid(&format!(
-                "{path} in body should be a multiple of {}",
-                bound(factor)
-            )));
-        }
-    }
-    if let Some(most) = checks.maximum {
-        let exclusive = checks.exclusive_maximum;
-        if value > most || exclusive && value >= most {
-            let words = if exclusive {
-                "less than"
-            } else {
-                "less than or equal to"
-            };
-            outcome.add(invalid(&format!(
-                "{path} in body should be {words} {}",
-                bound(most)
-            )));
-        }
-    }
-    if let Some(least) = checks.minimum {
-        let exclusive = checks.exclusive_minimum;
-        if value < least || exclusive && value <= least {
-            let words = if exclusive {
-                "greater than"
-            } else {
-                "greater than or equal to"
-            };
-            outcome.add(invalid(&format!(
-                "{path} in body should be {words} {}",
-                bound(least)
-            )));
-        }
     }
     outcome.matches += 1;
 }
@@ -475,93 +360,24 @@ fn fields(
             &join(name),
         ));
     }
-    for name in schema
-        .required
-        .iter()
-        .filter(|name| !map.contains_key(*name))
-    {
-        outcome
-            .errors
-            .push(FieldError::plain(&join(name), Reason::Required, ""));
+    for name in &schema.required {
+        if !map.contains_key(name) && must_be_given(schema, name) {
+            let error = FieldError::plain(&join(name), Reason::Required, "");
+            outcome.errors.push(error);
+        }
     }
     outcome.matches += 1;
 }
 
-fn lists(schema: &Schema, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    match value {
-        Value::Object(map) => {
-            for (name, value) in map {
-                let Some(node) = schema
-                    .field(name)
-                    .filter(|node| node.name != Some(OBJECT_META))
-                else {
-                    continue;
-                };
-                let step = match (schema.properties.contains_key(name), path.is_empty()) {
-                    (true, true) => name.clone(),
-                    (true, false) => format!("{path}.{name}"),
-                    (false, _) => format!("{path}[{name}]"),
-                };
-                lists(node, value, &step, errors);
-            }
-        }
-        Value::Array(list) => {
-            match &schema.list {
-                ListType::Atomic => {}
-                ListType::Set => duplicates(list.clone(), path, errors),
-                ListType::Map(keys) => match list
-                    .iter()
-                    .position(|item| !item.is_object() && !item.is_null())
-                {
-                    Some(index) => {
-                        let detail = "must be an object for an array of list-type map";
-                        let path = format!("{path}[{index}]");
-                        errors.push(FieldError::with_value(
-                            &path,
-                            Reason::Invalid,
-                            &list[index],
-                            detail,
-                        ));
-                    }
-                    None => duplicates(
-                        list.iter().map(|item| key_of(item, keys)).collect(),
-                        path,
-                        errors,
-                    ),
-                },
-            }
-            if let Some(items) = &schema.items {
-                for (index, item) in list.iter().enumerate() {
-                    lists(items, item, &format!("{path}[{index}]"), errors);
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
-fn key_of(item: &Value, keys: &[String]) -> Value {
-    let mut key = json!({});
-    for name in keys {
-        if let Some(value) = item.get(name) {
-            key[name] = value.clone();
-        }
-    }
-    key
-}
-
-/// Reports the second occurrence of each value that is there more than once.
-fn duplicates(values: Vec<Value>, path: &str, errors: &mut Vec<FieldError>) {
-    let (mut seen, mut reported) = (HashSet::new(), HashSet::new());
-    for (index, value) in values.into_iter().enumerate() {
-        let text = value.to_string();
-        if !seen.insert(text.clone()) && reported.insert(text) {
-            errors.push(FieldError::with_value(
-                &format!("{path}[{index}]"),
-                Reason::Duplicate,
-                &value,
-                "",
-            ));
-        }
-    }
+/// Built-in types call all fields required that are always written; of numbers and booleans zero is meant, and a
+/// status is completed by whoever writes it.
+fn must_be_given(schema: &Schema, name: &str) -> bool {
+    let Some(owner) = schema.name else {
+        return true;
+    };
+    let zero = schema
+        .properties
+        .get(name)
+        .is_some_and(|node| matches!(node.kind, Type::Integer | Type::Number | Type::Boolean));
+    !zero && !owner.ends_with("Status")
 }

@@ -146,7 +146,7 @@ impl Walk {
                 new.and_then(|map| map.get(key)),
             );
             self.within(PathElement::field(key.as_str()), |walk| {
-                walk.value(view.field_or_deduced(key), old, new)
+                walk.value(view.field_or_deduced(key), old, new);
             });
         }
     }

@@ -103,7 +103,7 @@ impl Walk {
             (Shape::List, Value::Array(list)) => self.list(view, list),
             (Shape::Map, other) => self.fail(format!("expected map, got &{{{}}}", go_plain(other))),
             (Shape::List, other) => {
-                self.fail(format!("expected list, got &{{{}}}", go_plain(other)))
+                self.fail(format!("expected list, got &{{{}}}", go_plain(other)));
             }
             (Shape::Scalar, scalar) => self.scalar(view.scalar(), scalar),
         }
