@@ -1,6 +1,7 @@
 //! Project tasks: `cargo xtask TASK [ARGS]`.
 
 mod crds;
+mod envtest;
 mod schemas;
 
 use std::process::ExitCode;
@@ -10,9 +11,10 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["crds", rest @ ..] => crds::run(rest),
+        ["envtest", rest @ ..] => envtest::run(rest),
         ["schemas", rest @ ..] => schemas::run(rest),
         _ => {
-            eprintln!("usage: cargo xtask crds|schemas [--check]");
+            eprintln!("usage: cargo xtask crds|schemas [--check], or envtest");
             return ExitCode::from(2);
         }
     };
