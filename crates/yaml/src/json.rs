@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Number, Value};
 
-use crate::node::{Error, Kind, Node, Scalar, Span, Style};
+use crate::node::{Document, Error, Kind, Node, Scalar, Span, Style};
 use crate::resolve::{Resolved, is_plain_string};
 
 /// Whose rules decide what a plain scalar is.
@@ -16,6 +16,26 @@ pub enum Dialect {
     /// configuration files: `y`, `yes` and `on` are booleans, dates stay as they are written, and keys
     /// that are numbers or booleans become strings.
     Kubectl,
+}
+
+impl Document {
+    /// The document's value as JSON: [`Node::to_json`] of its root.
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::to_json`].
+    pub fn to_json(&self) -> Result<Value, Error> {
+        self.root.to_json()
+    }
+
+    /// The document's value as JSON: [`Node::into_json`] of its root.
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::to_json`].
+    pub fn into_json(self) -> Result<Value, Error> {
+        self.root.into_json()
+    }
 }
 
 impl Node {

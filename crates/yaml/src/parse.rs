@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use granit_parser::{Event, Parser, ScalarStyle, StructureStyle, Tag};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, StructureStyle, Tag};
 
 use crate::mapping::{find_duplicate, is_merge_key, last_wins, merged, twice};
 use crate::node::{Document, Error, Kind, Node, Scalar, Span, Style};
@@ -106,17 +106,28 @@ pub fn parse_with(source: &str, options: Options) -> Result<Vec<Document>, Error
     };
     let mut builder = Builder::new(text, shift, limits);
     for event in Parser::new_from_str_with_options(text, options) {
-        let (event, span) = event.map_err(|error| {
-            let marker = error.marker();
-            Error {
-                message: error.info(),
-                line: marker.line(),
-                column: marker.col() + 1,
-            }
-        })?;
+        let (event, span) = event.map_err(|error| syntax(&error, text))?;
         builder.event(event, &span)?;
     }
     Ok(builder.documents)
+}
+
+fn syntax(error: &ScanError, text: &str) -> Error {
+    let marker = error.marker();
+    let rest = marker.byte_offset().and_then(|at| text.get(at..));
+    let message = match (error.kind(), rest) {
+        (ErrorKind::UnknownAnchor, Some(rest)) => {
+            let end = |c: char| c.is_whitespace() || matches!(c, ',' | '[' | ']' | '{' | '}');
+            let alias = rest.split(end).next().unwrap_or_default();
+            format!("alias {alias} stands for nothing: no anchor of that name comes before it")
+        }
+        _ => error.info(),
+    };
+    Error {
+        message,
+        line: marker.line(),
+        column: marker.col() + 1,
+    }
 }
 
 /// A collection whose end has not come yet.

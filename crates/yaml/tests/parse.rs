@@ -37,7 +37,7 @@ fn documents_are_separate_and_may_be_empty() {
     assert!(parse("---\n").unwrap()[0].is_empty());
     error(
         "a: &x 1\n---\nb: *x\n",
-        "line 3, column 4: while parsing node, found unknown anchor",
+        "line 3, column 4: alias *x stands for nothing: no anchor of that name comes before it",
     );
 }
 
