@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::{self, TransformerConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kustomization::{FILE_NAMES, Kustomization, PatchEntry, Text, Var};
+use crate::kustomization::{FILE_NAMES, Kustomization, PatchEntry, Text, Var, decode};
 use crate::load::{Loader, shown};
 use crate::merge_keys::MergeKeys;
 use crate::options::{Options, RootEdits};
@@ -212,11 +212,10 @@ impl<'t> Target<'t> {
                 }
                 context.own_schema = true;
                 let text = String::from_utf8_lossy(&bytes);
-                let documents = fairway_yaml::parse(&text).map_err(|error| Error::syntax(&error).of_file(path))?;
                 let mut keys = if root { MergeKeys::default() } else { (*context.merge_keys).clone() };
-                if let Some(document) = documents.first() {
+                if let Some(document) = decode::document(path, &text)? {
                     let dialect = fairway_yaml::Dialect::Kubectl;
-                    let value = document.root.to_json_as(dialect).map_err(|error| Error::syntax(&error).of_file(path))?;
+                    let value = document.to_json_as(dialect).map_err(|error| Error::syntax(&error).of_file(path))?;
                     keys.add_openapi(&value).map_err(here)?;
                 }
                 context.merge_keys = Arc::new(keys);

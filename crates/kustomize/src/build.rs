@@ -88,10 +88,31 @@ fn finish(target: &Target<'_>, mut context: Context, all: Accumulated, options: 
         let object = resource
             .take_object()
             .into_json()
-            .map_err(|error| Error::invalid(error.message).while_doing(id))?;
+            .map_err(|error| Error::invalid(error.message).while_doing(&id))?;
+        check_characters(&object).map_err(|error| error.while_doing(id))?;
         out.push(Resource { object, origin });
     }
     Ok(Build { resources: out, warnings: context.warnings })
+}
+
+/// Refuses the characters that YAML allows neither plain nor in the JSON that kustomize passes through.
+fn check_characters(value: &Value) -> Result<()> {
+    let check = |text: &str| {
+        let bad = |c: &char| matches!(c, '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}');
+        match text.chars().find(bad) {
+            Some(c) => Err(Error::invalid(format!("control characters are not allowed: U+{:04X}", u32::from(c)))),
+            None => Ok(()),
+        }
+    };
+    match value {
+        Value::String(text) => check(text),
+        Value::Array(items) => items.iter().try_for_each(check_characters),
+        Value::Object(map) => map.iter().try_for_each(|(key, value)| {
+            check(key)?;
+            check_characters(value)
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Resources that only configure tools do not leave the build.

@@ -40,6 +40,11 @@ impl FieldSpec {
             && (self.gvk.version.is_empty() || self.gvk.version == version)
     }
 
+    /// Whether `name[]` is a part of the path.
+    pub(crate) fn names_list(&self, name: &str) -> bool {
+        self.parts.iter().any(|part| part.strip_suffix("[]") == Some(name))
+    }
+
     /// Calls `set` with each value of the field, in lists with that of each item.
     pub(crate) fn visit(
         &self,

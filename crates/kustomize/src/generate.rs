@@ -39,7 +39,7 @@ pub(crate) fn make(loader: &Loader<'_>, what: Generated<'_>, args: &GeneratorArg
     let options = args.options.as_ref().unwrap_or(&none);
     for (field, pairs) in [("labels", &options.labels), ("annotations", &options.annotations)] {
         if !pairs.is_empty() {
-            let entries = pairs.iter().map(|(key, value)| (node::string(key.as_str()), node::string(value.as_str())));
+            let entries = pairs.iter().map(|(key, value)| (node::plain(key.as_str()), node::string(value.as_str())));
             node::insert(&mut metadata, field, node::node(Kind::Map(entries.collect())));
         }
     }
@@ -53,7 +53,7 @@ pub(crate) fn make(loader: &Loader<'_>, what: Generated<'_>, args: &GeneratorArg
         Generated::ConfigMap => {
             let (mut data, mut binary) = (Vec::new(), Vec::new());
             for (key, bytes) in pairs {
-                let key = node::string(key);
+                let key = node::plain(key);
                 match String::from_utf8(bytes) {
                     Ok(text) => data.push((key, node::string(text))),
                     Err(error) => binary.push((key, node::string(base64_lines(error.as_bytes())))),
@@ -68,7 +68,7 @@ pub(crate) fn make(loader: &Loader<'_>, what: Generated<'_>, args: &GeneratorArg
         Generated::Secret(secret_type) => {
             let secret_type = if secret_type.is_empty() { "Opaque" } else { secret_type };
             node::insert(&mut object, "type", node::string(secret_type));
-            let entries = pairs.into_iter().map(|(key, bytes)| (node::string(key), node::string(base64_lines(&bytes))));
+            let entries = pairs.into_iter().map(|(key, bytes)| (node::plain(key), node::string(base64_lines(&bytes))));
             node::insert(&mut object, "data", map(entries.collect()));
         }
     }

@@ -21,10 +21,6 @@ impl Gvk {
         Self::new(group, version, kind)
     }
 
-    pub(crate) fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
-    }
-
     /// Whether all parts that `selector` has are the same.
     pub(crate) fn is_selected_by(&self, selector: &Gvk) -> bool {
         (selector.kind.is_empty() || selector.kind == self.kind)

@@ -93,9 +93,8 @@ const FIELDS: [&str; 34] = [
 impl Kustomization {
     /// Reads the text of the file at `file`.
     pub(crate) fn parse(file: &str, text: &str) -> Result<Self> {
-        let documents = fairway_yaml::parse(text).map_err(|error| Error::syntax(&error).of_file(file))?;
-        match documents.first() {
-            Some(document) => Self::decode(Decoder::strict(file), &document.root),
+        match decode::document(file, text)? {
+            Some(root) => Self::decode(Decoder::strict(file), &root),
             None => Err(empty(file)),
         }
     }

@@ -136,12 +136,13 @@ pub(crate) fn remove(node: &mut Node, key: &str) -> Option<Node> {
     Some(entries.remove(at).1)
 }
 
-/// Sets an entry of a map, with the value as it is.
+/// Sets an entry of a map, with the value as it is. A new key is plain, as kustomize writes it: one that reads as a
+/// number or a boolean makes the output fail.
 pub(crate) fn insert(node: &mut Node, key: &str, value: Node) {
     let Kind::Map(entries) = &mut node.kind else { return };
     match entries.iter_mut().find(|(k, _)| k.text() == Some(key)) {
         Some((_, old)) => *old = value,
-        None => entries.push((string(key), value)),
+        None => entries.push((plain(key), value)),
     }
 }
 
@@ -152,10 +153,10 @@ pub(crate) fn set_entry(node: &mut Node, key: &str, value: &str, tag: Tag) -> Re
     };
     if let Some((_, old)) = entries.iter_mut().find(|(k, _)| k.text() == Some(key)) {
         let style = old.scalar().map_or(Style::Plain, |scalar| scalar.style);
-        old.kind = Kind::Scalar(typed(value.to_owned(), style, tag));
+        *old = self::node(Kind::Scalar(typed(value.to_owned(), style, tag)));
     } else {
         let style = if tag == Tag::Unset && needs_quotes(value) { Tag::Str } else { tag };
-        entries.push((string(key), self::node(Kind::Scalar(typed(value.to_owned(), Style::Plain, style)))));
+        entries.push((plain(key), self::node(Kind::Scalar(typed(value.to_owned(), Style::Plain, style)))));
     }
     Ok(())
 }
@@ -170,7 +171,7 @@ fn needs_quotes(text: &str) -> bool {
 pub(crate) fn set_scalar(node: &mut Node, value: &str, tag: Tag) -> Result<()> {
     match &node.kind {
         Kind::Scalar(old) => {
-            node.kind = Kind::Scalar(typed(value.to_owned(), old.style, tag));
+            *node = self::node(Kind::Scalar(typed(value.to_owned(), old.style, tag)));
             Ok(())
         }
         _ => Err(wrong_kind("a scalar", node)),
@@ -183,12 +184,6 @@ pub(crate) fn set_text(node: &mut Node, value: &str) {
         let tag = scalar_tag(old);
         *old = typed(value.to_owned(), old.style, tag);
     }
-}
-
-/// Puts `value` where `node` stands, keeping the style of a scalar that stood there.
-pub(crate) fn replace(node: &mut Node, value: Node) {
-    let style = node.scalar().map(|scalar| scalar.style);
-    *node = styled(value, style);
 }
 
 /// The value with the style of what it replaces.
@@ -242,8 +237,10 @@ mod tests {
     #[test]
     fn a_number_that_replaces_a_quoted_string_stays_a_string() {
         let mut doc = parse("a: \"1\"\nb: 1\n");
-        replace(get_mut(&mut doc, "a").unwrap(), parse("5"));
-        replace(get_mut(&mut doc, "b").unwrap(), parse("'5'"));
+        for (key, value) in [("a", "5"), ("b", "'5'")] {
+            let old = get_mut(&mut doc, key).unwrap();
+            *old = styled(parse(value), old.scalar().map(|scalar| scalar.style));
+        }
         assert_eq!(doc.to_json().unwrap(), serde_json::json!({"a": "5", "b": "5"}));
     }
 

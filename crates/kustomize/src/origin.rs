@@ -1,7 +1,5 @@
 //! `buildMetadata`: where a resource comes from, and what changed it, as annotations.
 
-use crate::tree;
-
 /// Where something comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Origin {
@@ -88,11 +86,6 @@ fn clean(base: &str, path: &str) -> String {
 pub(crate) fn path_of(annotation: &str) -> Option<String> {
     let document = fairway_yaml::parse(annotation).ok()?.into_iter().next()?;
     document.root.get("path").map(|path| crate::node::text(path).to_owned())
-}
-
-/// The path of a file of the tree seen from the built directory.
-pub(crate) fn seen_from(root: &str, path: &str) -> String {
-    tree::relative(root, path)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::accumulate::{Accumulated, Context, Target, note_transformer};
 use crate::error::{Error, Result};
 use crate::field_spec::FieldSpec;
 use crate::generate::{self, Generated};
-use crate::kustomization::decode::{Decoder, Field};
+use crate::kustomization::decode::{Decoder, Field, document};
 use crate::kustomization::replacement::{Replacement, ReplacementEntry};
 use crate::kustomization::{
     GeneratorArgs, PatchEntry, Replica, SecretArgs, Text, field_spec, image, selector,
@@ -370,10 +370,9 @@ fn run(
                 let file = target.loader.file(&read.target_file)?;
                 let bytes = target.loader.tree.read(&file)?;
                 let text = String::from_utf8_lossy(&bytes);
-                let documents = fairway_yaml::parse(&text).map_err(|error| Error::syntax(&error).of_file(&file))?;
                 let decoder = Decoder::lenient(&file);
-                for document in documents.iter().take(1) {
-                    for field in decoder.fields(&document.root, "")? {
+                if let Some(root) = document(&file, &text)? {
+                    for field in decoder.fields(&root, "")? {
                         if field.name == "targets" {
                             read.targets.extend(decoder.list(&field, value_target)?);
                         }
@@ -418,17 +417,16 @@ impl Target<'_> {
             let file = self.loader.file(&entry.path).map_err(here)?;
             let bytes = self.loader.tree.read(&file).map_err(|error| here(error.into()))?;
             let text = String::from_utf8_lossy(&bytes);
-            let documents = fairway_yaml::parse(&text).map_err(|error| Error::syntax(&error).of_file(&file))?;
             let decoder = Decoder::lenient(&file);
-            let Some(document) = documents.first() else {
+            let Some(root) = document(&file, &text)? else {
                 return Err(Error::invalid("the file holds no replacement").in_file(&file));
             };
-            if document.root.items().is_some() {
-                for (path, item) in decoder.items(&document.root, "")? {
+            if root.items().is_some() {
+                for (path, item) in decoder.items(&root, "")? {
                     out.push(Replacement::decode(decoder, item, &path)?);
                 }
             } else {
-                out.push(Replacement::decode(decoder, &document.root, "")?);
+                out.push(Replacement::decode(decoder, &root, "")?);
             }
         }
         Ok(out)

@@ -86,8 +86,21 @@ impl Resource {
             };
             let needs_hash = own("needsHashSuffix").is_some_and(|value| value == "enabled");
             let behavior = own("generatorBehavior").map_or(Behavior::Unspecified, |value| Behavior::parse(&value));
+            let parts = |name: &str| -> Vec<String> {
+                own(name).map_or_else(Vec::new, |value| value.split(',').map(str::to_owned).collect())
+            };
+            let previous = parts("previousNames")
+                .into_iter()
+                .zip(parts("previousNamespaces"))
+                .zip(parts("previousKinds"))
+                .map(|((name, namespace), kind)| Previous { name, namespace, kind })
+                .collect();
+            let (prefixes, suffixes) = (parts("prefixes"), parts("suffixes"));
             resource.needs_hash = needs_hash;
             resource.behavior = behavior;
+            resource.previous = previous;
+            resource.prefixes = prefixes;
+            resource.suffixes = suffixes;
         }
         resource
     }
@@ -239,10 +252,6 @@ impl Resource {
         entries.iter().map(|(key, value)| (node::text(key).to_owned(), node::text(value).to_owned())).collect()
     }
 
-    pub(crate) fn labels(&self) -> Vec<(String, String)> {
-        self.texts("labels")
-    }
-
     pub(crate) fn annotations(&self) -> Vec<(String, String)> {
         self.texts("annotations")
     }
@@ -263,7 +272,7 @@ impl Resource {
             return;
         }
         values.sort();
-        let entries = values.into_iter().map(|(key, value)| (node::string(key), node::string(value))).collect();
+        let entries = values.into_iter().map(|(key, value)| (node::plain(key), node::string(value))).collect();
         node::insert(metadata, field, node::node(Kind::Map(entries)));
     }
 
@@ -380,7 +389,7 @@ impl Resource {
             let object = self.object_mut();
             node::remove(object, field);
             if !merged.is_empty() {
-                let entries = merged.into_iter().map(|(key, value)| (node::string(key), node::string(value))).collect();
+                let entries = merged.into_iter().map(|(key, value)| (node::plain(key), node::string(value))).collect();
                 node::insert(object, field, node::node(Kind::Map(entries)));
             }
         }

@@ -10,6 +10,7 @@ use super::{NameReference, TransformerConfig};
 use crate::error::{Error, Result};
 use crate::field_spec::{self, FieldSpec};
 use crate::id::Gvk;
+use crate::kustomization::decode::document;
 
 /// Definitions inside each other; a definition that refers to itself would never end.
 const MAX_DEPTH: usize = 32;
@@ -18,11 +19,9 @@ type Definitions = BTreeMap<String, Value>;
 
 /// The fields that a file of `crds` marks.
 pub(crate) fn from_definitions(file: &str, text: &str) -> Result<TransformerConfig> {
-    let documents = fairway_yaml::parse(text).map_err(|error| Error::syntax(&error).of_file(file))?;
     let mut out = TransformerConfig::default();
-    let Some(document) = documents.first() else { return Ok(out) };
-    let value = document
-        .root
+    let Some(root) = document(file, text)? else { return Ok(out) };
+    let value = root
         .to_json_as(fairway_yaml::Dialect::Kubectl)
         .map_err(|error| Error::syntax(&error).of_file(file))?;
     let Value::Object(map) = value else {

@@ -17,6 +17,15 @@ pub(crate) struct Decoder<'f> {
     pub(crate) strict: bool,
 }
 
+/// The first document of a configuration file. Where a key stands twice, the last one counts.
+pub(crate) fn document(file: &str, text: &str) -> Result<Option<Node>> {
+    let options =
+        fairway_yaml::Options { duplicate_keys: fairway_yaml::DuplicateKeys::LastWins, ..Default::default() };
+    let documents =
+        fairway_yaml::parse_with(text, options).map_err(|error| Error::syntax(&error).of_file(file))?;
+    Ok(documents.into_iter().next().map(|document| document.root))
+}
+
 /// One entry of a map that is being decoded.
 pub(crate) struct Field<'n> {
     /// The field's name in lower case.

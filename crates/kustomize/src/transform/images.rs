@@ -15,8 +15,7 @@ pub(crate) fn transform(resources: &mut Resources, image: &Image, specs: &[Field
         if resource.is_gone() || resource.kind() == "CustomResourceDefinition" {
             continue;
         }
-        let mut touches = false;
-        look(resource.object(), &mut |value| touches |= pattern.matches(value));
+        let touches = look(resource.object(), &|value| pattern.matches(value), specs);
         // A copy that nothing changes is not worth making: other builds share the object.
         if !touches {
             continue;
@@ -37,12 +36,15 @@ pub(crate) fn transform(resources: &mut Resources, image: &Image, specs: &[Field
     Ok(())
 }
 
-/// Shows each scalar's text.
-fn look(node: &Node, see: &mut dyn FnMut(&str)) {
+/// Whether any text is wanted, or any list of the specs is null: it becomes an empty one.
+fn look(node: &Node, wanted: &dyn Fn(&str) -> bool, specs: &[FieldSpec]) -> bool {
     match &node.kind {
-        Kind::Scalar(scalar) => see(&scalar.text),
-        Kind::Seq(items) => items.iter().for_each(|item| look(item, see)),
-        Kind::Map(entries) => entries.iter().for_each(|(_, value)| look(value, see)),
+        Kind::Scalar(scalar) => wanted(&scalar.text),
+        Kind::Seq(items) => items.iter().any(|item| look(item, wanted, specs)),
+        Kind::Map(entries) => entries.iter().any(|(key, value)| {
+            look(value, wanted, specs)
+                || (node::is_null(value) && specs.iter().any(|spec| spec.names_list(node::text(key))))
+        }),
     }
 }
 

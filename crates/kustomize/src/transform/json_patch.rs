@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::kustomization::decode::document;
 
 /// Operations, ready to apply.
 #[derive(Debug, Clone)]
@@ -21,10 +22,9 @@ struct Operation {
 impl JsonPatch {
     /// Reads a text: a JSON or YAML list of operations.
     pub(crate) fn parse(text: &str) -> Result<Self> {
-        let documents = fairway_yaml::parse(text).map_err(|error| Error::syntax(&error))?;
-        let Some(document) = documents.first() else { return Err(Error::invalid("the patch is empty")) };
+        let Some(root) = document("", text)? else { return Err(Error::invalid("the patch is empty")) };
         let dialect = if text.starts_with('[') { fairway_yaml::Dialect::Kustomize } else { fairway_yaml::Dialect::Kubectl };
-        let value = document.root.to_json_as(dialect).map_err(|error| Error::syntax(&error))?;
+        let value = root.to_json_as(dialect).map_err(|error| Error::syntax(&error))?;
         let Value::Array(operations) = value else {
             return Err(Error::invalid("a JSON patch is a list of operations"));
         };

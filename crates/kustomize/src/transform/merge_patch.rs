@@ -12,6 +12,10 @@ use crate::node;
 
 /// `patch` merged into `object`; `None` where nothing is left of it.
 pub(crate) fn merge(object: Node, patch: &Node, keys: &MergeKeys) -> Result<Option<Node>> {
+    // Kustomize forgets what comes out where the patch as a whole replaces, and keeps the object as it was.
+    if patch.get(DIRECTIVE).is_some_and(|value| node::text(value) == "replace") {
+        return Ok(Some(object));
+    }
     let merged = Merge { keys }.walk(Some(object), Some(patch.clone()), None)?;
     Ok(match merged {
         Merged::Own(node) | Merged::Patch(node) => Some(node),
@@ -223,8 +227,9 @@ impl<'k> Merge<'k> {
         for at in 0..values.len() {
             (valid_keys, valid_values) = valid(&values, &values[at], keys);
             last_keys.clone_from(&valid_keys);
-            let own = lists.find(&lists.own, &valid_keys, &valid_values);
-            let from_patch = lists.find(&lists.patch, &valid_keys, &valid_values);
+            let (find_keys, find_values) = valid(std::slice::from_ref(&valid_values), &valid_values, &valid_keys);
+            let own = lists.find(&lists.own, &find_keys, &find_values);
+            let from_patch = lists.find(&lists.patch, &find_keys, &find_values);
             let merged = if lists.fresh {
                 match own {
                     Some(at) => {
