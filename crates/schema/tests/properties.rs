@@ -139,7 +139,7 @@ fn schema() -> &'static Schema {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn applying_twice_changes_nothing(first in deployment(), second in deployment()) {

@@ -384,3 +384,62 @@ fn describe(object: &Value) -> String {
         word("/kind")
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_changes_only_times_changes_nothing() {
+        let object = |time: &str, value: &str| {
+            json!({"metadata": {"managedFields": [
+                {"manager": "a", "operation": "Apply", "time": time, "fieldsV1": {"f:data": {}}},
+            ]}, "data": value})
+        };
+        let old = object("2024-01-01T00:00:00Z", "x");
+        let mut new = object("2024-01-01T00:00:05Z", "x");
+        keep_times(&old, &mut new);
+        assert_eq!(new, old);
+
+        let mut changed = object("2024-01-01T00:00:05Z", "y");
+        keep_times(&old, &mut changed);
+        assert_eq!(changed, object("2024-01-01T00:00:05Z", "y"));
+    }
+
+    #[test]
+    fn malformed_managed_fields_stop_an_apply_and_are_replaced_by_an_update() {
+        let request = Request {
+            schema: Schema::unknown(),
+            manager: "",
+            api_version: "v1",
+            subresource: "",
+            reset: None,
+            now: Timestamp::UNIX_EPOCH,
+        };
+        let live = json!({
+            "apiVersion": "v1", "kind": "X", "metadata": {"name": "x", "managedFields": [{"operation": "Patch"}]},
+        });
+        let mut new = live.clone();
+        new["data"] = "1".into();
+        let refused = apply(
+            &request,
+            Some(&live),
+            &json!({"apiVersion": "v1", "kind": "X"}),
+            false,
+        );
+        assert_eq!(
+            refused,
+            Err(Error::ManagedFields(
+                "operation must be `Apply` or `Update`".into()
+            ))
+        );
+        let written = update(&request, Some(&live), new);
+        assert_eq!(
+            written["metadata"]["managedFields"],
+            json!([{
+                "manager": "unknown", "operation": "Update", "apiVersion": "v1", "time": "1970-01-01T00:00:00Z",
+                "fieldsType": "FieldsV1", "fieldsV1": {"f:data": {}},
+            }])
+        );
+    }
+}

@@ -62,9 +62,9 @@ fn maps(
     let keys: BTreeSet<&String> = live.into_iter().chain(config).flat_map(Map::keys).collect();
     let mut out = Map::new();
     for key in keys {
-        let pick = |map: Option<&'_ Map<String, Value>>| map.and_then(|map| map.get(key)).cloned();
-        let (live, config) = (pick(live), pick(config));
-        if let Some(value) = walk(view.field_or_deduced(key), live.as_ref(), config.as_ref()) {
+        let live = live.and_then(|map| map.get(key));
+        let config = config.and_then(|map| map.get(key));
+        if let Some(value) = walk(view.field_or_deduced(key), live, config) {
             out.insert(key.clone(), value);
         }
     }
