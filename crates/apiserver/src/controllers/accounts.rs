@@ -90,3 +90,42 @@ pub(crate) fn token_step(world: &World<'_>, key: &Key, tokens: &TokenIssuer, aut
     plan.replace(&SECRETS, secret);
     plan
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::*;
+    use crate::controllers::rig::Rig;
+
+    #[test]
+    fn what_a_namespace_lacks_comes_back() {
+        let mut rig = Rig::new(SignedDuration::ZERO);
+        assert_eq!(rig.content("default"), ["configmaps/kube-root-ca.crt", "serviceaccounts/default"]);
+        rig.delete(&Key::new(&SERVICE_ACCOUNTS, "default", "default"), None);
+        rig.run();
+        assert_eq!(rig.names(&SERVICE_ACCOUNTS), ["default"]);
+    }
+
+    #[test]
+    fn token_secrets_are_filled_and_end_with_their_account() {
+        let mut rig = Rig::new(SignedDuration::ZERO);
+        let secret = rig.create(
+            &SECRETS,
+            json!({
+                "kind": "Secret", "type": TOKEN_TYPE,
+                "metadata": {"name": "bot-token", "annotations": {ACCOUNT_NAME: "bot"}},
+            }),
+        );
+        rig.run();
+        assert_eq!(rig.get(&secret)["data"], Value::Null, "the account may come later");
+        let account = rig.create(&SERVICE_ACCOUNTS, json!({"kind": "ServiceAccount", "metadata": {"name": "bot"}}));
+        rig.run();
+        let token = STANDARD.decode(rig.get(&secret)["data"]["token"].as_str().unwrap()).unwrap();
+        let claims = TokenIssuer::new(b"key").verify(std::str::from_utf8(&token).unwrap(), Timestamp::now()).unwrap();
+        assert_eq!((claims.name.as_str(), claims.secret.as_deref()), ("bot", Some("bot-token")));
+        rig.delete(&account, None);
+        rig.run();
+        assert!(rig.cache.get(&secret).is_none());
+    }
+}

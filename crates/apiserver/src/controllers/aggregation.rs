@@ -22,3 +22,34 @@ pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
     }
     plan
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use serde_json::json;
+
+    use super::*;
+    use crate::controllers::rig::Rig;
+
+    #[test]
+    fn rules_are_written_out() {
+        let mut rig = Rig::new(SignedDuration::ZERO);
+        let outer = rig.create(
+            &CLUSTER_ROLES,
+            json!({
+                "kind": "ClusterRole", "metadata": {"name": "outer"}, "rules": [],
+                "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"to": "outer"}}]},
+            }),
+        );
+        let rule = json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]});
+        let part = rig.create(
+            &CLUSTER_ROLES,
+            json!({"kind": "ClusterRole", "metadata": {"name": "part", "labels": {"to": "outer"}}, "rules": [rule]}),
+        );
+        rig.run();
+        assert_eq!(rig.get(&outer)["rules"], json!([rule]));
+        rig.delete(&part, None);
+        rig.run();
+        assert_eq!(rig.get(&outer)["rules"], json!([]));
+    }
+}

@@ -78,3 +78,39 @@ fn said(world: &World<'_>, scaler: &Value, kind: &str, holds: bool, reason: &str
         .map_or_else(|| stamp(world.now), |known| known["lastTransitionTime"].clone());
     json!({"type": kind, "status": state, "reason": reason, "message": message, "lastTransitionTime": since})
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::controllers::rig::Rig;
+
+    #[test]
+    fn the_bounds_are_kept() {
+        let mut rig = Rig::new(SignedDuration::ZERO);
+        let target = rig.create(
+            &DEPLOYMENTS,
+            json!({
+                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+                "spec": {
+                    "replicas": 1, "selector": {"matchLabels": {"app": "web"}},
+                    "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "w:1"}]}},
+                },
+            }),
+        );
+        let key = rig.create(
+            &HORIZONTAL_AUTOSCALERS,
+            json!({
+                "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"},
+                "spec": {"minReplicas": 2, "maxReplicas": 4, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}},
+            }),
+        );
+        rig.run();
+        assert_eq!(rig.get(&target)["spec"]["replicas"], 2);
+        assert_eq!(rig.get(&key)["status"]["currentReplicas"], 2);
+        rig.edit(&target, |object| object["spec"]["replicas"] = json!(9));
+        rig.run();
+        assert_eq!(rig.get(&target)["spec"]["replicas"], 4);
+    }
+}

@@ -109,3 +109,32 @@ fn bind(claim: &Value, volume: &Value, plan: &mut Plan) {
     });
     plan.status(&CLAIMS, claim, status);
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::controllers::rig::Rig;
+
+    #[test]
+    fn a_claim_is_bound_and_takes_its_volume_with_it() {
+        let mut rig = Rig::new(SignedDuration::ZERO);
+        let key = rig.create(
+            &CLAIMS,
+            json!({
+                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
+                "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "2Gi"}}},
+            }),
+        );
+        rig.run();
+        let claim = rig.get(&key);
+        assert_eq!(claim["status"]["phase"], "Bound");
+        assert_eq!(claim["status"]["capacity"]["storage"], "2Gi");
+        let volume = claim["spec"]["volumeName"].as_str().unwrap().to_owned();
+        assert!(rig.cache.find(&VOLUMES, "", &volume).is_some());
+        rig.delete(&key, None);
+        rig.run();
+        assert!(rig.cache.find(&VOLUMES, "", &volume).is_none());
+    }
+}

@@ -156,3 +156,37 @@ fn forget(cron: &Value, jobs: &[&Arc<Value>], plan: &mut Plan) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::controllers::rig::Rig;
+
+    #[test]
+    fn jobs_are_created_when_they_are_due() {
+        let mut rig = Rig::new(SignedDuration::ZERO);
+        let key = rig.create(
+            &CRON_JOBS,
+            json!({
+                "apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "backup"},
+                "spec": {
+                    "schedule": "*/10 * * * *", "successfulJobsHistoryLimit": 2,
+                    "jobTemplate": {"spec": {"completions": 1, "template": {"spec": {
+                        "restartPolicy": "Never", "containers": [{"name": "c", "image": "b:1"}]}}}},
+                },
+            }),
+        );
+        rig.pass(SignedDuration::from_mins(9));
+        assert!(rig.names(&JOBS).is_empty());
+        rig.pass(SignedDuration::from_mins(1));
+        assert_eq!(rig.names(&JOBS).len(), 1);
+        assert_eq!(rig.get(&key)["status"]["lastScheduleTime"], "2026-11-22T08:10:00Z");
+        rig.pass(SignedDuration::from_mins(40));
+        assert_eq!(rig.names(&JOBS).len(), 2, "older ones are forgotten");
+        rig.edit(&key, |cron| cron["spec"]["suspend"] = json!(true));
+        rig.pass(SignedDuration::from_mins(30));
+        assert_eq!(rig.get(&key)["status"]["lastScheduleTime"], "2026-11-22T08:50:00Z");
+    }
+}

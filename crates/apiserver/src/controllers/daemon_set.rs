@@ -111,3 +111,61 @@ fn report(world: &World<'_>, set: &Value, pods: &[&Arc<Value>], nodes: &[&str], 
         plan.look_again(next);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::controllers::rig::Rig;
+
+    fn set() -> Value {
+        json!({
+            "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agent"},
+            "spec": {
+                "selector": {"matchLabels": {"app": "agent"}},
+                "template": {"metadata": {"labels": {"app": "agent"}}, "spec": {"containers": [{"name": "c", "image": "a:1"}]}},
+            },
+        })
+    }
+
+    #[test]
+    fn each_node_gets_a_pod() {
+        let mut rig = Rig::new(SignedDuration::ZERO);
+        let key = rig.create(&DAEMON_SETS, set());
+        rig.run();
+        let mut nodes: Vec<Value> =
+            rig.cache.list(&PODS, "default").map(|pod| pod["spec"]["nodeName"].clone()).collect();
+        nodes.sort_by_key(ToString::to_string);
+        assert_eq!(nodes, ["test-node-1", "test-node-2"]);
+        let status = &rig.get(&key)["status"];
+        assert_eq!(status["numberAvailable"], 2);
+        assert_eq!(status["desiredNumberScheduled"], 2);
+        assert_eq!(status["numberUnavailable"], Value::Null);
+    }
+
+    #[test]
+    fn an_update_replaces_one_pod_at_a_time() {
+        let mut rig = Rig::new(SignedDuration::from_secs(1));
+        let key = rig.create(&DAEMON_SETS, set());
+        rig.pass(SignedDuration::from_secs(1));
+        rig.edit(&key, |set| set["spec"]["template"]["spec"]["containers"][0]["image"] = json!("a:2"));
+        rig.run();
+        assert_eq!(rig.get(&key)["status"]["updatedNumberScheduled"], 1);
+        assert_eq!(rig.get(&key)["status"]["numberAvailable"], 1);
+        rig.pass(SignedDuration::from_secs(2));
+        assert_eq!(rig.get(&key)["status"]["updatedNumberScheduled"], 2);
+        assert_eq!(rig.get(&key)["status"]["numberAvailable"], 2);
+    }
+
+    #[test]
+    fn without_a_fitting_node_nothing_is_wished() {
+        let mut rig = Rig::new(SignedDuration::ZERO);
+        let mut object = set();
+        object["spec"]["template"]["spec"]["nodeSelector"] = json!({"gpu": "yes"});
+        let key = rig.create(&DAEMON_SETS, object);
+        rig.run();
+        assert_eq!(rig.get(&key)["status"]["desiredNumberScheduled"], 0);
+        assert!(rig.names(&PODS).is_empty());
+    }
+}

@@ -75,3 +75,39 @@ fn expected(cache: &Cache, pods: &[&Arc<Value>]) -> i64 {
         .map(|owner| number(&owner["spec"]["replicas"], 1))
         .sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::controllers::resource::DEPLOYMENTS;
+    use crate::controllers::rig::Rig;
+
+    #[test]
+    fn a_budget_counts_what_may_be_missed() {
+        let mut rig = Rig::new(SignedDuration::ZERO);
+        let budget = |name: &str, field: &str, value: Value| {
+            json!({
+                "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": name},
+                "spec": {"selector": {"matchLabels": {"app": "web"}}, field: value},
+            })
+        };
+        let minimum = rig.create(&DISRUPTION_BUDGETS, budget("a", "minAvailable", json!(2)));
+        let maximum = rig.create(&DISRUPTION_BUDGETS, budget("b", "maxUnavailable", json!("50%")));
+        rig.create(
+            &DEPLOYMENTS,
+            json!({
+                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+                "spec": {
+                    "replicas": 3, "selector": {"matchLabels": {"app": "web"}},
+                    "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "w:1"}]}},
+                },
+            }),
+        );
+        rig.run();
+        assert_eq!(rig.get(&minimum)["status"]["disruptionsAllowed"], 1);
+        assert_eq!(rig.get(&maximum)["status"]["disruptionsAllowed"], 2);
+        assert_eq!(rig.get(&maximum)["status"]["expectedPods"], 3);
+    }
+}

@@ -174,3 +174,84 @@ fn report(
     }
     plan.status(&JOBS, job, status);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controllers::object::condition;
+    use crate::controllers::rig::Rig;
+
+    fn job(spec: Value) -> Value {
+        let mut object = json!({
+            "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate"},
+            "spec": {
+                "completions": 1,
+                "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "m:1"}]}},
+            },
+        });
+        if let (Some(own), Value::Object(more)) = (object["spec"].as_object_mut(), spec) {
+            own.extend(more);
+        }
+        object
+    }
+
+    #[test]
+    fn a_job_completes_when_its_pods_have() {
+        let mut rig = Rig::new(SignedDuration::from_secs(1));
+        let key = rig.create(&JOBS, job(json!({"completions": 3, "parallelism": 2})));
+        rig.run();
+        assert_eq!(rig.get(&key)["status"]["active"], 2);
+        rig.pass(SignedDuration::from_secs(2));
+        assert_eq!(rig.get(&key)["status"]["succeeded"], 2);
+        assert!(!condition_holds(rig.get(&key), "Complete"));
+        rig.pass(SignedDuration::from_secs(2));
+        let object = rig.get(&key);
+        assert!(condition_holds(object, "Complete"));
+        assert_eq!(object["status"]["succeeded"], 3);
+        assert!(object["status"]["completionTime"].is_string());
+        assert_eq!(rig.names(&PODS).len(), 3);
+    }
+
+    #[test]
+    fn a_finished_job_goes_after_its_time() {
+        let mut rig = Rig::new(SignedDuration::ZERO);
+        let key = rig.create(&JOBS, job(json!({"ttlSecondsAfterFinished": 10})));
+        rig.run();
+        assert!(condition_holds(rig.get(&key), "Complete"));
+        rig.pass(SignedDuration::from_secs(9));
+        rig.get(&key);
+        rig.pass(SignedDuration::from_secs(1));
+        assert!(rig.cache.get(&key).is_none());
+        assert!(rig.names(&PODS).is_empty());
+    }
+
+    #[test]
+    fn a_job_that_cannot_start_misses_its_deadline() {
+        let mut rig = Rig::new(SignedDuration::ZERO);
+        let mut object = job(json!({"activeDeadlineSeconds": 30}));
+        object["spec"]["template"]["spec"]["containers"][0]["image"] = json!("m:broken");
+        let key = rig.create(&JOBS, object);
+        rig.pass(SignedDuration::from_secs(30));
+        let failed = condition(rig.get(&key), "Failed").unwrap();
+        assert_eq!(failed["reason"], "DeadlineExceeded");
+        assert!(rig.names(&PODS).is_empty());
+    }
+
+    #[test]
+    fn too_many_failures_fail_the_job() {
+        let mut rig = Rig::new(SignedDuration::from_hours(1));
+        let key = rig.create(&JOBS, job(json!({"backoffLimit": 1})));
+        for _ in 0..2 {
+            rig.run();
+            let running = rig
+                .cache
+                .list(&PODS, "default")
+                .find(|pod| is_active(pod))
+                .map(|pod| Key::of(&PODS, pod))
+                .unwrap();
+            rig.edit(&running, |pod| pod["status"]["phase"] = json!("Failed"));
+        }
+        rig.run();
+        assert_eq!(condition(rig.get(&key), "Failed").unwrap()["reason"], "BackoffLimitExceeded");
+    }
+}

@@ -82,3 +82,39 @@ fn quantity(value: &Value) -> Option<Quantity> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::controllers::rig::Rig;
+
+    #[test]
+    fn usage_follows_the_content() {
+        let mut rig = Rig::new(SignedDuration::ZERO);
+        let key = rig.create(
+            &QUOTAS,
+            json!({
+                "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"},
+                "spec": {"hard": {"pods": "10", "requests.cpu": "2", "limits.memory": "1Gi", "count/secrets": "5", "configmaps": "9"}},
+            }),
+        );
+        let pod = rig.create(
+            &PODS,
+            json!({
+                "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+                "spec": {"containers": [{"name": "c", "image": "c:1", "resources": {
+                    "requests": {"cpu": "250m"}, "limits": {"memory": "256Mi"}}}]},
+            }),
+        );
+        rig.run();
+        let used = json!({
+            "pods": "1", "requests.cpu": "250m", "limits.memory": "256Mi", "count/secrets": "0", "configmaps": "1",
+        });
+        assert_eq!(rig.get(&key)["status"]["used"], used);
+        rig.delete(&pod, None);
+        rig.run();
+        assert_eq!(rig.get(&key)["status"]["used"]["pods"], "0");
+    }
+}

@@ -213,3 +213,53 @@ fn gone(world: &World<'_>, key: &Key) -> Plan {
     }
     plan
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::controllers::rig::Rig;
+
+    fn service(kind: &str) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+            "spec": {"type": kind, "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]},
+        })
+    }
+
+    fn pod(image: &str) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "labels": {"app": "web"}},
+            "spec": {"containers": [{"name": "c", "image": image, "ports": [{"name": "http", "containerPort": 8080}]}]},
+        })
+    }
+
+    #[test]
+    fn ready_pods_are_endpoints() {
+        let mut rig = Rig::new(SignedDuration::from_secs(1));
+        let key = rig.create(&SERVICES, service("ClusterIP"));
+        rig.create(&PODS, pod("nginx:1"));
+        rig.run();
+        let slice = |rig: &Rig| rig.cache.list(&ENDPOINT_SLICES, "default").next().map(|slice| (**slice).clone());
+        assert_eq!(slice(&rig).unwrap()["endpoints"][0]["conditions"]["ready"], false);
+        rig.pass(SignedDuration::from_secs(1));
+        assert_eq!(slice(&rig).unwrap()["endpoints"][0]["conditions"]["ready"], true);
+        assert_eq!(slice(&rig).unwrap()["ports"][0]["port"], 8080);
+        let endpoints = rig.cache.find(&ENDPOINTS, "default", "web").unwrap();
+        assert!(endpoints["subsets"][0]["addresses"][0]["ip"].is_string());
+        rig.delete(&key, None);
+        rig.run();
+        assert!(slice(&rig).is_none());
+        assert!(rig.cache.find(&ENDPOINTS, "default", "web").is_none());
+    }
+
+    #[test]
+    fn load_balancers_get_an_address() {
+        let mut rig = Rig::new(SignedDuration::ZERO);
+        let key = rig.create(&SERVICES, service("LoadBalancer"));
+        rig.run();
+        let address = rig.get(&key)["status"]["loadBalancer"]["ingress"][0]["ip"].as_str().unwrap();
+        assert!(address.starts_with("203.0.113."), "{address}");
+    }
+}

@@ -189,3 +189,89 @@ fn report(world: &World<'_>, set: &Value, pods: &[&Arc<Value>], current: &str, u
         plan.look_again(next);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::controllers::resource::CONTROLLER_REVISIONS;
+    use crate::controllers::rig::Rig;
+
+    fn set(replicas: i64, image: &str) -> Value {
+        json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"},
+            "spec": {
+                "replicas": replicas, "serviceName": "db",
+                "selector": {"matchLabels": {"app": "db"}},
+                "template": {"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "c", "image": image}]}},
+                "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}],
+            },
+        })
+    }
+
+    fn set_image(rig: &mut Rig, key: &Key, image: &str) {
+        rig.edit(key, |set| set["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image));
+    }
+
+    #[test]
+    fn pods_start_one_after_the_other() {
+        let mut rig = Rig::new(SignedDuration::from_secs(1));
+        rig.create(&STATEFUL_SETS, set(3, "db:1"));
+        rig.run();
+        assert_eq!(rig.names(&PODS), ["db-0"]);
+        rig.pass(SignedDuration::from_secs(1));
+        assert_eq!(rig.names(&PODS), ["db-0", "db-1"]);
+        rig.pass(SignedDuration::from_secs(2));
+        assert_eq!(rig.names(&PODS), ["db-0", "db-1", "db-2"]);
+        assert_eq!(rig.names(&CLAIMS), ["data-db-0", "data-db-1", "data-db-2"]);
+    }
+
+    #[test]
+    fn an_update_goes_from_the_last_to_the_first_and_settles() {
+        let mut rig = Rig::new(SignedDuration::from_secs(1));
+        let key = rig.create(&STATEFUL_SETS, set(2, "db:1"));
+        rig.pass(SignedDuration::from_secs(3));
+        let before = rig.get(&key)["status"]["currentRevision"].clone();
+        set_image(&mut rig, &key, "db:2");
+        rig.run();
+        let images = |rig: &Rig| -> Vec<Value> {
+            rig.cache.list(&PODS, "default").map(|pod| pod["spec"]["containers"][0]["image"].clone()).collect()
+        };
+        assert_eq!(images(&rig), ["db:1", "db:2"]);
+        assert_eq!(rig.get(&key)["status"]["currentRevision"], before);
+        rig.pass(SignedDuration::from_secs(3));
+        assert_eq!(images(&rig), ["db:2", "db:2"]);
+        let status = &rig.get(&key)["status"];
+        assert_eq!(status["currentRevision"], status["updateRevision"]);
+        assert_eq!(status["updatedReplicas"], 2);
+        assert_eq!(status["availableReplicas"], 2);
+        assert_ne!(status["currentRevision"], before);
+        assert_eq!(rig.names(&CONTROLLER_REVISIONS).len(), 2);
+    }
+
+    #[test]
+    fn a_broken_update_stops_and_can_be_repaired() {
+        let mut rig = Rig::new(SignedDuration::ZERO);
+        let key = rig.create(&STATEFUL_SETS, set(3, "db:1"));
+        rig.run();
+        set_image(&mut rig, &key, "db:broken");
+        rig.run();
+        assert_eq!(rig.get(&key)["status"]["readyReplicas"], 2, "only the last Pod was replaced");
+        set_image(&mut rig, &key, "db:3");
+        rig.run();
+        assert_eq!(rig.get(&key)["status"]["readyReplicas"], 3);
+        assert_eq!(rig.get(&key)["status"]["updatedReplicas"], 3);
+    }
+
+    #[test]
+    fn the_last_pods_go_first() {
+        let mut rig = Rig::new(SignedDuration::ZERO);
+        let key = rig.create(&STATEFUL_SETS, set(3, "db:1"));
+        rig.run();
+        rig.edit(&key, |set| set["spec"]["replicas"] = json!(1));
+        rig.run();
+        assert_eq!(rig.names(&PODS), ["db-0"]);
+        assert_eq!(rig.names(&CLAIMS).len(), 3, "claims outlive their Pods");
+    }
+}
