@@ -104,16 +104,19 @@ impl<K: Resource> Objects<K> {
         Some(Change::Set { old, new })
     }
 
-    /// Takes the API server's answer to a write of ours, unless the object has gone meanwhile.
-    pub fn wrote(&self, object: K) -> Arc<K> {
+    /// Takes the API server's answer to a write of ours, unless the object has gone meanwhile. The answer may hold
+    /// changes of others too, which the watch will not bring again: they are in the answer.
+    pub fn wrote(&self, object: K) -> (Arc<K>, Option<Change<K>>) {
         let new = Arc::new(object);
-        if let Some(old) = self.write().get_mut(&name_of(&*new))
-            && old.uid() == new.uid()
-            && is_newer(&*new, old)
-        {
-            *old = new.clone();
-        }
-        new
+        let mut map = self.write();
+        let change = match map.get_mut(&name_of(&*new)) {
+            Some(known) if known.uid() == new.uid() && is_newer(&*new, known) => {
+                let old = std::mem::replace(known, new.clone());
+                Some(Change::Set { old: Some(old), new: new.clone() })
+            }
+            _ => None,
+        };
+        (new, change)
     }
 
     /// Takes away an object that is gone.

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 /// Names of Kustomizations become label values (`kustomize.toolkit.fluxcd.io/name`), which end at 63 bytes.
-pub const MAX_NAME: usize = 63;
+pub(super) const MAX_NAME: usize = 63;
 
 const HASH: usize = 8;
 

@@ -1,3 +1,28 @@
 //! Kustomizations: build, apply, prune, watch.
+//!
+//! ```text
+//!   source revision ─▶ build (cached) ─▶ same digest as applied? ── yes ─▶ one status patch
+//!                                              │ no
+//!   dependencies ready? ─▶ status: inventory = old ∪ new ─▶ apply in stages ─▶ prune ─▶ health ─▶ status: inventory = new
+//! ```
+//!
+//! The process may be killed between any two of these steps. Before anything is created the status names it, so that
+//! nothing that was applied is ever forgotten; what the old inventory names stays in it until it has been pruned. Naming
+//! too much is harmless: only what carries the owner's labels is ever deleted.
 
+mod apply;
 pub mod cycle;
+pub mod depends;
+mod failure;
+mod finalize;
+pub(crate) mod memory;
+mod pinned;
+pub mod progress;
+mod reconcile;
+mod variables;
+
+pub use memory::Memory;
+pub(crate) use reconcile::reconcile;
+
+/// Annotation on a Kustomization: an empty build may delete everything that was applied before.
+pub const ALLOW_EMPTY: &str = "fleet.fairway.dev/allow-empty";

@@ -1,0 +1,103 @@
+//! What the observer of a cluster sees, told to the Kustomizations that it concerns.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use fairway_apply::drift::Backoff;
+use fairway_apply::health::Status;
+use fairway_apply::observe::{ObjectChange, ObjectEvent};
+use fairway_types::names::{self, reason};
+use fairway_types::{ConditionStatus, Kustomization, conditions};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
+
+use super::Target;
+use crate::context::Context;
+use crate::events::{Happening, Severity, reference};
+use crate::home::Key;
+use crate::metrics::Metrics;
+use crate::queue::Priority;
+
+/// Listens until the target is given up.
+pub(crate) async fn listen(context: Weak<Context>, target: Weak<Target>) {
+    let Some((mut events, stop)) = target.upgrade().map(|t| (t.observer.subscribe(), t.stop.clone())) else { return };
+    let mut backoff = Backoff::default();
+    loop {
+        let event = tokio::select! {
+            event = events.recv() => event,
+            () = stop.cancelled() => return,
+        };
+        let (Some(context), Some(target)) = (context.upgrade(), target.upgrade()) else { return };
+        match event {
+            Ok(event) => heard(&context, &target, &event, &mut backoff),
+            Err(RecvError::Lagged(_)) => {
+                for key in context.keys_of(&target) {
+                    context.memory.touched(&key);
+                    context.enqueue_kustomization_with(key, Duration::ZERO, Priority::Low);
+                }
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+fn heard(context: &Arc<Context>, target: &Arc<Target>, event: &ObjectEvent, backoff: &mut Backoff) {
+    let owner = |key: &Key| key.name == event.owner.name && key.namespace == event.owner.namespace;
+    for key in context.keys_of(target).into_iter().filter(owner) {
+        let Some(home) = context.homes.get(&key.home) else { continue };
+        let Some(object) = home.kustomizations.get(&key.namespace, &key.name) else { continue };
+        if object.spec.suspend || object.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
+        let what = match &event.change {
+            ObjectChange::Health(health) => {
+                if matters(&object, health.status) {
+                    context.memory.touched(&key);
+                    context.enqueue_kustomization(key);
+                }
+                continue;
+            }
+            ObjectChange::Gone { finished: true } => continue,
+            ObjectChange::Gone { finished: false } => "deleted".to_owned(),
+            ObjectChange::Drifted(drift) => drift.to_string(),
+        };
+        let now = Instant::now();
+        let interval = object.spec.interval.get().clamp(Duration::from_secs(10), Duration::from_hours(24));
+        let correction = backoff.drifted(&event.id, now, interval);
+        if backoff.len() > 1024 {
+            backoff.prune(now, interval);
+        }
+        Metrics::count(&context.metrics.drifts);
+        tracing::info!(%key, object = event.id.subject(), count = correction.count, "drift: {what}");
+        if correction.report {
+            home.kustomize_events.record(Happening {
+                object: reference(&*object),
+                severity: Severity::Error,
+                reason: reason::DRIFT_CORRECTED.to_owned(),
+                message: format!(
+                    "{} was put back {} times: {what}; it is put back again, each time later",
+                    event.id.subject(),
+                    correction.count - 1
+                ),
+                metadata: std::collections::BTreeMap::new(),
+            });
+        }
+        context.memory.touched(&key);
+        let after = correction.at.saturating_duration_since(now);
+        context.enqueue_kustomization_with(key, after, Priority::Normal);
+    }
+}
+
+/// Whether a change of health changes what the Kustomization says of itself.
+fn matters(object: &Kustomization, status: Status) -> bool {
+    let Some(ready) = object.status.as_ref().and_then(|status| conditions::get(&status.conditions, names::READY))
+    else {
+        return false;
+    };
+    let checks = object.spec.wait || !object.spec.health_checks.is_empty();
+    match ready.status {
+        ConditionStatus::False => ready.reason == reason::HEALTH_CHECK_FAILED && status == Status::Current,
+        ConditionStatus::True => checks && status == Status::Failed,
+        ConditionStatus::Unknown => false,
+    }
+}

@@ -1,0 +1,201 @@
+//! One run over one FleetKustomization.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fairway_types::fleet::FleetKustomizationStatus;
+use fairway_types::names::{self, reason};
+use fairway_types::{ConditionStatus, FleetKustomization, Kustomization, conditions};
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use serde_json::json;
+
+use super::plan::{self, Action, Child, ChildError, Plan};
+use super::summary::{self, Summary};
+use crate::context::Context;
+use crate::events::{Happening, Severity, reference};
+use crate::home::{Home, HomeId};
+use crate::objects::Name;
+use crate::queue::{Outcome, Ticket};
+use crate::status;
+
+/// Children that are written at the same time.
+const CONCURRENCY: usize = 8;
+/// Everything is heard by watches; this is the safety net.
+const INTERVAL: Duration = Duration::from_mins(10);
+
+pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Outcome {
+    let (namespace, name) = ticket.key().clone();
+    let Some(hub) = context.hub() else { return Outcome::Done };
+    // A fleet is planned from everything or not at all: a cluster that was not listed yet has not left.
+    let synced = async {
+        context.clusters.synced().await;
+        context.selectors.synced().await;
+        hub.kustomizations.synced().await;
+    };
+    tokio::select! {
+        () = synced => {}
+        () = context.stop.cancelled() => return Outcome::Done,
+    }
+    let Some(fleet) = context.fleets.get(&namespace, &name) else { return Outcome::Done };
+    if fleet.metadata.deletion_timestamp.is_some() || fleet.spec.suspend {
+        // Children go with their owner; their workloads do what `deletionPolicy` says on each of them.
+        return Outcome::Done;
+    }
+    let clusters = context.clusters.all();
+    let selector = |name: &str| context.selectors.get(&namespace, name);
+    let existing = |name: &str| hub.kustomizations.get(&namespace, name);
+    let before = fleet.status.clone().unwrap_or_default();
+    let now = (context.clock)();
+    let (after, outcome) = match plan::select(&fleet.spec.cluster_selector, &namespace, &clusters, &selector) {
+        Err(error) => {
+            let mut after = before.clone();
+            set_ready(&mut after, &fleet, ConditionStatus::False, reason::SELECTOR_FAILED, &error.to_string(), now);
+            (after, Outcome::Backoff)
+        }
+        Ok(matching) => {
+            let children: Vec<Arc<Kustomization>> = hub
+                .kustomizations
+                .all()
+                .into_iter()
+                .filter(|child| child.namespace().as_deref() == Some(&namespace))
+                .collect();
+            let mut plan = plan::plan(&fleet, &matching, &children, &existing);
+            let complete = carry_out(&context, &hub, &fleet, &mut plan).await;
+            let summary = summary::summarize(&plan, &existing);
+            let after = judge(&fleet, &before, summary, now);
+            let next = if complete { Outcome::After(context.options.interval(INTERVAL)) } else { Outcome::Backoff };
+            (after, next)
+        }
+    };
+    tell(&context, &fleet, &before, &after);
+    let api: Api<FleetKustomization> = Api::namespaced(hub.connection.client(), &namespace);
+    match status::write(&api, &context.fleets, &name, &before, &after, names::FLEET_MANAGER).await {
+        Ok(Some((_, Some(change)))) => context.fleet_changed(&change),
+        Err(error) if !status::is_gone(&error) => {
+            tracing::warn!(fleet = name, %error, "status of FleetKustomization not written");
+            return Outcome::Backoff;
+        }
+        _ => {}
+    }
+    outcome
+}
+
+/// Creates, changes and deletes children. Whether all of that could be done; what could not is in the plan.
+async fn carry_out(context: &Arc<Context>, hub: &Arc<Home>, fleet: &FleetKustomization, plan: &mut Plan) -> bool {
+    let namespace = fleet.namespace().unwrap_or_default();
+    let api: Api<Kustomization> = Api::namespaced(hub.connection.client(), &namespace);
+    let mut writes: Vec<BoxFuture<'_, bool>> = Vec::new();
+    for child in &mut plan.children {
+        writes.push(Box::pin(write_child(context, hub, api.clone(), child)));
+    }
+    let written: Vec<bool> = futures::stream::iter(writes).buffer_unordered(CONCURRENCY).collect().await;
+    let mut complete = written.into_iter().all(|done| done);
+    for (name, policy) in &plan.leavers {
+        if let Err(error) = remove(&api, name, *policy).await {
+            tracing::warn!(child = name, %error, "child not removed");
+            complete = false;
+        }
+    }
+    complete
+}
+
+/// Creates or changes one child. Whether that is settled; a refusal is, and is noted in the plan.
+async fn write_child(context: &Arc<Context>, hub: &Arc<Home>, api: Api<Kustomization>, child: &mut Child) -> bool {
+    let Action::Apply(object) = &child.action else { return true };
+    let params = PatchParams::apply(names::FLEET_MANAGER).force();
+    let is_new = hub.kustomizations.get(&namespace_of(object), &child.name).is_none();
+    match api.patch(&child.name, &params, &Patch::Apply(object)).await {
+        Ok(answer) => {
+            let change = if is_new { hub.kustomizations.observed(answer) } else { hub.kustomizations.wrote(answer).1 };
+            if let Some(change) = change {
+                context.kustomization_changed(&HomeId::Hub, &change);
+            }
+            true
+        }
+        Err(error) => {
+            let refused = matches!(&error, kube::Error::Api(status) if matches!(status.code, 400 | 422));
+            tracing::warn!(child = child.name, %error, "child not written");
+            child.action = Action::Refuse(ChildError::Invalid(error.to_string()));
+            refused
+        }
+    }
+}
+
+fn namespace_of(object: &serde_json::Value) -> String {
+    object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Says first what is to become of the workloads, then removes the child.
+async fn remove(api: &Api<Kustomization>, name: &str, policy: Option<&'static str>) -> Result<(), kube::Error> {
+    let gone = |error: kube::Error| if status::is_gone(&error) { Ok(()) } else { Err(error) };
+    if let Some(policy) = policy {
+        let patch = json!({"spec": {"deletionPolicy": policy}});
+        let params = PatchParams {
+            field_manager: Some(names::FLEET_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        if let Err(error) = api.patch(name, &params, &Patch::Merge(&patch)).await {
+            return gone(error);
+        }
+    }
+    match api.delete(name, &DeleteParams::background()).await {
+        Ok(_) => Ok(()),
+        Err(error) => gone(error),
+    }
+}
+
+fn set_ready(
+    status: &mut FleetKustomizationStatus,
+    fleet: &FleetKustomization,
+    is: ConditionStatus,
+    reason: &str,
+    message: &str,
+    now: jiff::Timestamp,
+) {
+    let generation = fleet.metadata.generation;
+    conditions::set(&mut status.conditions, names::READY, is, reason, message, generation, now);
+    status.observed_generation = generation;
+    if let Some(requested) = fleet.annotations().get(names::REQUESTED_AT) {
+        status.last_handled_reconcile_at = Some(requested.clone());
+    }
+}
+
+fn judge(
+    fleet: &FleetKustomization,
+    before: &FleetKustomizationStatus,
+    summary: Summary,
+    now: jiff::Timestamp,
+) -> FleetKustomizationStatus {
+    let mut after = before.clone();
+    after.clusters = summary.counts;
+    after.summary = summary.clusters;
+    set_ready(&mut after, fleet, summary.ready, summary.reason, &summary.message, now);
+    after
+}
+
+fn tell(
+    context: &Context,
+    fleet: &FleetKustomization,
+    before: &FleetKustomizationStatus,
+    after: &FleetKustomizationStatus,
+) {
+    let ready = |status: &FleetKustomizationStatus| conditions::get(&status.conditions, names::READY).cloned();
+    let Some(now) = ready(after) else { return };
+    let was = ready(before);
+    let same = was.as_ref().is_some_and(|was| was.status == now.status && was.reason == now.reason);
+    if same || now.status == ConditionStatus::Unknown {
+        return;
+    }
+    let failed = now.status == ConditionStatus::False;
+    context.fleet_events.record(Happening {
+        object: reference(fleet),
+        severity: if failed { Severity::Error } else { Severity::Info },
+        reason: now.reason,
+        message: now.message,
+        metadata: BTreeMap::new(),
+    });
+}
