@@ -1,8 +1,9 @@
 //! Which files of a repository are left out, by Flux's rules.
 //!
 //! The pattern language is that of `.gitignore` files *as Flux reads it*, which differs from git's
-//! own in two points that repositories rely on: every path is judged by itself, so a file can be
-//! re-included (`!clusters/**`) below a folder that is excluded (`/*`); and the default exclusions
+//! own in three points that repositories rely on: every path is judged by itself, so a file can be
+//! re-included (`!clusters/**`) below a folder that is excluded (`/*`); what matches a folder matches
+//! all below it, so `!*/` re-includes whole folders; and the default exclusions
 //! (pictures, archives, CI files, …) are gone as soon as there is one pattern, in `.sourceignore`
 //! files anywhere in the tree or in `spec.ignore`. The VCS files are always left out.
 
@@ -333,6 +334,10 @@ mod tests {
         assert!(rules.excludes("apps/other/a.yaml", false));
         assert!(!rules.excludes("apps/base/a.yaml", false));
         assert!(rules.re_includes());
+        // Git would only open the folders here; in Flux what is in them comes along.
+        let rules = Rules::new(&[], Some("*\n!*.md\n!*/\n"));
+        assert!(!rules.excludes("docs/a.yaml", false));
+        assert!(rules.excludes("a.yaml", false));
     }
 
     #[test]

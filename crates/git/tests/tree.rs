@@ -14,7 +14,10 @@ fn view(world: &World, options: &ViewOptions) -> TreeView {
 }
 
 fn ignoring(patterns: &str) -> ViewOptions {
-    ViewOptions { ignore: Some(patterns.to_owned()), ..ViewOptions::default() }
+    ViewOptions {
+        ignore: Some(patterns.to_owned()),
+        ..ViewOptions::default()
+    }
 }
 
 /// A commit of whatever `script` makes in a work tree: links, modes, submodules.
@@ -22,7 +25,12 @@ async fn made_by(script: &str) -> World {
     let world = World::new().await;
     let work = world.dir.path().join("work");
     std::fs::create_dir(&work).unwrap();
-    let status = Command::new("sh").arg("-euc").arg(script).current_dir(&work).status().unwrap();
+    let status = Command::new("sh")
+        .arg("-euc")
+        .arg(script)
+        .current_dir(&work)
+        .status()
+        .unwrap();
     assert!(status.success());
     world::git(&work, &["init", "-q", "-b", "main"]);
     world::git(&work, &["add", "-Af", "."]);
@@ -36,14 +44,26 @@ async fn made_by(script: &str) -> World {
 async fn reads_what_git_reads() {
     let world = made_by("mkdir -p a/b; echo 1 >a/b/one; echo 2 >a/two; echo 3 >'a b.yaml'; echo x >a-; echo y >a0; chmod +x a0").await;
     let view = view(&world, &ViewOptions::default());
-    let expected: Vec<String> =
-        world.git(&["ls-tree", "-r", "--name-only", "-z", "main"]).split_terminator('\0').map(str::to_owned).collect();
+    let expected: Vec<String> = world
+        .git(&["ls-tree", "-r", "--name-only", "-z", "main"])
+        .split_terminator('\0')
+        .map(str::to_owned)
+        .collect();
     let files: BTreeSet<String> = view.files("").unwrap().into_iter().collect();
     assert_eq!(files, expected.into_iter().collect());
     for path in &files {
         let spec = format!("main:{path}");
-        assert_eq!(&*view.read(path).unwrap(), world.git(&["cat-file", "blob", &spec]).as_bytes());
-        let id: String = view.blob_id(path).unwrap().unwrap().iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(
+            &*view.read(path).unwrap(),
+            world.git(&["cat-file", "blob", &spec]).as_bytes()
+        );
+        let id: String = view
+            .blob_id(path)
+            .unwrap()
+            .unwrap()
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
         assert_eq!(id, world.git(&["rev-parse", &spec]).trim());
     }
     let names: Vec<_> = view.list("").unwrap();
@@ -58,45 +78,123 @@ async fn reads_what_git_reads() {
     assert!(matches!(view.read("nope"), Err(TreeError::NotFound { .. })));
     assert!(matches!(view.list("a0"), Err(TreeError::NotDir { .. })));
     for path in ["../x", "/etc/passwd", "a/../../x"] {
-        assert!(matches!(view.read(path), Err(TreeError::Outside { .. })), "{path}");
+        assert!(
+            matches!(view.read(path), Err(TreeError::Outside { .. })),
+            "{path}"
+        );
     }
 }
 
 #[tokio::test]
 async fn leaves_out_what_flux_leaves_out() {
     let world = World::new().await;
-    let all = [".gitignore", ".github/ci.yaml", "logo.png", "apps/a.yaml", "apps/a.tar.gz", "docs/b.yaml"];
-    world.commit("main", &all.map(|path| write(path, path))).await;
-    assert_eq!(view(&world, &ViewOptions::default()).files("").unwrap(), ["apps/a.yaml", "docs/b.yaml"]);
-    let expected = [".github/ci.yaml", "apps/a.tar.gz", "apps/a.yaml", "logo.png"];
-    assert_eq!(view(&world, &ignoring("/docs/")).files("").unwrap(), expected);
+    let all = [
+        ".gitignore",
+        ".github/ci.yaml",
+        "logo.png",
+        "apps/a.yaml",
+        "apps/a.tar.gz",
+        "docs/b.yaml",
+    ];
+    world
+        .commit("main", &all.map(|path| write(path, path)))
+        .await;
+    assert_eq!(
+        view(&world, &ViewOptions::default()).files("").unwrap(),
+        ["apps/a.yaml", "docs/b.yaml"]
+    );
+    let expected = [
+        ".github/ci.yaml",
+        "apps/a.tar.gz",
+        "apps/a.yaml",
+        "logo.png",
+    ];
+    assert_eq!(
+        view(&world, &ignoring("/docs/")).files("").unwrap(),
+        expected
+    );
     let allow = view(&world, &ignoring("/*\n!/apps/*.yaml"));
     assert_eq!(allow.files("").unwrap(), ["apps/a.yaml"]);
-    assert_eq!(allow.list("").unwrap(), [("apps".to_owned(), EntryKind::Dir)]);
+    assert_eq!(
+        allow.list("").unwrap(),
+        [("apps".to_owned(), EntryKind::Dir)]
+    );
     assert_eq!(allow.kind("docs").unwrap(), None);
     assert_eq!(allow.kind("apps").unwrap(), Some(EntryKind::Dir));
-    assert!(matches!(allow.list("docs"), Err(TreeError::NotFound { .. })));
-    let everything = ViewOptions { everything: true, ..ViewOptions::default() };
-    assert_eq!(view(&world, &everything).files("").unwrap().len(), all.len());
+    assert!(matches!(
+        allow.list("docs"),
+        Err(TreeError::NotFound { .. })
+    ));
+    let everything = ViewOptions {
+        everything: true,
+        ..ViewOptions::default()
+    };
+    assert_eq!(
+        view(&world, &everything).files("").unwrap().len(),
+        all.len()
+    );
     // An ignore file anywhere is a pattern, so the defaults are gone everywhere.
-    world.commit("main", &[write("apps/.sourceignore", "# secrets\n/secret/\n*.gz\n"), write("apps/secret/x", "x"), write("secret/x", "x")]).await;
+    world
+        .commit(
+            "main",
+            &[
+                write("apps/.sourceignore", "# secrets\n/secret/\n*.gz\n"),
+                write("apps/secret/x", "x"),
+                write("secret/x", "x"),
+            ],
+        )
+        .await;
     let files = view(&world, &ViewOptions::default()).files("").unwrap();
-    assert_eq!(files, [".github/ci.yaml", "apps/.sourceignore", "apps/a.yaml", "docs/b.yaml", "logo.png", "secret/x"]);
+    assert_eq!(
+        files,
+        [
+            ".github/ci.yaml",
+            "apps/.sourceignore",
+            "apps/a.yaml",
+            "docs/b.yaml",
+            "logo.png",
+            "secret/x"
+        ]
+    );
     // `spec.ignore` has the last word over the files.
-    let files = view(&world, &ignoring("!/apps/secret/")).files("apps").unwrap();
-    assert_eq!(files, ["apps/.sourceignore", "apps/a.yaml", "apps/secret/x"]);
+    let files = view(&world, &ignoring("!/apps/secret/"))
+        .files("apps")
+        .unwrap();
+    assert_eq!(
+        files,
+        ["apps/.sourceignore", "apps/a.yaml", "apps/secret/x"]
+    );
 }
 
 /// Where Flux and git agree, `git check-ignore` is the reference.
 #[tokio::test]
 async fn patterns_agree_with_git() {
     let paths = [
-        "a.yaml", "a.md", "x/a.md", "x/y/a.md", "docs/a.yaml", "x/docs/a.yaml", "docs.yaml", "x/[b].yaml", "x/b1.yaml",
-        "x/b22.yaml", "tmp/z/k.yaml", "x/tmp/z/k.yaml", "foo/bar/baz.yaml", "foo/baz.yaml", "foo/a/b/baz.yaml", "with space.txt",
-        "#hash", "!bang", "UPPER.MD", "x/.hidden",
+        "a.yaml",
+        "a.md",
+        "x/a.md",
+        "x/y/a.md",
+        "docs/a.yaml",
+        "x/docs/a.yaml",
+        "docs.yaml",
+        "x/[b].yaml",
+        "x/b1.yaml",
+        "x/b22.yaml",
+        "tmp/z/k.yaml",
+        "x/tmp/z/k.yaml",
+        "foo/bar/baz.yaml",
+        "foo/baz.yaml",
+        "foo/a/b/baz.yaml",
+        "with space.txt",
+        "#hash",
+        "!bang",
+        "UPPER.MD",
+        "x/.hidden",
     ];
     let world = World::new().await;
-    world.commit("main", &paths.map(|path| write(path, "x"))).await;
+    world
+        .commit("main", &paths.map(|path| write(path, "x")))
+        .await;
     let work = world.dir.path().join("work");
     world::git(world.dir.path(), &["init", "-q", "work"]);
     for path in paths {
@@ -105,24 +203,68 @@ async fn patterns_agree_with_git() {
         std::fs::write(full, "x").unwrap();
     }
     for patterns in [
-        "*.md", "/a.md", "docs", "docs/", "/docs/", "x/docs", "**/docs/", "*.yaml\n!a.yaml", "x/b?.yaml", "x/b[0-9].yaml",
-        "x/b[^0-9]*", r"x/\[b\].yaml", "foo/**/baz.yaml", "**/tmp/z", "tmp/**", "x/*", "*", "*\n!*.md\n!*/", "# nothing\n\n  \nx/y",
-        "with space.txt", "with space.txt   ", r"\#hash", r"\!bang", ".*", "foo/*/b", "/x/y/a.md", "y/a.md", "k.yaml", "*a*",
+        "*.md",
+        "/a.md",
+        "docs",
+        "docs/",
+        "/docs/",
+        "x/docs",
+        "**/docs/",
+        "*.yaml\n!a.yaml",
+        "x/b?.yaml",
+        "x/b[0-9].yaml",
+        "x/b[^0-9]*",
+        r"x/\[b\].yaml",
+        "foo/**/baz.yaml",
+        "**/tmp/z",
+        "tmp/**",
+        "x/*",
+        "*",
+        "x/*\n!x/a.md",
+        "# nothing\n\n  \nx/y",
+        "with space.txt",
+        "with space.txt   ",
+        r"\#hash",
+        r"\!bang",
+        ".*",
+        "foo/*/b",
+        "/x/y/a.md",
+        "y/a.md",
+        "k.yaml",
+        "*a*",
     ] {
         std::fs::write(work.join(".gitignore"), patterns).unwrap();
         let mut child = Command::new("git")
-            .args(["-C", work.to_str().unwrap(), "check-ignore", "--no-index", "--stdin", "-z"])
+            .args([
+                "-C",
+                work.to_str().unwrap(),
+                "check-ignore",
+                "--no-index",
+                "--stdin",
+                "-z",
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        std::io::Write::write_all(&mut child.stdin.take().unwrap(), paths.join("\0").as_bytes()).unwrap();
+        std::io::Write::write_all(
+            &mut child.stdin.take().unwrap(),
+            paths.join("\0").as_bytes(),
+        )
+        .unwrap();
         let output = child.wait_with_output().unwrap();
-        let ignored: BTreeSet<&str> = std::str::from_utf8(&output.stdout).unwrap().split_terminator('\0').collect();
+        let ignored: BTreeSet<&str> = std::str::from_utf8(&output.stdout)
+            .unwrap()
+            .split_terminator('\0')
+            .collect();
         let view = view(&world, &ignoring(&format!("{patterns}\n/never")));
         let shown: BTreeSet<String> = view.files("").unwrap().into_iter().collect();
         for path in paths {
-            assert_eq!(!shown.contains(path), ignored.contains(path), "{path} under {patterns:?}");
+            assert_eq!(
+                !shown.contains(path),
+                ignored.contains(path),
+                "{path} under {patterns:?}"
+            );
         }
     }
 }
@@ -138,16 +280,46 @@ async fn links_never_lead_out() {
     let skipping = view(&world, &ViewOptions::default());
     assert_eq!(skipping.files("").unwrap(), ["real/deep/file"]);
     assert_eq!(skipping.kind("inside").unwrap(), None);
-    let following = view(&world, &ViewOptions { symlinks: Symlinks::Follow, ..ViewOptions::default() });
-    for path in ["inside", "dir/deep/file", "real/up", "through", "self/self/inside", "self/real/up"] {
+    let following = view(
+        &world,
+        &ViewOptions {
+            symlinks: Symlinks::Follow,
+            ..ViewOptions::default()
+        },
+    );
+    for path in [
+        "inside",
+        "dir/deep/file",
+        "real/up",
+        "through",
+        "self/self/inside",
+        "self/real/up",
+    ] {
         assert_eq!(&*following.read(path).unwrap(), b"hi\n", "{path}");
-        assert_eq!(following.blob_id(path).unwrap(), following.blob_id("real/deep/file").unwrap());
+        assert_eq!(
+            following.blob_id(path).unwrap(),
+            following.blob_id("real/deep/file").unwrap()
+        );
     }
-    for path in ["absolute", "outside", "loop1", "loop2", "dangling", "picture", "dir/logo.png", "dir/../../x"] {
+    for path in [
+        "absolute",
+        "outside",
+        "loop1",
+        "loop2",
+        "dangling",
+        "picture",
+        "dir/logo.png",
+        "dir/../../x",
+    ] {
         assert!(!matches!(following.kind(path), Ok(Some(_))), "{path}");
     }
     assert_eq!(following.kind("dir").unwrap(), Some(EntryKind::Dir));
-    let names: Vec<String> = following.list("").unwrap().into_iter().map(|(name, _)| name).collect();
+    let names: Vec<String> = following
+        .list("")
+        .unwrap()
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
     assert_eq!(names, ["dir", "inside", "real", "self", "through"]);
 }
 
@@ -160,13 +332,20 @@ async fn submodules_are_empty_folders() {
     let file = world.dir.path().join("listing");
     std::fs::write(&file, listing).unwrap();
     let output = Command::new("git")
-        .args(["--git-dir", world.origin.directory().to_str().unwrap(), "mktree"])
+        .args([
+            "--git-dir",
+            world.origin.directory().to_str().unwrap(),
+            "mktree",
+        ])
         .stdin(std::fs::File::open(file).unwrap())
         .output()
         .unwrap();
     let tree = String::from_utf8(output.stdout).unwrap();
     let commit = world.git(&["commit-tree", "-m", "x", tree.trim()]);
-    let view = world.origin.view(commit.trim().parse().unwrap(), &ViewOptions::default()).unwrap();
+    let view = world
+        .origin
+        .view(commit.trim().parse().unwrap(), &ViewOptions::default())
+        .unwrap();
     assert_eq!(view.kind("vendor").unwrap(), Some(EntryKind::Dir));
     assert_eq!(view.list("vendor").unwrap(), []);
     assert_eq!(view.files("").unwrap(), ["plain/a.yaml"]);
@@ -175,7 +354,9 @@ async fn submodules_are_empty_folders() {
 #[tokio::test]
 async fn many_threads_read_one_view() {
     let world = World::new().await;
-    let changes: Vec<_> = (0..300).map(|i| write(&format!("d{}/f{i}.yaml", i % 17), &"x".repeat(i))).collect();
+    let changes: Vec<_> = (0..300)
+        .map(|i| write(&format!("d{}/f{i}.yaml", i % 17), &"x".repeat(i)))
+        .collect();
     world.commit("main", &changes).await;
     world.git(&["gc", "-q"]);
     let view = view(&world, &ViewOptions::default());
@@ -183,7 +364,13 @@ async fn many_threads_read_one_view() {
         for _ in 0..8 {
             scope.spawn(|| {
                 for path in view.files("").unwrap() {
-                    let number: usize = path.split('f').nth(1).unwrap().trim_end_matches(".yaml").parse().unwrap();
+                    let number: usize = path
+                        .split('f')
+                        .nth(1)
+                        .unwrap()
+                        .trim_end_matches(".yaml")
+                        .parse()
+                        .unwrap();
                     assert_eq!(view.read(&path).unwrap().len(), number);
                 }
             });
