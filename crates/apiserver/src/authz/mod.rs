@@ -15,6 +15,7 @@
 pub mod defaults;
 mod escalation;
 mod index;
+pub mod protobuf;
 mod refusal;
 mod reviews;
 mod rules;
