@@ -15,7 +15,6 @@
 pub mod defaults;
 mod escalation;
 mod index;
-pub mod protobuf;
 mod refusal;
 mod reviews;
 mod rules;
