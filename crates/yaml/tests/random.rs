@@ -1,6 +1,7 @@
 //! Random texts and trees: nothing panics or hangs, and edits do what they say.
 //!
-//! `FAIRWAY_YAML_FUZZ_SECONDS` makes the mutation test run longer than its second.
+//! `FAIRWAY_YAML_FUZZ_SECONDS` makes the mutation test run longer than its second, `PROPTEST_CASES` the others
+//! try more cases.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
@@ -89,12 +90,10 @@ fn has_old_breaks(text: &str) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
     #[test]
     fn what_is_emitted_reads_the_same(value in tree()) {
         let yaml = emit::to_string(&value);
-        prop_assume!(!has_old_breaks(&yaml));
+        if has_old_breaks(&yaml) { return Ok(()); }
         let documents = parse(&yaml).map_err(|error| TestCaseError::fail(format!("{error}\n{yaml}")))?;
         for dialect in [Dialect::Kubectl, Dialect::Kustomize] {
             prop_assert_eq!(&documents[0].root.to_json_as(dialect).unwrap(), &value, "{}", yaml);
@@ -105,7 +104,7 @@ proptest! {
     fn json_trees_and_nodes_are_the_same(value in tree()) {
         prop_assert_eq!(&Node::from_json(&value).into_json().unwrap(), &value);
         let json = serde_json::to_string_pretty(&value).unwrap();
-        prop_assume!(!has_old_breaks(&json));
+        if has_old_breaks(&json) { return Ok(()); }
         prop_assert_eq!(&parse(&json).unwrap()[0].root.to_json().unwrap(), &value);
     }
 
@@ -116,10 +115,10 @@ proptest! {
             1 => serde_json::to_string(&value).unwrap(),
             _ => serde_json::to_string_pretty(&value).unwrap(),
         };
-        prop_assume!(!has_old_breaks(&source));
+        if has_old_breaks(&source) { return Ok(()); }
         let mut paths = Vec::new();
         scalars(&value, &mut Vec::new(), &mut paths);
-        prop_assume!(!paths.is_empty());
+        if paths.is_empty() { return Ok(()); }
         let path = pick.get(&paths);
         let edited = set_scalar(&source, path, &new)
             .map_err(|error| TestCaseError::fail(format!("{error}\n{source}")))?;
@@ -139,9 +138,9 @@ proptest! {
             1 => serde_json::to_string(&value).unwrap(),
             _ => serde_json::to_string_pretty(&value).unwrap(),
         };
-        prop_assume!(!has_old_breaks(&source));
+        if has_old_breaks(&source) { return Ok(()); }
         let Value::Object(mut map) = value else { return Ok(()) };
-        prop_assume!(!map.contains_key(&key));
+        if map.contains_key(&key) { return Ok(()); }
         let edited = insert_key(&source, &[], &key, &new)
             .map_err(|error| TestCaseError::fail(format!("{error}\n{source}")))?;
         map.insert(key, Value::String(new));
