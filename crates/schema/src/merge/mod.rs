@@ -303,17 +303,23 @@ fn apply_once(
     let me = identity(request, Operation::Apply);
     let last = managers.0.remove(&me);
     let applied = without_reset(request, typed::field_set(schema, config));
-    let merged = typed::merge(schema, live, config);
-    let object = match last.as_ref().filter(|last| !last.fields.is_empty()) {
-        Some(last) => {
-            let others = managers.0.values().map(|owned| &owned.fields);
-            let owned = others.fold(applied.clone(), |all, fields| all.union(fields));
-            prune(schema, merged, &last.fields, &owned)
+    let others = managers.0.values().map(|owned| &owned.fields);
+    let owned = others.fold(applied.clone(), |all, fields| all.union(fields));
+    let merge = |live: &Value| {
+        let merged = typed::merge(schema, live, config);
+        match &last {
+            Some(last) if !last.fields.is_empty() => prune(schema, merged, &last.fields, &owned),
+            _ => merged,
         }
-        None => merged,
     };
-
-    let mut changes = typed::compare(schema, live, &object);
+    let object = merge(live);
+    // Who owns what is judged with the fields that built-in types always have.
+    let mut changes = if schema.name.is_some() {
+        let live = present::complete(schema, live);
+        typed::compare(schema, &live, &merge(&live))
+    } else {
+        typed::compare(schema, live, &object)
+    };
     if let Some(reset) = request.reset {
         changes = changes.without(reset);
     }
