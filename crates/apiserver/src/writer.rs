@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::crd;
 use crate::defaults;
-use crate::resources::{Registry, Resource, SharedResource};
+use crate::resources::{Origin, Registry, Resource, SharedResource};
 use crate::status::{ApiError, FieldError};
 use crate::store::{Change, GroupResource, Store};
 
@@ -350,14 +350,14 @@ pub(crate) fn prepare_update(
         }
         Scope::Status => {
             let status = object.get("status").cloned();
-            let managed = object.pointer("/metadata/managedFields").cloned();
+            let sent = object.get("metadata").cloned();
             object = current.clone();
             set_or_remove(&mut object, "status", status);
-            if let (Some(managed), Some(meta)) = (
-                managed,
-                object.get_mut("metadata").and_then(Value::as_object_mut),
-            ) {
-                meta.insert("managedFields".into(), managed);
+            if resource.origin == Origin::Builtin {
+                // Controllers of built-in kinds write annotations and finalizers along with the status.
+                set_or_remove(&mut object, "metadata", sent);
+            } else if let Some(managed) = sent.as_ref().and_then(|meta| meta.get("managedFields")) {
+                metadata(&mut object).insert("managedFields".into(), managed.clone());
             }
         }
         Scope::Finalize => {
@@ -510,9 +510,18 @@ fn wish_changed(resource: &Resource, current: &Value, object: &Value) -> bool {
     if wish(current) != wish(object) {
         return true;
     }
-    resource.kind == "Deployment"
-        && &*resource.id.group == "apps"
-        && current.pointer("/metadata/annotations") != object.pointer("/metadata/annotations")
+    resource.is("apps", "deployments") && annotations(current) != annotations(object)
+}
+
+/// Annotations but for the one that the deployment controller keeps, which is no wish.
+fn annotations(object: &Value) -> Vec<(&String, &Value)> {
+    object
+        .pointer("/metadata/annotations")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| *key != "deployment.kubernetes.io/revision")
+        .collect()
 }
 
 /// Decides what a deletion does to an object.

@@ -1,4 +1,7 @@
-//! OpenAPI v3, as far as kubectl looks at it: which operations take which parameters.
+//! OpenAPI v3, as far as kubectl looks at it: which operations take which parameters (`apply` asks whether fields are
+//! validated by the server), and what fields a kind has (`explain`).
+
+mod schemas;
 
 use serde_json::{Map, Value, json};
 
@@ -36,7 +39,8 @@ pub(super) fn document(call: &Call, group: &str, version: &str) -> Result<Reply,
         return Err(ApiError::no_such_path());
     }
     let mut paths = Map::new();
-    for (resource, _) in &found {
+    let mut schemas = schemas::Schemas::default();
+    for (resource, served) in &found {
         let plural = &resource.id.resource;
         let base = format!("/{}", root(group, version));
         let base = if resource.namespaced {
@@ -45,6 +49,7 @@ pub(super) fn document(call: &Call, group: &str, version: &str) -> Result<Reply,
             format!("{base}/{plural}")
         };
         let kind = json!({"group": group, "version": version, "kind": resource.kind});
+        schemas.add_kind(&resource.kind, version, group, &kind, &served.schema);
         let operation = |action: &str| {
             let parameters: Vec<Value> = ["dryRun", "fieldManager", "fieldValidation", "force"]
                 .iter()
@@ -60,7 +65,11 @@ pub(super) fn document(call: &Call, group: &str, version: &str) -> Result<Reply,
         paths.insert(base.clone(), json!({"post": operation("post")}));
         paths.insert(
             format!("{base}/{{name}}"),
-            json!({"put": operation("put"), "patch": operation("patch")}),
+            json!({
+                "get": operation("get"),
+                "put": operation("put"),
+                "patch": operation("patch"),
+            }),
         );
     }
     Ok(Reply::json(
@@ -69,7 +78,7 @@ pub(super) fn document(call: &Call, group: &str, version: &str) -> Result<Reply,
             "openapi": "3.0.0",
             "info": {"title": "Kubernetes (simulated by Fairway)", "version": call.cluster.version},
             "paths": paths,
-            "components": {"schemas": {}},
+            "components": {"schemas": schemas.into_json()},
         }),
     ))
 }

@@ -5,7 +5,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::Value;
 
-use super::Call;
+use super::{Call, protobuf};
 use crate::status::ApiError;
 
 /// What a kube-apiserver accepts.
@@ -29,6 +29,8 @@ impl Call {
         match self.content_type() {
             "" | "application/json" => json(&self.body),
             "application/yaml" => yaml(&self.body),
+            protobuf::MEDIA => protobuf::decode(&self.body)
+                .map_err(|error| ApiError::new(415, "UnsupportedMediaType", error.to_string())),
             other => Err(ApiError::new(
                 415,
                 "UnsupportedMediaType",

@@ -9,6 +9,7 @@ mod body;
 mod control;
 mod identity;
 mod listener;
+mod protobuf;
 mod query;
 mod reply;
 mod target;

@@ -7,7 +7,7 @@ use super::object_reply;
 use super::read::namespace;
 use super::select::Selector;
 use super::view;
-use crate::http::{Call, Reply, yaml};
+use crate::http::{Call, Reply};
 use crate::status::ApiError;
 use crate::writer::{DeleteOptions, Deleted, Propagation, names, plan_delete};
 
@@ -20,14 +20,7 @@ fn parse(call: &Call) -> Result<Wish, ApiError> {
     let body = if call.body.iter().all(u8::is_ascii_whitespace) {
         Value::Null
     } else {
-        if call.content_type().contains("protobuf") || call.content_type().contains("cbor") {
-            return Err(ApiError::new(
-                415,
-                "UnsupportedMediaType",
-                "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml",
-            ));
-        }
-        yaml(&call.body)?
+        call.object()?
     };
     let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let policy = text("/propagationPolicy")

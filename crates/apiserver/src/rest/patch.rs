@@ -93,7 +93,11 @@ pub(super) fn edit(
             }
             json_patch::merge(&mut object, body);
         }
-        Language::Strategic | Language::Apply => return Err(unsupported(ACCEPTED)),
+        Language::Strategic => {
+            object = fairway_schema::strategic::apply(&endpoint.served().schema, live, body)
+                .map_err(|error| ApiError::bad_request(error.to_string()))?;
+        }
+        Language::Apply => return Err(unsupported(ACCEPTED)),
     }
     Ok(object)
 }
