@@ -13,8 +13,8 @@ pub(crate) use cluster::{CreateClusterArgs, CreateCommand};
 pub(crate) use controller::{ControllerArgs, Profile};
 pub(crate) use demo::{DemoArgs, DemoCommand, TryArgs, TryWhat};
 pub(crate) use objects::{
-    EventsArgs, GetArgs, GetCommand, ListArgs, ReconcileArgs, ReconcileCommand, SwitchArgs, SwitchCommand, TreeArgs,
-    TreeCommand,
+    EventsArgs, Format, GetArgs, GetCommand, ListArgs, ReconcileArgs, ReconcileCommand, ReconcileSource, SwitchArgs,
+    SwitchCommand, SwitchNames, SwitchSource, TreeArgs, TreeCommand, WaitArgs,
 };
 pub(crate) use promotion::{CommitArgs, PromoteArgs, RollbackArgs};
 pub(crate) use render::{BuildArgs, BuildCommand, BuildKustomizationArgs, DiffCommand, DiffKustomizationArgs, Order, Restrictor};

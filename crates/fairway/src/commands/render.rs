@@ -100,7 +100,7 @@ async fn render(kustomization: &Kustomization, client: Option<&Client>, dir: &Pa
 /// The variables of `postBuild`; those of `substituteFrom` are read from the cluster.
 async fn variables(kustomization: &Kustomization, client: Option<&Client>) -> anyhow::Result<Option<finish::Variables>> {
     let Some(post_build) = &kustomization.spec.post_build else { return Ok(None) };
-    let mut variables = finish::Variables { strategy: post_build.substitute_strategy, ..finish::Variables::default() };
+    let mut variables = finish::Variables { strategy: post_build.substitute_strategy.unwrap_or_default(), ..finish::Variables::default() };
     let namespace = kustomization.metadata.namespace.as_deref().unwrap_or(fairway_types::names::SYSTEM_NAMESPACE);
     for from in &post_build.substitute_from {
         let Some(client) = client else { continue };

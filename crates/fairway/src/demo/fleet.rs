@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -109,7 +108,7 @@ pub(crate) struct Fleet {
     server: Server,
     kubeconfig: PathBuf,
     hub: Client,
-    engine: Option<Arc<Engine>>,
+    engine: Option<Engine>,
 }
 
 impl Fleet {
@@ -182,16 +181,16 @@ impl Fleet {
             options.remotes = Remotes::Only(repository_urls(origin)?);
         }
         let connection = Connection::from_kubeconfig_yaml(&self.server.kubeconfig_for(MANAGEMENT)?, None, Strictness::default()).await?;
-        self.engine = Some(Arc::new(Engine::start(connection, options).await?));
+        self.engine = Some(Engine::start(connection, options).await?);
         Ok(())
     }
 
     /// What to call when something was pushed.
     pub(crate) fn poker(&self) -> impl Fn() + Send + Sync + 'static {
-        let engine = self.engine.clone();
+        let handle = self.engine.as_ref().map(Engine::handle);
         move || {
-            if let Some(engine) = &engine {
-                engine.poke_all();
+            if let Some(handle) = &handle {
+                handle.poke_all();
             }
         }
     }
@@ -226,7 +225,7 @@ impl Fleet {
 
     /// Stops the reconcilers, then the clusters, so that everything is on the disk.
     pub(crate) async fn stop(self) {
-        if let Some(engine) = self.engine.and_then(Arc::into_inner) {
+        if let Some(engine) = self.engine {
             engine.shutdown().await;
         }
         if let Err(error) = self.server.shutdown().await {

@@ -13,7 +13,7 @@ const BY_HAND: i32 = 9;
 /// Scales a managed Deployment by hand and waits until it is as Git says.
 pub(crate) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
     let api: Api<Deployment> = Api::namespaced(session.cluster(CLUSTER).await?, "myapp");
-    let replicas = |deployment: &Deployment| deployment.spec.as_ref().and_then(|spec| spec.replicas);
+    let replicas = |deployment: &Deployment| deployment.spec.replicas;
     let before = replicas(&api.get("myapp").await?);
     let patch = Patch::Merge(json!({"spec": {"replicas": BY_HAND}}));
     let params = PatchParams { field_manager: Some("kubectl-scale".into()), ..PatchParams::default() };

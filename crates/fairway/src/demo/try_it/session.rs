@@ -177,9 +177,9 @@ fn next(tag: &str) -> String {
 /// Whether the Deployment that is called like its namespace is rolled out with a tag.
 pub(super) async fn image_is(client: &Client, app: &str, tag: &str) -> anyhow::Result<bool> {
     let deployment = Api::<Deployment>::namespaced(client.clone(), app).get(app).await?;
-    let spec = deployment.spec.as_ref();
-    let image = spec.and_then(|spec| spec.template.spec.as_ref()).and_then(|pod| pod.containers.first()?.image.clone());
-    let wanted = spec.and_then(|spec| spec.replicas).unwrap_or(1);
+    let spec = &deployment.spec;
+    let image = spec.template.spec.as_ref().and_then(|pod| pod.containers.first()?.image.clone());
+    let wanted = spec.replicas.unwrap_or(1);
     let updated = deployment.status.as_ref().is_some_and(|status| {
         status.updated_replicas.unwrap_or(0) >= wanted
             && status.available_replicas.unwrap_or(0) >= wanted
