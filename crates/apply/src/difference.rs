@@ -130,7 +130,7 @@ pub fn respect_ignored(object: &mut Value, live: &Value, ignored: &[&str]) {
         }
         match current {
             Some(current) if !managed::applied_by_another(live, path) => {
-                set(object, path, current.clone())
+                set(object, path, current.clone());
             }
             _ => {
                 remove(object, path);

@@ -363,7 +363,7 @@ mod tests {
             .is_empty()
         );
         let image = |live: &mut Value| {
-            live["spec"]["template"]["spec"]["containers"][1]["image"] = "x".into()
+            live["spec"]["template"]["spec"]["containers"][1]["image"] = "x".into();
         };
         assert!(drift(image, &["/spec/template/spec/containers/1"]).is_empty());
         assert_eq!(
@@ -395,7 +395,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn corrections_slow_down_and_the_third_is_reported() {
         let id: ObjectId = "a_web_apps_Deployment".parse().unwrap();
-        let interval = Duration::from_secs(60);
+        let interval = Duration::from_mins(1);
         let mut backoff = Backoff::default();
         let start = Instant::now();
         let mut now = start;

@@ -105,7 +105,7 @@ impl Options {
             ignore: Vec::new(),
             witness: None,
             concurrency: 8,
-            stage_timeout: Duration::from_secs(60),
+            stage_timeout: Duration::from_mins(1),
         }
     }
 }
@@ -616,33 +616,49 @@ impl Run<'_> {
                 action,
             } => (object, digest, live, recreate, action),
         };
+        if let Some(witness) = &self.options.witness {
+            witness.applying(&id);
+        }
+        let result = self
+            .write_object(&resource, &id, &object, live, recreate)
+            .await;
+        match (&result, &self.options.witness) {
+            (Ok(answer), _) => self.remember(&id, digest, answer),
+            (Err(_), Some(witness)) => witness.abandoned(&id),
+            (Err(_), None) => {}
+        }
+        result.map(|answer| (id, resource, version, action, Some(answer)))
+    }
+
+    async fn write_object(
+        &self,
+        resource: &Resource,
+        id: &ObjectId,
+        object: &Value,
+        live: Option<Value>,
+        recreate: bool,
+    ) -> Result<Value, ApplyError> {
         if recreate {
             let uid = live
                 .as_ref()
                 .and_then(|live| live.pointer("/metadata/uid"))
                 .and_then(Value::as_str);
-            self.delete_and_wait(&resource, &id, uid).await?;
+            self.delete_and_wait(resource, id, uid).await?;
         } else if let Some(live) = live {
-            self.take_over(&resource, &id, live).await?;
+            self.take_over(resource, id, live).await?;
         }
-        let answer = self
-            .session
-            .apply(
-                &resource,
-                &object,
-                ApplyOptions {
-                    manager: FIELD_MANAGER,
-                    dry_run: false,
-                },
-            )
+        let options = ApplyOptions {
+            manager: FIELD_MANAGER,
+            dry_run: false,
+        };
+        self.session
+            .apply(resource, object, options)
             .await
             .map_err(|error| ApplyError::Request {
                 id: id.clone(),
                 doing: "apply",
                 error,
-            })?;
-        self.remember(&id, digest, &answer);
-        Ok((id, resource, version, action, Some(answer)))
+            })
     }
 
     fn remember(&self, id: &ObjectId, digest: u64, object: &Value) {

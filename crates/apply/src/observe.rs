@@ -256,6 +256,14 @@ impl Witness for Observer {
         state.is_watched(id) && state.store.is_as_applied(id, digest)
     }
 
+    fn applying(&self, id: &ObjectId) {
+        self.inner.lock().store.set_busy(id, true);
+    }
+
+    fn abandoned(&self, id: &ObjectId) {
+        self.inner.lock().store.set_busy(id, false);
+    }
+
     fn applied(&self, owner: &Owner, id: &ObjectId, digest: u64, object: &Value) {
         tracing::trace!(%owner, object = id.subject(), "applied");
         self.inner.lock().store.applied(id, digest, object);

@@ -1,6 +1,9 @@
 //! What an apply is going to do, from the desired objects and the last inventory. Pure.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    hash::BuildHasher,
+};
 
 use fairway_types::{
     Inventory, InventoryEntry, ObjectId,
@@ -166,7 +169,10 @@ pub fn plan(
 
 /// What an inventory has and is not wanted, in the order of deletion. An entry that cannot be read is left out: what
 /// it meant is unknown, so it must not be deleted.
-pub fn stale(previous: &Inventory, wanted: &HashSet<ObjectId>) -> Vec<InventoryEntry> {
+pub fn stale<S: BuildHasher>(
+    previous: &Inventory,
+    wanted: &HashSet<ObjectId, S>,
+) -> Vec<InventoryEntry> {
     let mut stale: Vec<(ObjectId, InventoryEntry)> = previous
         .entries
         .iter()
@@ -283,7 +289,7 @@ fn normalise(object: &mut Value, id: &ObjectId, owner: &Owner) {
     match (id.group.as_str(), id.kind.as_str()) {
         ("", "Secret") => string_data(root),
         ("", "Service") => {
-            default_protocol(root.get_mut("spec").and_then(|spec| spec.get_mut("ports")))
+            default_protocol(root.get_mut("spec").and_then(|spec| spec.get_mut("ports")));
         }
         ("", "Pod") => pod_protocols(root.get_mut("spec")),
         ("apps", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet") | ("batch", "Job") => {
@@ -380,9 +386,9 @@ fn pod_protocols(spec: Option<&mut Value>) {
 
 /// Looks for objects that two owners claim: those of `plans` that another owner's inventory has too. The answer
 /// names both, so that a cluster with two engines is refused instead of fought over.
-pub fn claimed_twice<'a>(
+pub fn claimed_twice<'a, S: BuildHasher>(
     wanted: impl IntoIterator<Item = &'a ObjectId>,
-    others: &HashMap<Owner, Inventory>,
+    others: &HashMap<Owner, Inventory, S>,
 ) -> Vec<(&'a ObjectId, Owner)> {
     let wanted: Vec<_> = wanted.into_iter().collect();
     let mut claims = Vec::new();

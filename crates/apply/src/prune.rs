@@ -1,6 +1,6 @@
 //! Deletes what was applied and is no longer desired: only what still carries the owner's labels.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, hash::BuildHasher, time::Duration};
 
 use fairway_types::{InventoryEntry, ObjectId, names};
 use futures::{StreamExt as _, stream};
@@ -66,12 +66,12 @@ const CONCURRENCY: usize = 8;
 ///
 /// An object is left alone where its owner labels name another, where it says `prune: disabled` or `reconcile: disabled`,
 /// and where it is in `keep` after all: the same object under another spelling of its id.
-pub async fn prune(
+pub async fn prune<S: BuildHasher>(
     session: &Session,
     mapper: &Mapper,
     owner: &Owner,
     stale: &[InventoryEntry],
-    keep: &HashSet<ObjectId>,
+    keep: &HashSet<ObjectId, S>,
 ) -> Pruned {
     let mut pruned = Pruned::default();
     let mut entries: Vec<(ObjectId, &InventoryEntry)> = Vec::new();
@@ -117,7 +117,7 @@ pub async fn prune(
                         id,
                         action: Action::Deleted,
                     });
-                    pruned.deleted.push(deleted);
+                    pruned.deleted.push(*deleted);
                 }
                 Err(error) => {
                     let reason = format!("{} delete failed: {error}", id.subject());
@@ -135,16 +135,16 @@ pub async fn prune(
 enum Settled {
     Gone,
     Skipped,
-    Deleted(Deleted),
+    Deleted(Box<Deleted>),
 }
 
-async fn delete(
+async fn delete<S: BuildHasher>(
     session: &Session,
     mapper: &Mapper,
     owner: &Owner,
     mut id: ObjectId,
     version: &str,
-    keep: &HashSet<ObjectId>,
+    keep: &HashSet<ObjectId, S>,
 ) -> Result<Settled, RequestError> {
     let resource = match mapper.served(&id.group, version, &id.kind).await {
         Ok(resource) => resource,
@@ -174,7 +174,7 @@ async fn delete(
         .delete(&resource, &id.namespace, &id.name, precondition)
         .await?
     {
-        Ok(Settled::Deleted(Deleted { id, resource, uid }))
+        Ok(Settled::Deleted(Box::new(Deleted { id, resource, uid })))
     } else {
         Ok(Settled::Gone)
     }

@@ -45,7 +45,7 @@ const ATTEMPTS: u32 = 4;
 /// Longest that the server's wish to wait is followed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// How long a token that was read from a file is used.
-const TOKEN_FILE_TTL: Duration = Duration::from_secs(60);
+const TOKEN_FILE_TTL: Duration = Duration::from_mins(1);
 
 /// What a request does, for counting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,9 +103,8 @@ impl Verb {
                     .split('/')
                     .filter(|step| !step.is_empty())
                     .collect();
-                let rest = match steps.as_slice() {
-                    ["api", _, rest @ ..] | ["apis", _, _, rest @ ..] => rest,
-                    _ => return Self::Discovery,
+                let (["api", _, rest @ ..] | ["apis", _, _, rest @ ..]) = steps.as_slice() else {
+                    return Self::Discovery;
                 };
                 match rest {
                     [] => Self::Discovery,

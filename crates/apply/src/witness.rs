@@ -17,6 +17,12 @@ pub trait Witness: Send + Sync {
     /// Whether the object is, at this moment, what applying exactly this content left behind.
     fn vouches_for(&self, id: &ObjectId, digest: u64) -> bool;
 
+    /// The object is about to be written by us: until [`Self::applied`] or [`Self::abandoned`], what changes is no drift.
+    fn applying(&self, id: &ObjectId);
+
+    /// The write did not happen, or not wholly.
+    fn abandoned(&self, id: &ObjectId);
+
     /// Content with this digest was applied, and `object` is what the server answered.
     fn applied(&self, owner: &Owner, id: &ObjectId, digest: u64, object: &Value);
 
@@ -47,7 +53,9 @@ fn feed(value: &Value, hasher: &mut impl Hasher) {
         Value::String(text) => (3_u8, text).hash(hasher),
         Value::Array(list) => {
             (4_u8, list.len()).hash(hasher);
-            list.iter().for_each(|item| feed(item, hasher));
+            for item in list {
+                feed(item, hasher);
+            }
         }
         Value::Object(map) => {
             (5_u8, map.len()).hash(hasher);

@@ -1,5 +1,10 @@
 //! Fairway's own kinds, fleet.fairway.dev/v1alpha1: clusters, named rules that select them, and fan-out.
 
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "every printer column says its type"
+)]
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;

@@ -1,5 +1,10 @@
 //! `GitRepository`, source.toolkit.fluxcd.io/v1: a Git reference to follow.
 
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "every printer column says its type"
+)]
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;

@@ -196,7 +196,37 @@ impl Inventory {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn every_id_reads_back(
+            namespace in "([a-z][a-z0-9-]{0,8})?",
+            name in "[a-z0-9][a-z0-9.-]{0,12}",
+            rbac in "[a-z:][a-z:.-]{0,12}",
+            group in "([a-z]{1,6}[.][a-z]{1,6})?",
+            kind in "[A-Z][A-Za-z]{0,10}",
+        ) {
+            let plain = ObjectId { namespace: namespace.clone(), name, group, kind };
+            prop_assert_eq!(plain.to_string().parse::<ObjectId>(), Ok(plain));
+            let role = ObjectId {
+                namespace,
+                name: rbac,
+                group: "rbac.authorization.k8s.io".into(),
+                kind: "Role".into(),
+            };
+            prop_assert_eq!(role.to_string().parse::<ObjectId>(), Ok(role));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,40}") {
+            if let Ok(id) = text.parse::<ObjectId>() {
+                prop_assert!(text.contains(&id.kind));
+            }
+        }
+    }
 
     #[test]
     fn ids_read_and_write_as_flux_has_them() {

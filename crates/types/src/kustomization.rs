@@ -1,5 +1,10 @@
 //! `Kustomization`, kustomize.toolkit.fluxcd.io/v1: what to build from a source and to keep a cluster equal to.
 
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "every printer column says its type"
+)]
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;

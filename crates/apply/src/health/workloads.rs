@@ -21,7 +21,7 @@ pub(super) fn deployment(view: View<'_>) -> Health {
             "Progressing"
                 if condition.is_true() && condition.reason == "NewReplicaSetAvailable" =>
             {
-                progressing = true
+                progressing = true;
             }
             "Available" if condition.is_true() => available = true,
             _ => {}

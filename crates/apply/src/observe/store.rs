@@ -40,6 +40,8 @@ struct Entry {
     /// Digest of the content that was applied last.
     applied: Option<u64>,
     baseline: Option<Baseline>,
+    /// We are writing it: what changes meanwhile is judged when that is done.
+    busy: bool,
 }
 
 fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
@@ -78,6 +80,14 @@ impl Store {
             .is_some_and(|entry| entry.applied == Some(digest) && entry.drift.is_none())
     }
 
+    pub(super) fn set_busy(&mut self, id: &ObjectId, busy: bool) {
+        if let Some(entry) = self.objects.get_mut(id) {
+            entry.busy = busy;
+            // A write that failed halfway left nobody knows what.
+            entry.applied = None;
+        }
+    }
+
     pub(super) fn retain(&mut self, keep: impl Fn(&ObjectId) -> bool) {
         self.objects.retain(|id, _| keep(id));
     }
@@ -108,6 +118,7 @@ impl Store {
             drift: None,
             applied: Some(digest),
             baseline: Baseline::of(object),
+            busy: false,
         };
         if let Some(newer) = newer {
             entry.version = newer.version;
@@ -158,11 +169,15 @@ impl Store {
                     // Another object under the same name is not what was applied, but the fields are what it should
                     // have.
                     applied: None,
+                    busy: known.as_ref().is_some_and(|entry| entry.busy),
                     baseline: known.and_then(|entry| entry.baseline),
                 };
                 self.objects.entry(id.clone()).or_insert(entry)
             }
         };
+        if entry.busy {
+            return changes;
+        }
         let ignored = difference::ignored_paths(ignore, object);
         entry.drift = drift::detect(object, entry.baseline.as_ref(), &ignored);
         if let Some(drift) = &entry.drift {

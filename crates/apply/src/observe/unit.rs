@@ -24,7 +24,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How often objects that cannot be watched are asked for.
 const POLL: Duration = Duration::from_secs(30);
 /// After this long, it is tried again whether a watch is allowed now.
-const TRY_WATCH_AGAIN: Duration = Duration::from_secs(600);
+const TRY_WATCH_AGAIN: Duration = Duration::from_mins(10);
 
 enum Ended {
     /// Go on at once.

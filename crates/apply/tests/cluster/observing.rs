@@ -1,0 +1,324 @@
+//! Health and drift by watch.
+
+use std::{sync::Arc, time::Duration};
+
+use fairway_apply::{
+    Connection, Mapper, Observer, Strictness,
+    observe::{Mode, ObjectChange, ObjectEvent},
+};
+use serde_json::{Value, json};
+use tokio::{sync::broadcast::Receiver, time::timeout};
+
+use crate::{Cluster, config_map, deployment};
+
+const PATH: &str = "/api/v1/namespaces/default/configmaps/a";
+
+async fn synced(observer: &Observer) {
+    let until = async {
+        while observer.modes().is_empty() || !observer.is_synced() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), until)
+        .await
+        .unwrap_or_else(|_| panic!("not synced: {:?}", observer.modes()));
+}
+
+async fn expect(
+    events: &mut Receiver<ObjectEvent>,
+    wanted: impl Fn(&ObjectChange) -> bool,
+) -> ObjectEvent {
+    let wait = async {
+        loop {
+            let event = events.recv().await.unwrap();
+            if wanted(&event.change) {
+                return event;
+            }
+        }
+    };
+    timeout(Duration::from_secs(10), wait)
+        .await
+        .expect("the event comes")
+}
+
+#[tokio::test]
+async fn a_hand_edit_is_seen_and_put_back() {
+    let mut cluster = Cluster::start().await;
+    let observer = cluster.observe();
+    let mut events = observer.subscribe();
+    cluster.changes(&[config_map("a", "1")]).await;
+    synced(&observer).await;
+
+    cluster
+        .patch_as("kubectl-edit", PATH, json!({"data": {"key": "evil"}}))
+        .await;
+    let event = expect(&mut events, |change| {
+        matches!(change, ObjectChange::Drifted(_))
+    })
+    .await;
+    assert_eq!(event.owner, cluster.owner);
+    let ObjectChange::Drifted(drift) = event.change else {
+        unreachable!()
+    };
+    assert_eq!(drift.to_string(), ".data.key changed by kubectl-edit");
+
+    assert_eq!(
+        cluster.changes(&[config_map("a", "1")]).await,
+        ["ConfigMap/default/a configured"]
+    );
+    assert_eq!(cluster.config_map("a").await.unwrap()["data"]["key"], "1");
+
+    // Another controller that writes a field of ours is drift as well; one that writes its own is not.
+    cluster
+        .patch_as("other", PATH, json!({"data": {"theirs": "x"}}))
+        .await;
+    cluster
+        .patch_as("other", PATH, json!({"data": {"key": "x"}}))
+        .await;
+    let event = expect(&mut events, |change| {
+        matches!(change, ObjectChange::Drifted(_))
+    })
+    .await;
+    let ObjectChange::Drifted(drift) = event.change else {
+        unreachable!()
+    };
+    assert_eq!(drift.to_string(), ".data.key changed by other");
+}
+
+#[tokio::test]
+async fn what_is_watched_and_unchanged_costs_no_request() {
+    let mut cluster = Cluster::start().await;
+    let observer = cluster.observe();
+    let objects = [
+        config_map("a", "1"),
+        config_map("b", "1"),
+        deployment("web", "web:1"),
+    ];
+    cluster.changes(&objects).await;
+    synced(&observer).await;
+    // The Deployment's own controller goes on writing its status; that is no change of ours.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let before = cluster.connection.request_count();
+    assert_eq!(cluster.changes(&objects).await.len(), 3);
+    assert_eq!(cluster.connection.request_count(), before);
+
+    // A change of one costs that one: dry-run, get, apply.
+    let changed = [
+        config_map("a", "2"),
+        config_map("b", "1"),
+        deployment("web", "web:1"),
+    ];
+    cluster.changes(&changed).await;
+    assert_eq!(cluster.connection.request_count(), before + 3);
+
+    // Drift of one costs that one, too.
+    let mut events = observer.subscribe();
+    cluster
+        .patch_as("kubectl-edit", PATH, json!({"data": {"key": "evil"}}))
+        .await;
+    expect(&mut events, |change| {
+        matches!(change, ObjectChange::Drifted(_))
+    })
+    .await;
+    let changes = cluster.changes(&changed).await;
+    assert!(
+        changes.contains(&"ConfigMap/default/a configured".to_owned()),
+        "{changes:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_deleted_or_loses_its_labels_is_missed() {
+    let mut cluster = Cluster::start().await;
+    let observer = cluster.observe();
+    let mut events = observer.subscribe();
+    let objects = [config_map("a", "1"), config_map("b", "1")];
+    cluster.changes(&objects).await;
+    synced(&observer).await;
+
+    let id = "default_a__ConfigMap".parse().unwrap();
+    let resource = cluster.mapper.resource("v1", "ConfigMap").await.unwrap();
+    cluster
+        .session
+        .delete(&resource, "default", "a", None)
+        .await
+        .unwrap();
+    let event = expect(&mut events, |change| {
+        matches!(change, ObjectChange::Gone { .. })
+    })
+    .await;
+    assert_eq!(
+        (event.id, event.change),
+        (id, ObjectChange::Gone { finished: false })
+    );
+
+    cluster
+        .patch_as(
+            "me",
+            "/api/v1/namespaces/default/configmaps/b",
+            json!({"metadata": {"labels": null}}),
+        )
+        .await;
+    let event = expect(&mut events, |change| {
+        matches!(change, ObjectChange::Gone { .. })
+    })
+    .await;
+    assert_eq!(event.id.name, "b");
+
+    assert_eq!(
+        cluster.changes(&objects).await,
+        [
+            "ConfigMap/default/a created",
+            "ConfigMap/default/b configured"
+        ]
+    );
+
+    // What is pruned is not missed.
+    cluster.changes(&objects[..1]).await;
+    let silence = timeout(
+        Duration::from_millis(300),
+        expect(&mut events, |change| {
+            matches!(change, ObjectChange::Gone { .. })
+        }),
+    );
+    assert!(silence.await.is_err());
+}
+
+#[tokio::test]
+async fn health_is_seen_as_it_changes() {
+    let mut cluster = Cluster::start().await;
+    let observer = cluster.observe();
+    let mut events = observer.subscribe();
+    cluster.changes(&[deployment("web", "web:1")]).await;
+    let event = expect(
+        &mut events,
+        |change| matches!(change, ObjectChange::Health(health) if health.is_current()),
+    )
+    .await;
+    assert_eq!(event.id.subject(), "Deployment/default/web");
+    assert!(observer.last_seen(&event.id).unwrap().health.is_current());
+}
+
+#[tokio::test]
+async fn watches_come_back_after_an_outage() {
+    let mut cluster = Cluster::start().await;
+    let observer = cluster.observe();
+    let mut events = observer.subscribe();
+    cluster.changes(&[config_map("a", "1")]).await;
+    synced(&observer).await;
+    cluster.faults().refuse(true);
+    let cut = async {
+        while !observer
+            .modes()
+            .values()
+            .any(|mode| matches!(mode, Mode::Failing { .. }))
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), cut)
+        .await
+        .expect("the outage is noticed");
+    cluster.faults().clear();
+    synced(&observer).await;
+    cluster
+        .patch_as("kubectl-edit", PATH, json!({"data": {"key": "evil"}}))
+        .await;
+    expect(&mut events, |change| {
+        matches!(change, ObjectChange::Drifted(_))
+    })
+    .await;
+}
+
+/// Connects as an account that has these rules in the namespace `default`, and nothing else.
+async fn limited(cluster: &mut Cluster, rules: Value) -> Connection {
+    let meta = |name: &str| json!({"name": name, "namespace": "default"});
+    let subject = json!({"kind": "ServiceAccount", "name": "watcher", "namespace": "default"});
+    let objects = [
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta("watcher")}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": meta("watcher"), "rules": rules}),
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": meta("watcher"),
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "watcher"},
+            "subjects": [subject],
+        }),
+    ];
+    cluster.changes(&objects).await;
+    let kubeconfig = cluster.server.kubeconfig_for("dev").unwrap();
+    let mut kubeconfig = kube::config::Kubeconfig::from_yaml(&kubeconfig).unwrap();
+    for user in kubeconfig
+        .auth_infos
+        .iter_mut()
+        .filter_map(|user| user.auth_info.as_mut())
+    {
+        user.impersonate = Some("system:serviceaccount:default:watcher".into());
+    }
+    Connection::from_kubeconfig(kubeconfig, None, Strictness::default())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_forbidden_watch_is_narrowed_to_namespaces_then_polled() {
+    for (verbs, polled) in [
+        (json!(["get", "list", "watch"]), false),
+        (json!(["get"]), true),
+    ] {
+        let mut cluster = Cluster::start().await;
+        let rules = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": verbs}]);
+        let connection = limited(&mut cluster, rules).await;
+        cluster.inventory = fairway_types::Inventory::default();
+        cluster.changes(&[config_map("a", "1")]).await;
+        let observer = Observer::new(&connection, Arc::new(Mapper::new(&connection)));
+        observer.track(&cluster.owner, &cluster.inventory, &[]);
+        let settled = async {
+            loop {
+                let modes = observer.modes();
+                let done = modes.iter().any(|(scope, mode)| {
+                    scope.namespace == "default"
+                        && matches!(mode, Mode::Watching | Mode::Polling { .. })
+                });
+                if done {
+                    return modes;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let modes = timeout(Duration::from_secs(10), settled)
+            .await
+            .expect("a narrower way is found");
+        assert_eq!(modes.len(), 1);
+        assert_eq!(observer.degraded().is_some(), polled, "{modes:?}");
+        if polled {
+            assert!(
+                observer.degraded().unwrap().contains("forbidden"),
+                "{modes:?}"
+            );
+        }
+        // Either way the object becomes known.
+        let id = "default_a__ConfigMap".parse().unwrap();
+        let known = async {
+            while observer.last_seen(&id).is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(10), known)
+            .await
+            .expect("the object is seen");
+    }
+}
+
+#[tokio::test]
+async fn watches_that_nobody_needs_end() {
+    let mut cluster = Cluster::start().await;
+    let observer = cluster.observe();
+    cluster
+        .changes(&[config_map("a", "1"), deployment("web", "web:1")])
+        .await;
+    synced(&observer).await;
+    assert_eq!(observer.modes().len(), 2);
+    cluster.changes(&[config_map("a", "1")]).await;
+    assert_eq!(observer.modes().len(), 1);
+    observer.forget(&cluster.owner);
+    assert!(observer.modes().is_empty());
+}

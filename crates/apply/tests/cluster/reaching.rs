@@ -1,0 +1,165 @@
+//! Reaching the API server, and not.
+
+use fairway_apply::{Connection, ConnectionError, Strictness};
+
+use crate::{Cluster, config_map};
+
+async fn refused(kubeconfig: &str) -> String {
+    Connection::from_kubeconfig_yaml(kubeconfig, None, Strictness::default())
+        .await
+        .unwrap_err()
+        .to_string()
+}
+
+fn kubeconfig(cluster: &str, user: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts:\n- name: c\n  context: {{cluster: c, user: u}}\n\
+         clusters:\n- name: c\n  cluster: {{{cluster}}}\nusers:\n- name: u\n  user: {{{user}}}\n"
+    )
+}
+
+#[tokio::test]
+async fn a_kubeconfig_may_not_do_what_it_should_not() {
+    let server = "server: https://127.0.0.1:1";
+    let exec = refused(&kubeconfig(
+        server,
+        "exec: {apiVersion: client.authentication.k8s.io/v1, command: aws}",
+    ))
+    .await;
+    assert!(
+        exec.contains("runs a program for its credentials (aws), which is refused"),
+        "{exec}"
+    );
+    assert!(exec.contains("fairway create cluster"), "{exec}");
+    let insecure = refused(&kubeconfig(
+        &format!("{server}, insecure-skip-tls-verify: true"),
+        "token: x",
+    ))
+    .await;
+    assert!(
+        insecure.contains("insecure-skip-tls-verify, which is refused"),
+        "{insecure}"
+    );
+    let file = refused(&kubeconfig(
+        server,
+        "tokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token",
+    ))
+    .await;
+    assert!(file.contains("refers to the file"), "{file}");
+    let proxy = refused(&kubeconfig(
+        &format!("{server}, proxy-url: 'http://proxy:3128'"),
+        "token: x",
+    ))
+    .await;
+    assert!(proxy.contains("proxy-url"), "{proxy}");
+    let plain = refused(&kubeconfig("server: http://example.com", "token: x")).await;
+    assert!(plain.contains("is not https"), "{plain}");
+    let secret = refused("users: [{name: u, user: {token: hunter2, oops").await;
+    assert!(!secret.contains("hunter2"), "{secret}");
+}
+
+#[tokio::test]
+async fn a_context_that_is_missing_is_named() {
+    let config = kubeconfig("server: https://127.0.0.1:1", "token: x");
+    let error = Connection::from_kubeconfig_yaml(&config, Some("other"), Strictness::default())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, ConnectionError::Kubeconfig(reason) if reason.contains("other")),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn an_unreachable_cluster_is_told_from_a_refusal_and_comes_back() {
+    let mut cluster = Cluster::start().await;
+    assert_eq!(cluster.connection.version().await.unwrap(), "v1.37.0");
+    cluster.changes(&[config_map("a", "1")]).await;
+
+    cluster.faults().refuse(true);
+    let error = loop {
+        // The listener closes a moment later.
+        match cluster.connection.version().await {
+            Ok(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_unreachable(), "{error}");
+    let error = cluster.apply(&[config_map("a", "2")]).await.unwrap_err();
+    assert!(error.contains("is unreachable"), "{error}");
+
+    cluster.faults().clear();
+    while cluster.connection.version().await.is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(
+        cluster.changes(&[config_map("a", "2")]).await,
+        ["ConfigMap/default/a configured"]
+    );
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_told() {
+    let cluster = Cluster::start().await;
+    let kubeconfig = cluster.server.kubeconfig_for("dev").unwrap();
+    let line = kubeconfig
+        .lines()
+        .find(|line| line.trim_start().starts_with("token:"))
+        .unwrap();
+    let wrong = kubeconfig.replace(
+        line,
+        &format!(
+            "{}token: wrong",
+            &line[..line.len() - line.trim_start().len()]
+        ),
+    );
+    let connection = Connection::from_kubeconfig_yaml(&wrong, None, Strictness::default())
+        .await
+        .unwrap();
+    let error = connection
+        .session()
+        .get_path("/api/v1/namespaces")
+        .await
+        .unwrap_err();
+    assert!(error.is_unauthorized(), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_busy_server_is_asked_again() {
+    let cluster = Cluster::start().await;
+    cluster.faults().set(fairway_apiserver::FaultSpec {
+        status: 429,
+        retry_after_seconds: 1,
+        one_in: 2,
+        ..Default::default()
+    });
+    let before = cluster.connection.request_count();
+    for _ in 0..3 {
+        cluster
+            .connection
+            .session()
+            .get_path("/api/v1/namespaces")
+            .await
+            .unwrap();
+    }
+    assert!(cluster.connection.request_count() > before + 3);
+}
+
+#[tokio::test]
+async fn clients_of_kube_share_the_connection() {
+    use kube::api::{Api, DynamicObject};
+    let mut cluster = Cluster::start().await;
+    cluster.changes(&[config_map("a", "1")]).await;
+    let resource = kube::core::ApiResource {
+        group: String::new(),
+        version: "v1".into(),
+        api_version: "v1".into(),
+        kind: "ConfigMap".into(),
+        plural: "configmaps".into(),
+    };
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(cluster.connection.client(), "default", &resource);
+    assert_eq!(api.get("a").await.unwrap().data["data"]["key"], "1");
+    let error = api.get("missing").await.unwrap_err();
+    assert!(matches!(error, kube::Error::Api(status) if status.is_not_found()));
+}
