@@ -8,7 +8,7 @@ use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 use fairway_types::{
     Inventory, InventoryEntry, ObjectId, kustomization::IgnoreRule, names::FIELD_MANAGER,
 };
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -295,9 +295,11 @@ impl Run<'_> {
     async fn stages(&self, plan: &Plan, report: &mut Report) -> Result<(), ApplyError> {
         let mut new_definitions = false;
         for (stage, objects) in &plan.stages {
-            let checks = objects
+            // Boxed, so that callers can prove that the whole apply may move between threads (rust#110338).
+            let checks: Vec<BoxFuture<'_, _>> = objects
                 .iter()
-                .map(|desired| self.check(desired, new_definitions));
+                .map(|desired| self.check(desired, new_definitions).boxed())
+                .collect();
             let checked: Vec<Checked> = stream::iter(checks)
                 .buffered(self.options.concurrency)
                 .try_collect()
@@ -574,7 +576,10 @@ impl Run<'_> {
             while let Some(next) = rest.next_if(|next| order::rank(&next.id.kind) == rank) {
                 group.push(next);
             }
-            let writes = group.into_iter().map(|checked| self.write_one(checked));
+            let writes: Vec<BoxFuture<'_, _>> = group
+                .into_iter()
+                .map(|checked| self.write_one(checked).boxed())
+                .collect();
             let mut results = stream::iter(writes).buffered(self.options.concurrency);
             let mut failure = None;
             while let Some(result) = results.next().await {

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, hash::BuildHasher, time::Duration};
 
 use fairway_types::{InventoryEntry, ObjectId, names};
-use futures::{StreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -66,7 +66,7 @@ const CONCURRENCY: usize = 8;
 ///
 /// An object is left alone where its owner labels name another, where it says `prune: disabled` or `reconcile: disabled`,
 /// and where it is in `keep` after all: the same object under another spelling of its id.
-pub async fn prune<S: BuildHasher>(
+pub async fn prune<S: BuildHasher + Sync>(
     session: &Session,
     mapper: &Mapper,
     owner: &Owner,
@@ -97,13 +97,11 @@ pub async fn prune<S: BuildHasher>(
             );
             continue;
         }
-        let deletions = group.into_iter().map(|(id, entry)| async move {
-            (
-                entry,
-                id.clone(),
-                delete(session, mapper, owner, id, &entry.v, keep).await,
-            )
-        });
+        let mut deletions: Vec<BoxFuture<'_, _>> = Vec::new();
+        for (id, entry) in group {
+            let deletion = delete(session, mapper, owner, id.clone(), &entry.v, keep);
+            deletions.push(deletion.map(move |result| (entry, id, result)).boxed());
+        }
         let mut results = stream::iter(deletions).buffered(CONCURRENCY);
         while let Some((entry, id, result)) = results.next().await {
             match result {
@@ -138,7 +136,7 @@ enum Settled {
     Deleted(Box<Deleted>),
 }
 
-async fn delete<S: BuildHasher>(
+async fn delete<S: BuildHasher + Sync>(
     session: &Session,
     mapper: &Mapper,
     owner: &Owner,
@@ -197,22 +195,13 @@ pub async fn wait_for_termination(
     let mut pause = Duration::from_millis(50);
     let mut left: Vec<&Deleted> = deleted.iter().collect();
     loop {
-        let checks = left.into_iter().map(|object| async move {
-            let Deleted { id, resource, uid } = object;
-            let live = session.get(resource, &id.namespace, &id.name).await;
-            // An error is no proof that it has gone.
-            let gone = live.is_ok_and(|live| {
-                live.is_none_or(|live| {
-                    live.pointer("/metadata/uid").and_then(Value::as_str) != Some(uid)
-                })
-            });
-            (!gone).then_some(object)
-        });
-        left = stream::iter(checks)
-            .buffered(CONCURRENCY)
-            .filter_map(|object| async move { object })
-            .collect()
-            .await;
+        let checks: Vec<BoxFuture<'_, _>> = left
+            .into_iter()
+            .map(|object| still_there(session, object).boxed())
+            .collect();
+        let answers: Vec<Option<&Deleted>> =
+            stream::iter(checks).buffered(CONCURRENCY).collect().await;
+        left = answers.into_iter().flatten().collect();
         if left.is_empty() {
             return Ok(());
         }
@@ -224,6 +213,16 @@ pub async fn wait_for_termination(
         tokio::time::sleep(pause.min(deadline - Instant::now())).await;
         pause = (pause * 2).min(Duration::from_secs(2));
     }
+}
+
+async fn still_there<'a>(session: &Session, object: &'a Deleted) -> Option<&'a Deleted> {
+    let Deleted { id, resource, uid } = object;
+    let live = session.get(resource, &id.namespace, &id.name).await;
+    // An error is no proof that it has gone.
+    let gone = live.is_ok_and(|live| {
+        live.is_none_or(|live| live.pointer("/metadata/uid").and_then(Value::as_str) != Some(uid))
+    });
+    (!gone).then_some(object)
 }
 
 /// Objects that were deleted and are still there: a finalizer holds them.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use fairway_types::{InventoryEntry, ObjectId};
-use futures::{StreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -216,16 +216,22 @@ impl Polls {
         results: &mut BTreeMap<ObjectId, Health>,
     ) {
         let now = Instant::now();
-        let due = objects
-            .iter()
-            .filter(|(id, _)| self.due.get(*id).is_none_or(|(at, _)| *at <= now));
-        let questions: Vec<_> = due
-            .map(|(id, version)| (*id, *version, self.resources.get(*id).cloned()))
-            .collect();
+        let mut questions: Vec<BoxFuture<'_, _>> = Vec::new();
+        for (id, version) in objects {
+            if self.due.get(*id).is_some_and(|(at, _)| *at > now) {
+                continue;
+            }
+            let question = health_now(
+                session,
+                mapper,
+                id,
+                version,
+                self.resources.get(*id).cloned(),
+            );
+            let id: &ObjectId = id;
+            questions.push(question.map(move |answer| (id, answer)).boxed());
+        }
         let answers: Vec<_> = stream::iter(questions)
-            .map(|(id, version, resource)| async move {
-                (id, health_now(session, mapper, id, version, resource).await)
-            })
             .buffered(CONCURRENCY)
             .collect()
             .await;

@@ -191,6 +191,33 @@ fn deployment(name: &str, image: &str) -> Value {
     })
 }
 
+/// Everything that a reconciler does may move between threads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reconciles_run_on_any_thread() {
+    let mut cluster = Cluster::start().await;
+    let task = tokio::spawn(async move {
+        let report = cluster.apply(&[config_map("a", "1")]).await?;
+        let options = fairway_apply::wait::Options::new(Duration::from_secs(5));
+        let waited =
+            fairway_apply::wait::wait(&cluster.session, &cluster.mapper, &report.checked, &options)
+                .await;
+        let stale = plan::stale(&cluster.inventory, &none());
+        let pruned = prune::prune(
+            &cluster.session,
+            &cluster.mapper,
+            &cluster.owner,
+            &stale,
+            &none(),
+        )
+        .await;
+        let second = Duration::from_secs(1);
+        let gone = prune::wait_for_termination(&cluster.session, &pruned.deleted, second).await;
+        gone.map(|()| waited.is_healthy())
+            .map_err(|error| error.to_string())
+    });
+    assert_eq!(task.await.unwrap(), Ok(true));
+}
+
 fn none() -> HashSet<ObjectId> {
     HashSet::new()
 }
