@@ -104,9 +104,14 @@ impl Engine {
         Ok(Self { context, tasks, stop })
     }
 
-    /// Fetches sources now: those of a URL (as their objects say it, or as it is fetched), or all. Says how many.
-    pub fn poke(&self, url: Option<&str>) -> usize {
-        self.context.poke(url)
+    /// Fetches the sources of a URL now (as their objects say it, or as it is fetched). Says how many there are.
+    pub fn poke(&self, url: &str) -> usize {
+        self.context.poke(Some(url))
+    }
+
+    /// Fetches all sources now. Says how many there are.
+    pub fn poke_all(&self) -> usize {
+        self.context.poke(None)
     }
 
     /// A handle that can poke from elsewhere, and outlives nothing.
@@ -154,8 +159,13 @@ impl std::fmt::Debug for Handle {
 
 impl Handle {
     /// As [`Engine::poke`]; nothing once the engine is gone.
-    pub fn poke(&self, url: Option<&str>) -> usize {
-        self.0.upgrade().map_or(0, |context| context.poke(url))
+    pub fn poke(&self, url: &str) -> usize {
+        self.0.upgrade().map_or(0, |context| context.poke(Some(url)))
+    }
+
+    /// As [`Engine::poke_all`]; nothing once the engine is gone.
+    pub fn poke_all(&self) -> usize {
+        self.0.upgrade().map_or(0, |context| context.poke(None))
     }
 
     /// As [`Engine::metrics`].
