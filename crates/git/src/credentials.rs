@@ -145,7 +145,7 @@ pub(crate) struct Prepared {
     /// What must not show in messages.
     pub(crate) secrets: Vec<String>,
     /// Keeps the files until the program has ended.
-    _files: Option<tempfile::TempDir>,
+    files: Option<tempfile::TempDir>,
 }
 
 impl Prepared {
@@ -233,9 +233,9 @@ impl Prepared {
 
     fn file(&mut self, name: &str, content: &str) -> Result<PathBuf, Error> {
         let io = |e: std::io::Error| Error::io("can't write a credential to a private file", &e);
-        if self._files.is_none() {
+        if self.files.is_none() {
             let private = std::fs::Permissions::from_mode(0o700);
-            self._files = Some(
+            self.files = Some(
                 tempfile::Builder::new()
                     .prefix("fairway-")
                     .permissions(private)
@@ -244,7 +244,7 @@ impl Prepared {
             );
         }
         let directory = self
-            ._files
+            .files
             .as_ref()
             .map_or_else(|| Path::new("."), |d| d.path());
         let path = directory.join(name);
@@ -303,7 +303,7 @@ mod tests {
         let credentials = Credentials::none().with_ssh("KEY", "host ssh-ed25519 AAAA");
         let remote = Remote::new("ssh://git@host/fleet.git", credentials).unwrap();
         let prepared = Prepared::new(&remote).unwrap();
-        let directory = prepared._files.as_ref().unwrap().path().to_owned();
+        let directory = prepared.files.as_ref().unwrap().path().to_owned();
         let identity = directory.join("identity");
         assert_eq!(std::fs::read_to_string(&identity).unwrap(), "KEY\n");
         assert_eq!(

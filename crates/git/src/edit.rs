@@ -142,7 +142,7 @@ fn rewrite(
                 below
                     .entry(folder.to_owned())
                     .or_default()
-                    .push((rest.to_owned(), path, edit))
+                    .push((rest.to_owned(), path, edit));
             }
             None => here.push((rest, path, edit)),
         }

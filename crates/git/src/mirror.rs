@@ -27,10 +27,13 @@ pub struct Mirror {
     remote: Remote,
     repository: Repository,
     turn: tokio::sync::Mutex<()>,
-    pending: Mutex<HashMap<Reference, Arc<OnceCell<Result<Revision, Error>>>>>,
+    pending: Mutex<HashMap<Reference, Arc<Fetched>>>,
     /// A run ended early, so stale lock files may lie about.
     untidy: AtomicBool,
 }
+
+/// The outcome of a fetch, for all who wait for it.
+type Fetched = OnceCell<Result<Revision, Error>>;
 
 /// A line of `git ls-remote`.
 struct Listed {
@@ -43,7 +46,7 @@ impl Mirror {
     pub async fn open(directory: &Path, remote: Remote) -> Result<Self, Error> {
         std::fs::create_dir_all(directory).map_err(|e| Error::at(directory, &e))?;
         let bare = directory.join("repository.git");
-        let lock = lock(directory, Duration::from_secs(60)).await?;
+        let lock = lock(directory, Duration::from_mins(1)).await?;
         let repository = match Repository::open(&bare) {
             Ok(repository) if bare.join("HEAD").is_file() => repository,
             _ => {
@@ -102,7 +105,7 @@ impl Mirror {
         result
     }
 
-    fn forget(&self, reference: &Reference, cell: &Arc<OnceCell<Result<Revision, Error>>>) {
+    fn forget(&self, reference: &Reference, cell: &Arc<Fetched>) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         if pending
             .get(reference)
@@ -397,7 +400,7 @@ impl Mirror {
     /// Keeps a commit that was fetched, whatever becomes of the refs that reach it.
     pub async fn hold(&self, commit: Oid) -> Result<(), Error> {
         let turn = self.turn.lock().await;
-        let _lock = self.locked(Duration::from_secs(60)).await?;
+        let _lock = self.locked(Duration::from_mins(1)).await?;
         if !self.reaches(commit, None).await? {
             return Err(Error::CommitMissing {
                 url: self.remote.url().to_owned(),
@@ -416,7 +419,7 @@ impl Mirror {
     /// Lets a held commit go; one that is not held is no error.
     pub async fn unhold(&self, commit: Oid) -> Result<(), Error> {
         let turn = self.turn.lock().await;
-        let _lock = self.locked(Duration::from_secs(60)).await?;
+        let _lock = self.locked(Duration::from_mins(1)).await?;
         self.repository
             .delete_ref(&format!("{HOLDS}{commit}"))
             .await?;

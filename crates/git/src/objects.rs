@@ -26,9 +26,12 @@ pub(crate) struct Objects {
     trees: Cache<Oid, Arc<Tree>>,
     blobs: Cache<Oid, Arc<[u8]>>,
     /// Tree → the ignore files below it.
-    pub(crate) ignore_files: Mutex<HashMap<Oid, Arc<[(String, Oid)]>>>,
+    pub(crate) ignore_files: Mutex<HashMap<Oid, IgnoreFiles>>,
     damaged: AtomicBool,
 }
+
+/// Folders and the ids of the ignore files in them.
+pub(crate) type IgnoreFiles = Arc<[(String, Oid)]>;
 
 /// One tree, sorted by name.
 pub(crate) struct Tree {

@@ -24,7 +24,7 @@ use crate::{Error, Remote};
 pub const MINIMUM_GIT: (u32, u32) = (2, 32);
 
 /// The time limit of operations that touch no network.
-pub(crate) const LOCAL_TIMEOUT: Duration = Duration::from_secs(120);
+pub(crate) const LOCAL_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Environment that a run may see; everything else is cleared.
 const INHERITED: &[&str] = &[
@@ -542,7 +542,8 @@ mod tests {
     #[test]
     fn classifies_what_git_says() {
         let of = |text: &str| classify("fetch", Some("u"), text);
-        let samples: &[(&str, fn(&Error) -> bool)] = &[
+        type Expected = fn(&Error) -> bool;
+        let samples: &[(&str, Expected)] = &[
             (
                 "fatal: unable to access 'https://x/': Could not resolve host: x",
                 |e| matches!(e, Error::Unreachable { .. }),

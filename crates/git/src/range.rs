@@ -153,8 +153,7 @@ fn partial(text: &str) -> Result<(Version, Given), String> {
     let mut parts = [0_u64; 3];
     let mut given = Given::Nothing;
     let mut wild = false;
-    let mut count = 0;
-    for part in numbers.split('.') {
+    for (count, part) in numbers.split('.').enumerate() {
         if count == 3 {
             return Err(wrong());
         }
@@ -167,7 +166,6 @@ fn partial(text: &str) -> Result<(Version, Given), String> {
                 given = [Given::Major, Given::Minor, Given::Patch][count];
             }
         }
-        count += 1;
     }
     let full = format!("{}.{}.{}{suffix}", parts[0], parts[1], parts[2]);
     Ok((Version::parse(&full).map_err(|_| wrong())?, given))

@@ -173,7 +173,7 @@ impl fmt::Debug for Remote {
         f.debug_struct("Remote")
             .field("url", &self.url)
             .field("credentials", &self.credentials)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

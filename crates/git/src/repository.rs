@@ -111,7 +111,7 @@ impl Repository {
             let path = self.directory.join(&name);
             match std::fs::read_to_string(&path) {
                 Ok(text) => match text.trim().strip_prefix("ref: ") {
-                    Some(target) => name = target.trim().to_owned(),
+                    Some(target) => name = String::from(target.trim()),
                     None => return Ok(text.trim().parse().ok()),
                 },
                 // A folder, or below a file: then it is no loose ref.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::ignore::{IGNORE_FILE, Rules};
-use crate::objects::{Mode, Objects, Tree};
+use crate::objects::{IgnoreFiles, Mode, Objects, Tree};
 use crate::{Error, Oid};
 
 const MAX_DEPTH: usize = 128;
@@ -408,7 +408,7 @@ impl TreeView {
 
 /// The ignore files below a tree, parents before children. Remembered by tree id, so that a new
 /// commit costs what it changed.
-fn ignore_files(objects: &Objects, tree: Oid, depth: usize) -> Result<Arc<[(String, Oid)]>, Error> {
+fn ignore_files(objects: &Objects, tree: Oid, depth: usize) -> Result<IgnoreFiles, Error> {
     let known = objects
         .ignore_files
         .lock()
@@ -439,7 +439,7 @@ fn ignore_files(objects: &Objects, tree: Oid, depth: usize) -> Result<Arc<[(Stri
             files.push((join(name, folder).trim_end_matches('/').to_owned(), *id));
         }
     }
-    let files: Arc<[(String, Oid)]> = files.into();
+    let files: IgnoreFiles = files.into();
     let mut memory = objects
         .ignore_files
         .lock()

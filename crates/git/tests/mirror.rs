@@ -1,4 +1,5 @@
 //! The mirror against real repositories: fetches, revisions, races, damage.
+#![allow(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
 
 mod world;
 

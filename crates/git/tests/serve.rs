@@ -1,4 +1,5 @@
 //! The HTTP server with the real git client on one end, and the mirror on it.
+#![allow(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
 #![cfg(feature = "serve")]
 
 mod world;

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   GitServer ── WorkClone (a person's clone: write, commit, push)
+//!   Fleet ── embedded API servers: a hub and simulated clusters, with faults on demand
 //!   real::ControlPlane ── etcd + kube-apiserver from KUBEBUILDER_ASSETS
 //!   Kubectl ── the real kubectl with a home and a kubeconfig of its own
 //!   Process ── the binary under test: signals, SIGKILL, output
@@ -23,11 +24,13 @@
 //! # Ok(()) }
 //! ```
 
+mod fleet;
 mod git;
 mod kubectl;
 mod process;
 pub mod real;
 
+pub use fleet::Fleet;
 pub use git::{GitServer, WorkClone};
 pub use kubectl::{Kubectl, Output};
 pub use process::Process;

@@ -20,7 +20,7 @@ use tokio::process::Command;
 use crate::Process;
 
 const TOKEN: &str = "fairway-testkit";
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// The programs of a control plane.
 #[derive(Clone, Debug, PartialEq, Eq)]

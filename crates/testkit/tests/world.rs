@@ -1,10 +1,11 @@
 //! The kit itself: a test that leans on it must be able to trust it.
+#![allow(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
 
 use std::time::Duration;
 
 use fairway_git::serve::Faults;
 use fairway_testkit::real::{Assets, ControlPlane};
-use fairway_testkit::{GitServer, Kubectl, Process};
+use fairway_testkit::{Fleet, GitServer, Kubectl, Process};
 use tokio::process::Command;
 
 #[tokio::test]
@@ -133,4 +134,30 @@ async fn a_real_control_plane_answers() {
         .wait_for("seen", Duration::from_secs(10))
         .await
         .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_answers_and_fails_on_demand() {
+    let fleet = Fleet::start(&["management", "dev-us-west-2"])
+        .await
+        .unwrap();
+    assert_eq!(fleet.server().names(), ["dev-us-west-2", "management"]);
+    assert_eq!(Fleet::reference_names().len(), 9);
+    if !Kubectl::available() {
+        return;
+    }
+    let kubectl = fleet.kubectl().unwrap().in_context("dev-us-west-2");
+    let namespaces = kubectl
+        .ok(&["get", "namespaces", "-o", "name"])
+        .await
+        .unwrap();
+    assert!(namespaces.contains("namespace/default"), "{namespaces}");
+    fleet.faults("dev-us-west-2").unwrap().refuse(true);
+    let refused = kubectl.run(&["get", "namespaces"]).await.unwrap();
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("refused"), "{}", refused.stderr);
+    let hub = kubectl.in_context("management");
+    hub.ok(&["get", "namespaces"]).await.unwrap();
+    fleet.faults("dev-us-west-2").unwrap().clear();
+    kubectl.ok(&["get", "namespaces"]).await.unwrap();
 }
