@@ -158,10 +158,11 @@ pub(crate) fn merged(
     other: &Arc<TransformerConfig>,
 ) -> Result<Arc<TransformerConfig>> {
     match own {
-        None => Ok(Arc::clone(other)),
+        None if Arc::ptr_eq(default_config(), other) => Ok(Arc::clone(other)),
         Some(own) if Arc::ptr_eq(&own, other) => Ok(own),
-        Some(own) => {
-            let mut out = Arc::unwrap_or_clone(own);
+        // Even into nothing a configuration is merged: a spec of all kinds goes where one of some kinds came first.
+        own => {
+            let mut out = own.map(Arc::unwrap_or_clone).unwrap_or_default();
             out.merge(other)?;
             Ok(Arc::new(out))
         }

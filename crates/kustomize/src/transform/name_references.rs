@@ -32,7 +32,7 @@ struct Candidates {
 pub(crate) fn transform(resources: &mut Resources, references: &[NameReference]) -> Result<()> {
     let candidates = Candidates::of(resources);
     if candidates.by_previous_name.is_empty() {
-        return Ok(());
+        return resources.iter().try_for_each(|resource| bound_namespaces(resource).map(drop));
     }
     let mut by_kind: HashMap<&str, Vec<(&NameReference, &FieldSpec)>> = HashMap::new();
     for reference in references {
@@ -57,7 +57,7 @@ pub(crate) fn transform(resources: &mut Resources, references: &[NameReference])
         if !for_any.is_empty() {
             specs.sort_by_key(|(_, spec)| place[&std::ptr::from_ref(*spec)]);
         }
-        let referrer = Referrer::new(resource, &candidates.all[at], &candidates);
+        let referrer = Referrer::new(resource, &candidates.all[at], &candidates)?;
         let mut object = resource.lend_object();
         let done = specs
             .into_iter()
@@ -108,21 +108,31 @@ struct Referrer<'c> {
     role: Option<Gvk>,
 }
 
-impl<'c> Referrer<'c> {
-    fn new(resource: &Resource, this: &'c Candidate, candidates: &'c Candidates) -> Self {
-        let mut bound = Vec::new();
-        if resource.kind() == "RoleBinding" {
-            for subject in resource.object().get("subjects").and_then(Node::items).unwrap_or_default() {
-                let account = subject.get("kind").is_some_and(|kind| node::text(kind) == "ServiceAccount");
-                if let Some(namespace) = subject.get("namespace").filter(|_| account) {
-                    bound.push(node::text(namespace).to_owned());
-                }
-            }
+/// The namespaces of the service accounts that a role binding names.
+fn bound_namespaces(resource: &Resource) -> Result<Vec<String>> {
+    let mut out = Vec::new();
+    if resource.kind() != "RoleBinding" {
+        return Ok(out);
+    }
+    for subject in resource.object().get("subjects").and_then(Node::items).unwrap_or_default() {
+        let account = subject.get("kind").is_some_and(|kind| node::text(kind) == "ServiceAccount");
+        let Some(namespace) = subject.get("namespace").filter(|_| account) else { continue };
+        if node::tag_of(namespace) != Tag::Str {
+            return Err(Error::invalid(format!("namespace is blank for resource {:?}", resource.id().to_string()))
+                .in_field("subjects"));
         }
+        out.push(node::text(namespace).to_owned());
+    }
+    Ok(out)
+}
+
+impl<'c> Referrer<'c> {
+    fn new(resource: &Resource, this: &'c Candidate, candidates: &'c Candidates) -> Result<Self> {
+        let bound = bound_namespaces(resource)?;
         let role = resource.object().get("roleRef").and_then(|role| {
             Some(Gvk::new(role.get("apiGroup")?.text()?, "", role.get("kind")?.text()?))
         });
-        Self { this, candidates, bound, role }
+        Ok(Self { this, candidates, bound, role })
     }
 
     fn update(&self, object: &mut Node, reference: &NameReference, spec: &FieldSpec) -> Result<()> {
