@@ -122,6 +122,7 @@ impl Commit {
 
     /// Reads a commit; tags are followed.
     pub(crate) fn read(objects: &Objects, id: Oid) -> Result<Self, Error> {
+        objects.expect(id)?;
         let mut current = id;
         for _ in 0..8 {
             let (kind, data) = objects.find(current, MAX_COMMIT)?;

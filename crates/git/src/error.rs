@@ -124,6 +124,14 @@ pub enum Error {
         /// What could not be read.
         detail: String,
     },
+    /// There is no such object here: a commit that was never fetched, or that gc dropped.
+    #[error("object {object} is not in {dir}")]
+    ObjectMissing {
+        /// Its id.
+        object: Oid,
+        /// The repository.
+        dir: String,
+    },
     /// Another process holds the mirror.
     #[error("the mirror {dir} is in use by another process")]
     Busy {

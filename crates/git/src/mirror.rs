@@ -13,6 +13,10 @@ use crate::program::Run;
 use crate::range::version_of_tag;
 use crate::{Error, Oid, Range, Reference, Remote, Repository, Revision, TreeView, ViewOptions};
 
+/// Every fetch adds a pack; above this number they become one.
+const MAX_PACKS: usize = 50;
+const GC_LIMIT: Duration = Duration::from_mins(10);
+
 /// Refs under here keep commits alive that no followed ref may reach any more.
 const HOLDS: &str = "refs/fairway/holds/";
 
@@ -128,7 +132,10 @@ impl Mirror {
             self.clone_again(&lock, timeout).await?;
             result = self.follow(reference, &lock, timeout).await;
         }
-        self.untidy.store(false, Ordering::Relaxed);
+        if result.is_ok() && packs(self.repository.directory()) > MAX_PACKS {
+            self.repository.gc(timeout.max(GC_LIMIT)).await?;
+        }
+        self.tidy();
         result
     }
 
@@ -539,6 +546,16 @@ async fn lock(directory: &Path, timeout: Duration) -> Result<File, Error> {
     }
 }
 
+fn packs(bare: &Path) -> usize {
+    let files = std::fs::read_dir(bare.join("objects/pack"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    files
+        .filter(|file| file.path().extension().is_some_and(|e| e == "pack"))
+        .count()
+}
+
 fn discard(directory: &Path) -> Result<(), Error> {
     match std::fs::remove_dir_all(directory) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::at(directory, &e)),
@@ -599,7 +616,8 @@ fn held_on_disk(bare: &Path) -> Vec<Oid> {
 
 fn shows_damage(error: &Error) -> bool {
     match error {
-        Error::Damaged { .. } => true,
+        // Only a ref can have led to it.
+        Error::Damaged { .. } | Error::ObjectMissing { .. } => true,
         Error::Git { detail, .. } => {
             let signs = [
                 "corrupt",

@@ -183,6 +183,15 @@ impl Objects {
         result
     }
 
+    /// That an object which nothing here refers to is not there is no damage.
+    pub(crate) fn expect(&self, object: Oid) -> Result<(), Error> {
+        if self.contains(object) {
+            return Ok(());
+        }
+        let dir = self.directory.display().to_string();
+        Err(Error::ObjectMissing { object, dir })
+    }
+
     fn damage(&self, detail: String) -> Error {
         self.damaged.store(true, Ordering::Relaxed);
         Error::Damaged {

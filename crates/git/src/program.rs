@@ -62,6 +62,8 @@ const CONFIG: &[(&str, &str)] = &[
     ("protocol.ssh.allow", "always"),
     ("gc.auto", "0"),
     ("maintenance.auto", "false"),
+    // Packs, whatever their size: they are counted, and loose objects are not.
+    ("fetch.unpackLimit", "1"),
     ("fetch.recurseSubmodules", "false"),
     ("push.recurseSubmodules", "no"),
     ("transfer.bundleURI", "false"),

@@ -176,7 +176,7 @@ async fn a_commit_must_be_reachable() {
         .fetch(&commit(side, Some("main")), LIMIT)
         .await
         .unwrap_err();
-    assert_eq!(error.to_string().contains("branch main"), true, "{error}");
+    assert!(error.to_string().contains("branch main"), "{error}");
     mirror
         .fetch(&commit(side, Some("side")), LIMIT)
         .await
@@ -273,7 +273,10 @@ async fn a_damaged_mirror_is_cloned_again_and_keeps_its_holds() {
         let _ = std::fs::remove_file(&entry);
     }
     let fresh = Repository::open(mirror.repository().directory()).unwrap();
-    assert!(matches!(fresh.commit(second), Err(Error::Damaged { .. })));
+    assert!(matches!(
+        fresh.commit(second),
+        Err(Error::ObjectMissing { .. })
+    ));
     drop(view);
     let mirror = world.mirror().await;
     mirror.fetch(&branch("main"), LIMIT).await.unwrap();
@@ -611,4 +614,75 @@ async fn a_bare_copy_has_no_tie_to_the_original() {
             .unwrap_err();
         assert!(matches!(moved, Error::RefMoved { .. }), "{moved}");
     }
+}
+
+#[tokio::test]
+async fn asking_for_an_unknown_commit_does_no_harm() {
+    let world = World::new().await;
+    world.commit("main", &[write("a", "1")]).await;
+    let mirror = world.mirror().await;
+    let revision = mirror.fetch(&branch("main"), LIMIT).await.unwrap();
+    let marker = mirror.repository().directory().join("still-the-same");
+    std::fs::write(&marker, "").unwrap();
+    let unknown = "0123456789012345678901234567890123456789".parse().unwrap();
+    let error = mirror.view(unknown, &ViewOptions::default()).err().unwrap();
+    assert!(matches!(error, Error::ObjectMissing { .. }), "{error}");
+    mirror.fetch(&branch("main"), LIMIT).await.unwrap();
+    assert!(marker.exists(), "the mirror was cloned again");
+    // But a tree that is gone is damage, and the next fetch mends it.
+    let tree = mirror.repository().commit(revision.commit()).unwrap().tree;
+    for entry in world::files(&mirror.repository().directory().join("objects")) {
+        std::fs::remove_file(entry).unwrap();
+    }
+    let remote = world.origin.directory().join("objects");
+    let commit = revision.commit().to_string();
+    let (folder, file) = commit.split_at(2);
+    let target = mirror.repository().directory().join("objects").join(folder);
+    std::fs::create_dir_all(&target).unwrap();
+    std::fs::copy(remote.join(folder).join(file), target.join(file)).unwrap();
+    let fresh = world.mirror().await;
+    let error = fresh
+        .view(revision.commit(), &ViewOptions::default())
+        .err()
+        .unwrap();
+    assert!(
+        matches!(&error, Error::Damaged { detail, .. } if detail.contains(&tree.to_string())),
+        "{error}"
+    );
+    fresh.fetch(&branch("main"), LIMIT).await.unwrap();
+    let view = fresh
+        .view(revision.commit(), &ViewOptions::default())
+        .unwrap();
+    assert_eq!(&*view.read("a").unwrap(), b"1");
+    assert!(!marker.exists());
+}
+
+#[tokio::test]
+async fn packs_do_not_pile_up() {
+    let world = World::new().await;
+    let mirror = world.mirror().await;
+    let mut last = None;
+    for i in 0..60 {
+        last = Some(world.commit("main", &[write("a", &i.to_string())]).await);
+        mirror.fetch(&branch("main"), LIMIT).await.unwrap();
+        // A reader that was there before gc still reads after it.
+        let view = mirror.view(last.unwrap(), &ViewOptions::default()).unwrap();
+        assert_eq!(&*view.read("a").unwrap(), i.to_string().as_bytes());
+    }
+    let bare = mirror.repository().directory();
+    let packs = world::files(&bare.join("objects/pack"));
+    let packs = packs
+        .iter()
+        .filter(|f| f.extension().is_some_and(|e| e == "pack"))
+        .count();
+    assert!((1..30).contains(&packs), "{packs} packs");
+    assert_eq!(
+        mirror
+            .repository()
+            .log(last.unwrap(), None, &[], 100)
+            .await
+            .unwrap()
+            .len(),
+        60
+    );
 }
