@@ -103,15 +103,12 @@ pub struct Impersonation {
 }
 
 impl Impersonation {
-    /// A service account, with the groups that the API server gives it.
+    /// A service account. No group is named: the API server gives a service account its groups itself, and asks for no
+    /// right to impersonate them.
     pub fn service_account(namespace: &str, name: &str) -> Self {
         Self {
             user: format!("system:serviceaccount:{namespace}:{name}"),
-            groups: vec![
-                "system:serviceaccounts".to_owned(),
-                format!("system:serviceaccounts:{namespace}"),
-                "system:authenticated".to_owned(),
-            ],
+            groups: Vec::new(),
         }
     }
 

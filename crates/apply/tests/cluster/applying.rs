@@ -1,4 +1,4 @@
-//! Applying and pruning.
+//! Applying and pruning: what any API server must answer the same to.
 
 use fairway_apply::{Impersonation, Owner, engine, plan, prune};
 use fairway_types::{Inventory, InventoryEntry, names};
@@ -6,9 +6,7 @@ use serde_json::json;
 
 use crate::{Cluster, config_map, deployment, none};
 
-#[tokio::test]
-async fn objects_are_created_changed_left_alone_and_pruned() {
-    let mut cluster = Cluster::start().await;
+pub(crate) async fn objects_are_created_changed_left_alone_and_pruned(mut cluster: Cluster) {
     let (a, b) = (config_map("a", "1"), config_map("b", "1"));
     assert_eq!(
         cluster.changes(&[b.clone(), a.clone()]).await,
@@ -48,9 +46,7 @@ async fn objects_are_created_changed_left_alone_and_pruned() {
     assert_eq!(cluster.inventory.entries.len(), 1);
 }
 
-#[tokio::test]
-async fn definitions_and_namespaces_come_before_what_needs_them() {
-    let mut cluster = Cluster::start().await;
+pub(crate) async fn definitions_and_namespaces_come_before_what_needs_them(mut cluster: Cluster) {
     let definition = json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": "widgets.example.com"},
@@ -89,9 +85,7 @@ async fn definitions_and_namespaces_come_before_what_needs_them() {
     );
 }
 
-#[tokio::test]
-async fn an_invalid_object_leaves_its_whole_stage_as_it_was() {
-    let mut cluster = Cluster::start().await;
+pub(crate) async fn an_invalid_object_leaves_its_whole_stage_as_it_was(mut cluster: Cluster) {
     cluster.changes(&[config_map("a", "good")]).await;
     let mut broken = deployment("web", "web:1");
     broken["spec"]["replicas"] = (-1).into();
@@ -116,9 +110,7 @@ async fn an_invalid_object_leaves_its_whole_stage_as_it_was() {
     );
 }
 
-#[tokio::test]
-async fn unknown_kinds_and_missing_namespaces_are_named() {
-    let mut cluster = Cluster::start().await;
+pub(crate) async fn unknown_kinds_and_missing_namespaces_are_named(mut cluster: Cluster) {
     let gadget = json!({"apiVersion": "example.com/v1", "kind": "Gadget", "metadata": {"name": "g", "namespace": "default"}});
     assert_eq!(
         cluster.apply(&[gadget]).await.unwrap_err(),
@@ -132,9 +124,7 @@ async fn unknown_kinds_and_missing_namespaces_are_named() {
     );
 }
 
-#[tokio::test]
-async fn what_kubectl_changed_is_taken_over() {
-    let mut cluster = Cluster::start().await;
+pub(crate) async fn what_kubectl_changed_is_taken_over(mut cluster: Cluster) {
     cluster.changes(&[config_map("a", "1")]).await;
     let path = "/api/v1/namespaces/default/configmaps/a";
     cluster
@@ -184,9 +174,7 @@ async fn what_kubectl_changed_is_taken_over() {
     assert_eq!(cluster.config_map("a").await.unwrap()["data"]["added"], "x");
 }
 
-#[tokio::test]
-async fn objects_say_how_they_are_applied() {
-    let mut cluster = Cluster::start().await;
+pub(crate) async fn objects_say_how_they_are_applied(mut cluster: Cluster) {
     let marked = |name: &str, value: &str, key: &str, mark: &str| {
         let mut object = config_map(name, value);
         object["metadata"]["annotations"] = json!({key: mark});
@@ -235,9 +223,7 @@ async fn objects_say_how_they_are_applied() {
     assert_eq!(cluster.config_map("a").await.unwrap()["data"]["key"], "1");
 }
 
-#[tokio::test]
-async fn an_immutable_field_needs_force_and_a_valid_successor() {
-    let mut cluster = Cluster::start().await;
+pub(crate) async fn an_immutable_field_needs_force_and_a_valid_successor(mut cluster: Cluster) {
     cluster.changes(&[deployment("web", "web:1")]).await;
     let id = "default_web_apps_Deployment";
     let uid = cluster.get(id, "v1").await.unwrap()["metadata"]["uid"].clone();
@@ -269,9 +255,7 @@ async fn an_immutable_field_needs_force_and_a_valid_successor() {
     assert_ne!(cluster.get(id, "v1").await.unwrap()["metadata"]["uid"], uid);
 }
 
-#[tokio::test]
-async fn prune_deletes_only_what_is_ours() {
-    let mut cluster = Cluster::start().await;
+pub(crate) async fn prune_deletes_only_what_is_ours(mut cluster: Cluster) {
     cluster
         .changes(&[
             config_map("a", "1"),
@@ -307,9 +291,7 @@ async fn prune_deletes_only_what_is_ours() {
     assert!(cluster.config_map("stolen").await.is_some());
 }
 
-#[tokio::test]
-async fn the_same_object_under_another_spelling_is_not_pruned() {
-    let mut cluster = Cluster::start().await;
+pub(crate) async fn the_same_object_under_another_spelling_is_not_pruned(mut cluster: Cluster) {
     // Tools write a namespace on objects that have none.
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
@@ -340,9 +322,7 @@ async fn the_same_object_under_another_spelling_is_not_pruned() {
     );
 }
 
-#[tokio::test]
-async fn entries_of_kinds_that_are_gone_are_settled() {
-    let cluster = Cluster::start().await;
+pub(crate) async fn entries_of_kinds_that_are_gone_are_settled(cluster: Cluster) {
     let stale = [InventoryEntry {
         id: "default_w_example.com_Widget".into(),
         v: "v1".into(),
@@ -372,9 +352,7 @@ async fn entries_of_kinds_that_are_gone_are_settled() {
     assert_eq!(pruned.failed.len(), 1);
 }
 
-#[tokio::test]
-async fn writes_are_done_as_the_impersonated_account() {
-    let cluster = Cluster::start().await;
+pub(crate) async fn writes_are_done_as_the_impersonated_account(cluster: Cluster) {
     let nobody = Impersonation::service_account("default", "nobody");
     let session = cluster.connection.session_as(&nobody).unwrap();
     let owner = Owner {
@@ -407,9 +385,7 @@ async fn writes_are_done_as_the_impersonated_account() {
     assert!(stopped.error.request().unwrap().is_forbidden());
 }
 
-#[tokio::test]
-async fn termination_is_waited_for() {
-    let mut cluster = Cluster::start().await;
+pub(crate) async fn termination_is_waited_for(mut cluster: Cluster) {
     let mut held = config_map("held", "1");
     held["metadata"]["finalizers"] = json!(["example.com/hold"]);
     cluster.changes(&[held]).await;

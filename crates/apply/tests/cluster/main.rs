@@ -1,4 +1,6 @@
-//! The engine against the embedded API server, over HTTPS like any cluster.
+//! The engine against API servers, over HTTPS like any cluster: the embedded one, and for the scenarios listed in
+//! `everywhere!` a real one too, where `KUBEBUILDER_ASSETS` or `target/envtest` has its programs. Both must answer the
+//! same.
 
 #![expect(
     clippy::unwrap_used,
@@ -6,6 +8,7 @@
 )]
 
 mod applying;
+mod definitions;
 mod observing;
 mod reaching;
 mod waiting;
@@ -16,12 +19,13 @@ use fairway_apiserver::{Config, Faults, Server};
 use fairway_apply::{
     Connection, Mapper, Observer, Owner, Session, Strictness, engine, plan, prune,
 };
+use fairway_testkit::real::{Assets, ControlPlane};
 use fairway_types::{Inventory, ObjectId};
 use serde_json::{Value, json};
 
 /// One cluster, and a Kustomization that owns objects on it.
 struct Cluster {
-    server: Server,
+    server: Option<Server>,
     connection: Connection,
     session: Session,
     mapper: Arc<Mapper>,
@@ -32,6 +36,7 @@ struct Cluster {
 }
 
 impl Cluster {
+    /// A fresh cluster of the embedded API server.
     async fn start() -> Self {
         let config = Config {
             clusters: vec!["dev".into()],
@@ -40,28 +45,39 @@ impl Cluster {
         };
         let server = Server::start(config).await.unwrap();
         let kubeconfig = server.kubeconfig_for("dev").unwrap();
-        let connection = Connection::from_kubeconfig_yaml(&kubeconfig, None, Strictness::default())
+        Self {
+            server: Some(server),
+            ..Self::reached_by(&kubeconfig).await
+        }
+    }
+
+    async fn reached_by(kubeconfig: &str) -> Self {
+        let connection = Connection::from_kubeconfig_yaml(kubeconfig, None, Strictness::default())
             .await
             .unwrap();
-        let mapper = Arc::new(Mapper::new(&connection));
-        let owner = Owner {
-            name: "apps".into(),
-            namespace: "flux-system".into(),
-        };
         Self {
+            server: None,
             session: connection.session(),
-            server,
+            mapper: Arc::new(Mapper::new(&connection)),
             connection,
-            mapper,
-            owner,
+            owner: Owner {
+                name: "apps".into(),
+                namespace: "flux-system".into(),
+            },
             inventory: Inventory::default(),
             observer: None,
             force: false,
         }
     }
 
+    fn server(&self) -> &Server {
+        self.server
+            .as_ref()
+            .expect("only the embedded server is asked for this")
+    }
+
     fn faults(&self) -> Faults {
-        self.server.faults("dev").unwrap()
+        self.server().faults("dev").unwrap()
     }
 
     fn observe(&mut self) -> Arc<Observer> {
@@ -216,6 +232,76 @@ async fn reconciles_run_on_any_thread() {
             .map_err(|error| error.to_string())
     });
     assert_eq!(task.await.unwrap(), Ok(true));
+}
+
+/// Runs scenarios against the embedded API server, each on a cluster of its own and as a test of its own, and one after
+/// the other against a real one.
+macro_rules! everywhere {
+    ($($module:ident::$scenario:ident),* $(,)?) => {
+        mod embedded {
+            use super::*;
+            $(#[tokio::test]
+            async fn $scenario() {
+                $module::$scenario(Cluster::start().await).await;
+            })*
+        }
+
+        /// Whatever is trusted of the embedded API server because of these scenarios is true of a real one.
+        #[tokio::test]
+        async fn a_real_api_server_answers_the_same() {
+            let Some(assets) = Assets::find() else {
+                eprintln!("skipped: no kube-apiserver; `cargo xtask envtest` builds one");
+                return;
+            };
+            let plane = ControlPlane::start(&assets).await.unwrap();
+            $(
+                eprintln!("{} …", stringify!($scenario));
+                $module::$scenario(Cluster::reached_by(plane.kubeconfig()).await).await;
+                sweep(plane.kubeconfig()).await;
+            )*
+        }
+    };
+}
+
+everywhere!(
+    definitions::our_definitions_are_accepted_and_keep_what_they_should,
+    applying::objects_are_created_changed_left_alone_and_pruned,
+    applying::definitions_and_namespaces_come_before_what_needs_them,
+    applying::an_invalid_object_leaves_its_whole_stage_as_it_was,
+    applying::unknown_kinds_and_missing_namespaces_are_named,
+    applying::what_kubectl_changed_is_taken_over,
+    applying::objects_say_how_they_are_applied,
+    applying::an_immutable_field_needs_force_and_a_valid_successor,
+    applying::prune_deletes_only_what_is_ours,
+    applying::the_same_object_under_another_spelling_is_not_pruned,
+    applying::entries_of_kinds_that_are_gone_are_settled,
+    applying::writes_are_done_as_the_impersonated_account,
+    applying::termination_is_waited_for,
+    observing::a_hand_edit_is_seen_and_put_back,
+    observing::what_is_deleted_or_loses_its_labels_is_missed,
+    observing::watches_that_nobody_needs_end,
+);
+
+/// Removes what a scenario left in the namespace `default`.
+async fn sweep(kubeconfig: &str) {
+    let cluster = Cluster::reached_by(kubeconfig).await;
+    for (version, kind) in [("v1", "ConfigMap"), ("apps/v1", "Deployment")] {
+        let resource = cluster.mapper.resource(version, kind).await.unwrap();
+        for object in cluster
+            .session
+            .list(&resource, "default", "")
+            .await
+            .unwrap()
+            .items
+        {
+            let name = object["metadata"]["name"].as_str().unwrap();
+            cluster
+                .session
+                .delete(&resource, "default", name, None)
+                .await
+                .unwrap();
+        }
+    }
 }
 
 fn none() -> HashSet<ObjectId> {

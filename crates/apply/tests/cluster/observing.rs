@@ -41,9 +41,7 @@ async fn expect(
         .expect("the event comes")
 }
 
-#[tokio::test]
-async fn a_hand_edit_is_seen_and_put_back() {
-    let mut cluster = Cluster::start().await;
+pub(crate) async fn a_hand_edit_is_seen_and_put_back(mut cluster: Cluster) {
     let observer = cluster.observe();
     let mut events = observer.subscribe();
     cluster.changes(&[config_map("a", "1")]).await;
@@ -127,9 +125,7 @@ async fn what_is_watched_and_unchanged_costs_no_request() {
     );
 }
 
-#[tokio::test]
-async fn what_is_deleted_or_loses_its_labels_is_missed() {
-    let mut cluster = Cluster::start().await;
+pub(crate) async fn what_is_deleted_or_loses_its_labels_is_missed(mut cluster: Cluster) {
     let observer = cluster.observe();
     let mut events = observer.subscribe();
     let objects = [config_map("a", "1"), config_map("b", "1")];
@@ -244,7 +240,7 @@ async fn limited(cluster: &mut Cluster, rules: Value) -> Connection {
         }),
     ];
     cluster.changes(&objects).await;
-    let kubeconfig = cluster.server.kubeconfig_for("dev").unwrap();
+    let kubeconfig = cluster.server().kubeconfig_for("dev").unwrap();
     let mut kubeconfig = kube::config::Kubeconfig::from_yaml(&kubeconfig).unwrap();
     for user in kubeconfig
         .auth_infos
@@ -308,9 +304,7 @@ async fn a_forbidden_watch_is_narrowed_to_namespaces_then_polled() {
     }
 }
 
-#[tokio::test]
-async fn watches_that_nobody_needs_end() {
-    let mut cluster = Cluster::start().await;
+pub(crate) async fn watches_that_nobody_needs_end(mut cluster: Cluster) {
     let observer = cluster.observe();
     cluster
         .changes(&[config_map("a", "1"), deployment("web", "web:1")])

@@ -101,7 +101,7 @@ async fn an_unreachable_cluster_is_told_from_a_refusal_and_comes_back() {
 #[tokio::test]
 async fn wrong_credentials_are_told() {
     let cluster = Cluster::start().await;
-    let kubeconfig = cluster.server.kubeconfig_for("dev").unwrap();
+    let kubeconfig = cluster.server().kubeconfig_for("dev").unwrap();
     let line = kubeconfig
         .lines()
         .find(|line| line.trim_start().starts_with("token:"))
