@@ -120,7 +120,8 @@ impl Command {
     pub(crate) fn default_log_level(&self) -> &'static str {
         match self {
             Self::Controller(_) => "info",
-            _ => "error",
+            // A refused connection is shown by the command itself.
+            _ => "error,kube_client=off",
         }
     }
 }
