@@ -7,7 +7,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::object::{items, name, namespace, uid};
+use super::object::{controller_of, items, name, namespace, uid};
+use super::resource::{PODS, REPLICA_SETS};
 use crate::store::GroupResource;
 
 /// Which object.
@@ -44,6 +45,8 @@ pub(crate) struct Cache {
     tables: HashMap<GroupResource, Table>,
     by_uid: HashMap<Arc<str>, Key>,
     dependents: HashMap<Arc<str>, BTreeSet<Key>>,
+    /// Workload objects that nobody manages, which a controller may adopt.
+    unmanaged: BTreeSet<Key>,
 }
 
 impl Cache {
@@ -61,6 +64,9 @@ impl Cache {
             }
         }
         self.by_uid.insert(own_uid, key.clone());
+        if (key.resource == *PODS || key.resource == *REPLICA_SETS) && controller_of(&object).is_none() {
+            self.unmanaged.insert(key.clone());
+        }
         self.tables
             .entry(key.resource.clone())
             .or_default()
@@ -86,6 +92,7 @@ impl Cache {
         if self.by_uid.get(own_uid) == Some(key) {
             self.by_uid.remove(own_uid);
         }
+        self.unmanaged.remove(key);
         for owner in items(&object["metadata"]["ownerReferences"]) {
             let Some(owner) = owner["uid"].as_str() else { continue };
             if let Some(keys) = self.dependents.get_mut(owner) {
@@ -158,6 +165,14 @@ impl Cache {
     /// Everything that names this uid in its owner references.
     pub(crate) fn dependents(&self, uid: &str) -> impl Iterator<Item = &Key> {
         self.dependents.get(uid).into_iter().flatten()
+    }
+
+    /// The Pods or ReplicaSets of a namespace that nobody manages.
+    pub(crate) fn unmanaged(&self, resource: &GroupResource, namespace: &str) -> impl Iterator<Item = &Arc<Value>> {
+        self.unmanaged
+            .iter()
+            .filter(move |key| key.resource == *resource && &*key.namespace == namespace)
+            .filter_map(|key| self.get(key))
     }
 
     /// The objects of a resource that `owner` manages.

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::cache::{Cache, Key};
-use super::events::Recorder;
+use super::events::{Recorder, SWEEP};
 use super::feed::{Feed, Seen};
 use super::plan::{Plan, Write};
 use super::queue::Queue;
-use super::resource::PODS;
+use super::resource::{EVENTS, PODS};
 use super::route::{Change, Controller, Work, route};
 use super::world::World;
 use super::{Context, accounts, pod};
@@ -121,6 +121,9 @@ impl Driver {
             self.cache.remove(key);
         } else {
             self.cache.put(key, Arc::clone(object), now);
+        }
+        if key.resource == *EVENTS && !deleted {
+            self.queue.arrange_once(Work::expire_events(), now + SWEEP);
         }
         let queue = &mut self.queue;
         let change = Change { key, object, previous: previous.as_ref(), deleted };

@@ -17,7 +17,7 @@ const KEPT: usize = 256;
 /// How long any event is kept, as by a real API server.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 /// How often old events are looked for.
-const SWEEP: SignedDuration = SignedDuration::from_mins(5);
+pub(crate) const SWEEP: SignedDuration = SignedDuration::from_mins(5);
 
 /// Which events are one: uid of the object, reason, message.
 type Subject = (String, &'static str, String);
@@ -108,4 +108,23 @@ pub(crate) fn expire(world: &World<'_>) -> Plan {
         plan.look_again(world.now + SWEEP);
     }
     plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controllers::resource::PODS;
+    use crate::controllers::rig::Rig;
+
+    #[test]
+    fn old_events_go() {
+        let mut rig = Rig::new(SignedDuration::ZERO);
+        let event = json!({"kind": "Event", "metadata": {"name": "e"}, "lastTimestamp": "2026-11-22T08:00:00Z"});
+        let key = rig.create(&EVENTS, event);
+        rig.pass(SignedDuration::from_mins(59));
+        rig.get(&key);
+        rig.create(&PODS, json!({"kind": "Pod", "metadata": {"name": "p"}, "spec": {}}));
+        rig.pass(SignedDuration::from_mins(10));
+        assert!(rig.cache.get(&key).is_none());
+    }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use futures::future::{BoxFuture, FutureExt, select_all};
 use serde_json::Value;
 
+use crate::resources::Served;
 use crate::store::{Event, EventKind, Expired, GroupResource, Watch};
 use crate::writer::{Writer, names};
 
@@ -27,18 +28,26 @@ pub(crate) struct Feed {
     writer: Writer,
     watches: Vec<(GroupResource, Watch)>,
     known: HashSet<GroupResource>,
+    /// What the cluster served when it was last looked at.
+    served: Option<Served>,
+    /// The revision of the last round.
+    drained: u64,
     /// Seen, but newer than the last round.
     held: Vec<(GroupResource, Event)>,
 }
 
 impl Feed {
     pub(crate) fn new(writer: Writer) -> Self {
-        Self { writer, watches: Vec::new(), known: HashSet::new(), held: Vec::new() }
+        Self { writer, watches: Vec::new(), known: HashSet::new(), served: None, drained: 0, held: Vec::new() }
     }
 
     /// Everything that happened since the last call; at first, everything that is there.
     pub(crate) fn drain(&mut self) -> Vec<Seen> {
         let until = self.writer.store().revision();
+        if until == self.drained && self.held.is_empty() {
+            return Vec::new();
+        }
+        self.drained = until;
         let mut seen = Vec::new();
         let mut expired = Vec::new();
         for (at, (resource, watch)) in self.watches.iter_mut().enumerate() {
@@ -84,13 +93,18 @@ impl Feed {
     }
 
     fn follow_new(&mut self) {
-        for resource in self.writer.registry().all() {
-            if self.known.insert(resource.id.clone()) {
-                let (items, watch) = self.start(&resource.id);
-                self.watches.push((resource.id.clone(), watch));
-                self.hold_all(&resource.id, items);
+        let served = self.writer.registry().served();
+        if self.served.as_ref().is_some_and(|known| Arc::ptr_eq(known, &served)) {
+            return;
+        }
+        for resource in served.keys() {
+            if self.known.insert(resource.clone()) {
+                let (items, watch) = self.start(resource);
+                self.watches.push((resource.clone(), watch));
+                self.hold_all(resource, items);
             }
         }
+        self.served = Some(served);
     }
 
     fn start(&self, resource: &GroupResource) -> (Vec<Arc<Value>>, Watch) {

@@ -39,6 +39,13 @@ impl<T: Clone + Eq + Ord + Hash> Queue<T> {
         }
     }
 
+    /// Puts the thing in line at that time, unless a time is arranged for it already.
+    pub(crate) fn arrange_once(&mut self, thing: T, at: Timestamp) {
+        if !self.times.contains_key(&thing) {
+            self.arrange(thing, Some(at));
+        }
+    }
+
     /// The next thing that is due.
     pub(crate) fn pop(&mut self, now: Timestamp) -> Option<T> {
         while let Some((at, _)) = self.agenda.first() {

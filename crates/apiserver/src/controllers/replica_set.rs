@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::cache::Key;
 use super::object::{
-    condition, condition_holds, controller_of, controller_reference, generation, is_deleting, items, labels, map_at,
+    condition, condition_holds, controller_reference, generation, is_deleting, items, labels, map_at,
     name, namespace, number, time, without_empty,
 };
 use super::plan::Plan;
@@ -59,8 +59,8 @@ pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
 
 fn adopt(world: &World<'_>, set: &Value, plan: &mut Plan) -> bool {
     let mut adopted = false;
-    for pod in world.cache.list(&PODS, namespace(set)) {
-        if controller_of(pod).is_none() && is_active(pod) && selector_matches(&set["spec"]["selector"], labels(pod)) {
+    for pod in world.cache.unmanaged(&PODS, namespace(set)) {
+        if is_active(pod) && selector_matches(&set["spec"]["selector"], labels(pod)) {
             let mut pod = (**pod).clone();
             let mut owners: Vec<Value> = items(&pod["metadata"]["ownerReferences"]).cloned().collect();
             owners.push(controller_reference(set));

@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 
 use super::cache::{Cache, Key};
 use super::driver::step;
+use super::events::SWEEP;
 use super::object::{finalizers, is_deleting, map_at, name, stamp};
 use super::plan::{Note, Write};
 use super::queue::Queue;
-use super::resource::{NAMESPACES, NODES};
+use super::resource::{EVENTS, NAMESPACES, NODES};
 use super::route::{Change, Work, route};
 use super::world::World;
 use crate::auth::TokenIssuer;
@@ -106,9 +107,7 @@ impl Rig {
         if object == *before {
             return;
         }
-        let annotated = object["kind"] == "Deployment"
-            && object["metadata"]["annotations"] != before["metadata"]["annotations"];
-        if object["spec"] != before["spec"] || annotated {
+        if object["spec"] != before["spec"] {
             let generation = before["metadata"]["generation"].as_i64().unwrap_or_default() + 1;
             object["metadata"]["generation"] = json!(generation);
         }
@@ -124,6 +123,9 @@ impl Rig {
     }
 
     fn announce(&mut self, key: &Key, object: &Arc<Value>, previous: Option<&Arc<Value>>, deleted: bool) {
+        if key.resource == *EVENTS && !deleted {
+            self.queue.arrange_once(Work::expire_events(), self.now + SWEEP);
+        }
         let queue = &mut self.queue;
         let change = Change { key, object, previous, deleted };
         route(&self.cache, &change, &mut |work| queue.push(work));

@@ -55,6 +55,13 @@ pub(crate) struct Change<'a> {
     pub(crate) deleted: bool,
 }
 
+impl Work {
+    /// The look for old events, which is not about one object.
+    pub(crate) fn expire_events() -> Self {
+        Self { controller: Controller::EventExpiry, key: Key::new(&EVENTS, "", "") }
+    }
+}
+
 /// The controllers that look at the objects of a resource themselves.
 fn own_controller(resource: &GroupResource) -> Option<Controller> {
     let table: [(&GroupResource, Controller); 13] = [
@@ -112,8 +119,6 @@ pub(crate) fn route(cache: &Cache, change: &Change<'_>, push: &mut dyn FnMut(Wor
         for role in cache.list(&CLUSTER_ROLES, "").filter(|role| !role["aggregationRule"].is_null()) {
             add(Controller::RoleAggregation, Key::of(&CLUSTER_ROLES, role));
         }
-    } else if *resource == *EVENTS {
-        add(Controller::EventExpiry, Key::new(&EVENTS, "", ""));
     } else if *resource == *DEPLOYMENTS || *resource == *STATEFUL_SETS {
         for scaler in cache.list(&HORIZONTAL_AUTOSCALERS, &key.namespace) {
             let target = &scaler["spec"]["scaleTargetRef"];

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Limits, REVISION, SOURCE, wished};
 use crate::controllers::cache::Cache;
 use crate::controllers::object::{
-    annotation, controller_of, controller_reference, is_deleting, items, labels, map_at, name, namespace, number,
+    annotation, controller_reference, is_deleting, items, labels, map_at, name, namespace, number,
     set_annotation, short_hash,
 };
 use crate::controllers::plan::Plan;
@@ -55,8 +55,8 @@ pub(super) fn revision(object: &Value) -> i64 {
 pub(super) fn adopt(cache: &Cache, deployment: &Value, plan: &mut Plan) -> bool {
     let selector = &deployment["spec"]["selector"];
     let mut adopted = false;
-    for set in cache.list(&REPLICA_SETS, namespace(deployment)) {
-        if controller_of(set).is_none() && !is_deleting(set) && selector_matches(selector, labels(set)) {
+    for set in cache.unmanaged(&REPLICA_SETS, namespace(deployment)) {
+        if !is_deleting(set) && selector_matches(selector, labels(set)) {
             let mut set = (**set).clone();
             add_owner(&mut set, deployment);
             plan.replace(&REPLICA_SETS, set);
