@@ -163,3 +163,70 @@ async fn clients_of_kube_share_the_connection() {
     let error = api.get("missing").await.unwrap_err();
     assert!(matches!(error, kube::Error::Api(status) if status.is_not_found()));
 }
+
+/// Forwards TCP to a server and counts the connections.
+async fn counted(server: &str) -> (String, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
+    let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (counter, target) = (
+        count.clone(),
+        server.trim_start_matches("https://").to_owned(),
+    );
+    tokio::spawn(async move {
+        while let Ok((mut inner, _)) = listener.accept().await {
+            counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let target = target.clone();
+            tokio::spawn(async move {
+                let mut outer = tokio::net::TcpStream::connect(target).await?;
+                tokio::io::copy_bidirectional(&mut inner, &mut outer).await
+            });
+        }
+    });
+    (format!("https://{address}"), count)
+}
+
+#[tokio::test]
+async fn many_watches_share_few_connections() {
+    let cluster = Cluster::start().await;
+    let url = cluster.server().url("dev").unwrap();
+    let (forwarded, count) = counted(&url).await;
+    let kubeconfig = cluster
+        .server()
+        .kubeconfig_for("dev")
+        .unwrap()
+        .replace(&url, &forwarded);
+    let connection = Connection::from_kubeconfig_yaml(&kubeconfig, None, Strictness::default())
+        .await
+        .unwrap();
+    let mapper = fairway_apply::Mapper::new(&connection);
+    let resource = mapper.resource("v1", "ConfigMap").await.unwrap();
+    let session = connection.session();
+    let mut watches = Vec::new();
+    for _ in 0..100 {
+        watches.push(session.watch(&resource, "", "", "0", 60).await.unwrap());
+    }
+    for account in ["a", "b", "c"] {
+        let account = fairway_apply::Impersonation::service_account("default", account);
+        let session = connection.session_as(&account).unwrap();
+        assert!(
+            session
+                .get(&resource, "default", "x")
+                .await
+                .unwrap_err()
+                .is_forbidden()
+        );
+    }
+    let connections = count.load(std::sync::atomic::Ordering::Relaxed);
+    // One for requests (two at first: discovery asks twice at the same time), two for the watches.
+    assert!((3..=4).contains(&connections), "{connections} connections");
+    // A watch that ends makes room for another one on its connection.
+    watches.truncate(50);
+    for _ in 0..50 {
+        watches.push(session.watch(&resource, "", "", "0", 60).await.unwrap());
+    }
+    assert_eq!(
+        count.load(std::sync::atomic::Ordering::Relaxed),
+        connections
+    );
+}
