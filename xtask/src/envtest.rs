@@ -14,25 +14,43 @@ struct Peer {
     program: &'static str,
 }
 
-const PEERS: &[Peer] =
-    &[Peer { module: "etcd", program: "etcd" }, Peer { module: "apiserver", program: "kube-apiserver" }];
+const PEERS: &[Peer] = &[
+    Peer {
+        module: "etcd",
+        program: "etcd",
+    },
+    Peer {
+        module: "apiserver",
+        program: "kube-apiserver",
+    },
+];
 
 /// Builds what is missing or out of date; an up-to-date folder costs nothing.
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     ensure!(args.is_empty(), "usage: cargo xtask envtest");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent folder")?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("xtask has no parent folder")?;
     let target = root.join("target/envtest");
     std::fs::create_dir_all(&target)?;
     let go = go_version()?;
     for peer in PEERS {
-        build(peer, &root.join("hack/envtest").join(peer.module), &target, &go)?;
+        build(
+            peer,
+            &root.join("hack/envtest").join(peer.module),
+            &target,
+            &go,
+        )?;
     }
     println!("KUBEBUILDER_ASSETS={}", target.display());
     Ok(())
 }
 
 fn go_version() -> Result<String> {
-    let output = Command::new("go").args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local").output();
+    let output = Command::new("go")
+        .args(["env", "GOVERSION"])
+        .env("GOTOOLCHAIN", "local")
+        .output();
     let output = output.context(
         "can't run go; hint: install Go, or point KUBEBUILDER_ASSETS at a folder with etcd and kube-apiserver",
     )?;
@@ -41,7 +59,8 @@ fn go_version() -> Result<String> {
 
 fn build(peer: &Peer, module: &Path, target: &Path, go: &str) -> Result<()> {
     let text = read(&module.join("go.mod"))?;
-    let package = line(&text, "tool ").with_context(|| format!("{}: no tool line", module.display()))?;
+    let package =
+        line(&text, "tool ").with_context(|| format!("{}: no tool line", module.display()))?;
     let flags = linker_flags(&text);
     // The stamp is what the program was built from, as it is: no digest to explain.
     let stamp = format!("{go}\n{flags}\n{text}\n{}", read(&module.join("go.sum"))?);
@@ -51,10 +70,23 @@ fn build(peer: &Peer, module: &Path, target: &Path, go: &str) -> Result<()> {
         println!("{}: up to date", peer.program);
         return Ok(());
     }
-    println!("{}: building {package} (kube-apiserver takes about four minutes on two cores)", peer.program);
+    println!(
+        "{}: building {package} (kube-apiserver takes about four minutes on two cores)",
+        peer.program
+    );
     let unfinished = target.join(format!("{}.unfinished", peer.program));
     let status = Command::new("nice")
-        .args(["-n", "19", "go", "build", "-mod=readonly", "-p", "2", "-trimpath", "-buildvcs=false"])
+        .args([
+            "-n",
+            "19",
+            "go",
+            "build",
+            "-mod=readonly",
+            "-p",
+            "2",
+            "-trimpath",
+            "-buildvcs=false",
+        ])
         .args(["-ldflags", &flags, "-o"])
         .arg(&unfinished)
         .arg(package)
@@ -77,7 +109,9 @@ fn read(path: &PathBuf) -> Result<String> {
 }
 
 fn line<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
-    text.lines().find_map(|line| line.strip_prefix(prefix)).map(str::trim)
+    text.lines()
+        .find_map(|line| line.strip_prefix(prefix))
+        .map(str::trim)
 }
 
 /// No debug information; and the version that a release build of kube-apiserver would state.
@@ -85,12 +119,21 @@ fn linker_flags(go_mod: &str) -> String {
     let mut flags = "-s -w".to_owned();
     if let Some(version) = line(go_mod, "require k8s.io/kubernetes ") {
         let mut numbers = version.trim_start_matches('v').split('.');
-        let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
-        for (name, value) in
-            [("gitVersion", version), ("gitMajor", major), ("gitMinor", minor), ("gitTreeState", "archive")]
-        {
-            for package in ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"] {
-                flags.push_str(&format!(" -X {package}.{name}={value}"));
+        let (major, minor) = (
+            numbers.next().unwrap_or_default(),
+            numbers.next().unwrap_or_default(),
+        );
+        for (name, value) in [
+            ("gitVersion", version),
+            ("gitMajor", major),
+            ("gitMinor", minor),
+            ("gitTreeState", "archive"),
+        ] {
+            for package in [
+                "k8s.io/component-base/version",
+                "k8s.io/client-go/pkg/version",
+            ] {
+                flags.extend([" -X ", package, ".", name, "=", value]);
             }
         }
     }
@@ -104,8 +147,17 @@ mod tests {
     #[test]
     fn the_version_comes_from_the_module() {
         let flags = linker_flags("module x\n\nrequire k8s.io/kubernetes v1.36.3\n");
-        assert!(flags.starts_with("-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 "), "{flags}");
-        assert!(flags.contains(" -X k8s.io/component-base/version.gitMinor=36"), "{flags}");
-        assert_eq!(linker_flags("require go.etcd.io/etcd/server/v3 v3.7.3\n"), "-s -w");
+        assert!(
+            flags.starts_with("-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 "),
+            "{flags}"
+        );
+        assert!(
+            flags.contains(" -X k8s.io/component-base/version.gitMinor=36"),
+            "{flags}"
+        );
+        assert_eq!(
+            linker_flags("require go.etcd.io/etcd/server/v3 v3.7.3\n"),
+            "-s -w"
+        );
     }
 }

@@ -7,7 +7,7 @@ use fairway_git::{Change, Error, Oid, Push, Signature};
 use std::time::Duration;
 use world::{World, ann, branch, write};
 
-async fn edited(world: &World, base: Oid, changes: &[Change]) -> Result<Oid, Error> {
+fn edited(world: &World, base: Oid, changes: &[Change]) -> Result<Oid, Error> {
     world.origin.edit(
         Some(base),
         changes,
@@ -55,7 +55,7 @@ async fn only_what_is_asked_for_changes() {
         Change::delete("a/d.yaml"),
         write("z", "z"),
     ];
-    let commit = edited(&world, base, &changes).await.unwrap();
+    let commit = edited(&world, base, &changes).unwrap();
     world.git(&["fsck", "--strict"]);
     let diff = world.git(&[
         "diff",
@@ -91,7 +91,6 @@ async fn only_what_is_asked_for_changes() {
             Change::delete("a/b/c.yaml"),
         ],
     )
-    .await
     .unwrap();
     assert_eq!(
         world.git(&["ls-tree", &gone.to_string(), "a/"]),
@@ -103,7 +102,7 @@ async fn only_what_is_asked_for_changes() {
         ["a/b/c.yaml", "a/b/new/deep.yaml"]
     );
     let all = ["a.b", "run.sh", "z"].map(Change::delete);
-    let empty = edited(&world, gone, &all).await.unwrap();
+    let empty = edited(&world, gone, &all).unwrap();
     assert_eq!(world.git(&["ls-tree", &empty.to_string()]), "");
 }
 
@@ -130,27 +129,21 @@ async fn impossible_edits_are_refused() {
         "f/below",
     ] {
         assert!(
-            edited(&world, base, &[write(path, "x")]).await.is_err(),
+            edited(&world, base, &[write(path, "x")]).is_err(),
             "{path:?}"
         );
     }
     for path in ["missing", "a", "f/below"] {
         assert!(
-            edited(&world, base, &[Change::delete(path)]).await.is_err(),
+            edited(&world, base, &[Change::delete(path)]).is_err(),
             "{path:?}"
         );
     }
-    assert!(
-        edited(&world, base, &[write("x", "1"), write("x", "2")])
-            .await
-            .is_err()
-    );
-    let error = edited(&world, base, &[write("f", "1")]).await.unwrap_err();
+    assert!(edited(&world, base, &[write("x", "1"), write("x", "2")]).is_err());
+    let error = edited(&world, base, &[write("f", "1")]).unwrap_err();
     assert_eq!(error, Error::NothingToCommit);
     // A file may make way for a folder.
-    edited(&world, base, &[Change::delete("f"), write("f/g", "1")])
-        .await
-        .unwrap();
+    edited(&world, base, &[Change::delete("f"), write("f/g", "1")]).unwrap();
 }
 
 #[tokio::test]

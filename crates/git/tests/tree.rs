@@ -6,7 +6,7 @@ mod world;
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
-use fairway_git::{EntryKind, Symlinks, TreeError, TreeView, ViewOptions};
+use fairway_git::{EntryKind, Oid, Symlinks, TreeError, TreeView, ViewOptions};
 use world::{World, write};
 
 fn view(world: &World, options: &ViewOptions) -> TreeView {
@@ -58,13 +58,7 @@ async fn reads_what_git_reads() {
             &*view.read(path).unwrap(),
             world.git(&["cat-file", "blob", &spec]).as_bytes()
         );
-        let id: String = view
-            .blob_id(path)
-            .unwrap()
-            .unwrap()
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        let id = Oid(view.blob_id(path).unwrap().unwrap()).to_string();
         assert_eq!(id, world.git(&["rev-parse", &spec]).trim());
     }
     let names: Vec<_> = view.list("").unwrap();
