@@ -36,7 +36,10 @@ impl Cluster {
             authority: "certificate".to_owned(),
             rollout_delay,
         };
-        Self { writer, _controllers: controllers::start(&context) }
+        Self {
+            writer,
+            _controllers: controllers::start(&context),
+        }
     }
 
     fn create(&self, id: &GroupResource, object: Value) {
@@ -56,7 +59,10 @@ impl Cluster {
             if wanted(found.as_deref()) {
                 return;
             }
-            if tokio::time::timeout_at(deadline, watch.next()).await.is_err() {
+            if tokio::time::timeout_at(deadline, watch.next())
+                .await
+                .is_err()
+            {
                 panic!("{id} {name} did not come to be as wanted: {found:?}");
             }
         }
@@ -97,16 +103,39 @@ async fn a_deployment_rolls_out_and_is_cleared_away() {
     let cluster = Cluster::start("test", Duration::ZERO);
     cluster.create(&deployments(), deployment("web", "nginx:1"));
     cluster.wait(&deployments(), "web", is_rolled_out).await;
-    let change = |object: &mut Value| object["spec"]["template"]["spec"]["containers"][0]["image"] = json!("nginx:2");
-    cluster.writer.modify(&deployments(), "default", "web", Scope::Object, change).unwrap();
+    let change = |object: &mut Value| {
+        object["spec"]["template"]["spec"]["containers"][0]["image"] = json!("nginx:2")
+    };
+    cluster
+        .writer
+        .modify(&deployments(), "default", "web", Scope::Object, change)
+        .unwrap();
     cluster.wait(&deployments(), "web", is_rolled_out).await;
-    let pods = cluster.writer.store().list(&GroupResource::core("pods"), None);
-    assert!(pods.items.iter().all(|pod| pod["spec"]["containers"][0]["image"] == "nginx:2"));
+    let pods = cluster
+        .writer
+        .store()
+        .list(&GroupResource::core("pods"), None);
+    assert!(
+        pods.items
+            .iter()
+            .all(|pod| pod["spec"]["containers"][0]["image"] == "nginx:2")
+    );
 
-    let options = DeleteOptions { propagation: Some(Propagation::Foreground), ..DeleteOptions::default() };
-    cluster.writer.delete(&deployments(), "default", "web", &options).unwrap();
-    cluster.wait(&deployments(), "web", |found| found.is_none()).await;
-    for resource in [GroupResource::core("pods"), GroupResource::new("apps", "replicasets")] {
+    let options = DeleteOptions {
+        propagation: Some(Propagation::Foreground),
+        ..DeleteOptions::default()
+    };
+    cluster
+        .writer
+        .delete(&deployments(), "default", "web", &options)
+        .unwrap();
+    cluster
+        .wait(&deployments(), "web", |found| found.is_none())
+        .await;
+    for resource in [
+        GroupResource::core("pods"),
+        GroupResource::new("apps", "replicasets"),
+    ] {
         assert_eq!(cluster.writer.store().count(&resource), 0, "{resource}");
     }
 }
@@ -116,13 +145,18 @@ async fn controllers_that_start_again_carry_on() {
     let cluster = Cluster::start("test", Duration::from_secs(3600));
     cluster.create(&deployments(), deployment("web", "nginx:1"));
     cluster
-        .wait(&deployments(), "web", |object| object.is_some_and(|object| object["status"]["replicas"] == 2))
+        .wait(&deployments(), "web", |object| {
+            object.is_some_and(|object| object["status"]["replicas"] == 2)
+        })
         .await;
     let writer = cluster.writer.clone();
     drop(cluster);
     let cluster = Cluster::resume("test", writer, Duration::ZERO);
     cluster.wait(&deployments(), "web", is_rolled_out).await;
-    assert_eq!(cluster.writer.store().count(&GroupResource::core("pods")), 2);
+    assert_eq!(
+        cluster.writer.store().count(&GroupResource::core("pods")),
+        2
+    );
 }
 
 #[tokio::test]
@@ -131,10 +165,21 @@ async fn a_namespace_takes_its_content_with_it() {
     let namespaces = GroupResource::core("namespaces");
     cluster.create(&deployments(), deployment("web", "nginx:1"));
     cluster.wait(&deployments(), "web", is_rolled_out).await;
-    cluster.writer.delete(&namespaces, "", "default", &DeleteOptions::default()).unwrap();
+    cluster
+        .writer
+        .delete(&namespaces, "", "default", &DeleteOptions::default())
+        .unwrap();
     let (_, mut watch) = cluster.writer.store().list_and_watch(&namespaces, None);
-    while cluster.writer.store().get(&namespaces, "", "default").is_some() {
-        tokio::time::timeout(Duration::from_secs(10), watch.next()).await.expect("the namespace goes").unwrap();
+    while cluster
+        .writer
+        .store()
+        .get(&namespaces, "", "default")
+        .is_some()
+    {
+        tokio::time::timeout(Duration::from_secs(10), watch.next())
+            .await
+            .expect("the namespace goes")
+            .unwrap();
     }
     for resource in cluster.writer.store().resources() {
         let left = cluster.writer.store().list(&resource, Some("default"));
@@ -159,16 +204,22 @@ async fn a_fleet_rolls_out_in_seconds() {
     const CLUSTERS: usize = 10;
     const DEPLOYMENTS: usize = 40;
     let started = Instant::now();
-    let clusters: Vec<Cluster> =
-        (0..CLUSTERS).map(|number| Cluster::start(&format!("c{number}"), Duration::ZERO)).collect();
+    let clusters: Vec<Cluster> = (0..CLUSTERS)
+        .map(|number| Cluster::start(&format!("c{number}"), Duration::ZERO))
+        .collect();
     for cluster in &clusters {
         for number in 0..DEPLOYMENTS {
-            cluster.create(&deployments(), deployment(&format!("web-{number}"), "nginx:1"));
+            cluster.create(
+                &deployments(),
+                deployment(&format!("web-{number}"), "nginx:1"),
+            );
         }
     }
     for cluster in &clusters {
         for number in 0..DEPLOYMENTS {
-            cluster.wait(&deployments(), &format!("web-{number}"), is_rolled_out).await;
+            cluster
+                .wait(&deployments(), &format!("web-{number}"), is_rolled_out)
+                .await;
         }
         let events = cluster.writer.store().count(&GroupResource::core("events"));
         assert!(events <= 256, "{events} events");

@@ -37,7 +37,11 @@ const ROLES: &[DefaultRole] = &[
         name: "system:aggregate-to-admin",
         aggregate_to: &["admin"],
         rules: &[
-            ("create", "authorization.k8s.io", "localsubjectaccessreviews"),
+            (
+                "create",
+                "authorization.k8s.io",
+                "localsubjectaccessreviews",
+            ),
             (READ_WRITE, RBAC_GROUP, "rolebindings roles"),
         ],
         urls: "",
@@ -46,9 +50,17 @@ const ROLES: &[DefaultRole] = &[
         name: "system:aggregate-to-edit",
         aggregate_to: &["edit"],
         rules: &[
-            (READ, CORE, "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy"),
+            (
+                READ,
+                CORE,
+                "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy",
+            ),
             ("impersonate", CORE, "serviceaccounts"),
-            (WRITE, CORE, "pods pods/attach pods/exec pods/portforward pods/proxy"),
+            (
+                WRITE,
+                CORE,
+                "pods pods/attach pods/exec pods/portforward pods/proxy",
+            ),
             ("create", CORE, "pods/eviction"),
             (
                 WRITE,
@@ -95,10 +107,22 @@ const ROLES: &[DefaultRole] = &[
                 "controllerrevisions daemonsets daemonsets/status deployments deployments/scale deployments/status \
                  replicasets replicasets/scale replicasets/status statefulsets statefulsets/scale statefulsets/status",
             ),
-            (READ, "autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status"),
+            (
+                READ,
+                "autoscaling",
+                "horizontalpodautoscalers horizontalpodautoscalers/status",
+            ),
             (READ, "batch", "cronjobs cronjobs/status jobs jobs/status"),
-            (READ, "policy", "poddisruptionbudgets poddisruptionbudgets/status"),
-            (READ, "networking.k8s.io", "ingresses ingresses/status networkpolicies"),
+            (
+                READ,
+                "policy",
+                "poddisruptionbudgets poddisruptionbudgets/status",
+            ),
+            (
+                READ,
+                "networking.k8s.io",
+                "ingresses ingresses/status networkpolicies",
+            ),
         ],
         urls: "",
     },
@@ -115,7 +139,11 @@ const ROLES: &[DefaultRole] = &[
         name: "system:basic-user",
         aggregate_to: &[],
         rules: &[
-            ("create", "authorization.k8s.io", "selfsubjectaccessreviews selfsubjectrulesreviews"),
+            (
+                "create",
+                "authorization.k8s.io",
+                "selfsubjectaccessreviews selfsubjectrulesreviews",
+            ),
             ("create", "authentication.k8s.io", "selfsubjectreviews"),
         ],
         urls: "",
@@ -167,8 +195,14 @@ const BINDINGS: &[(&str, &[&str])] = &[
     ("system:basic-user", &[AUTHENTICATED]),
     ("system:discovery", &[AUTHENTICATED]),
     ("system:monitoring", &["system:monitoring"]),
-    ("system:public-info-viewer", &[AUTHENTICATED, UNAUTHENTICATED]),
-    ("system:service-account-issuer-discovery", &[SERVICE_ACCOUNTS]),
+    (
+        "system:public-info-viewer",
+        &[AUTHENTICATED, UNAUTHENTICATED],
+    ),
+    (
+        "system:service-account-issuer-discovery",
+        &[SERVICE_ACCOUNTS],
+    ),
 ];
 
 /// All default ClusterRoles and ClusterRoleBindings, the rules of aggregated roles filled in.
@@ -188,15 +222,25 @@ pub fn objects() -> Vec<Value> {
         objects.push(object);
     }
     let resolved = Index::build(&objects, None);
-    for object in objects.iter_mut().filter(|object| !object["aggregationRule"].is_null()) {
+    for object in objects
+        .iter_mut()
+        .filter(|object| !object["aggregationRule"].is_null())
+    {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        object["rules"] = resolved.role("", name).unwrap_or_default().iter().map(Rule::to_json).collect();
+        object["rules"] = resolved
+            .role("", name)
+            .unwrap_or_default()
+            .iter()
+            .map(Rule::to_json)
+            .collect();
     }
     for (role, groups) in BINDINGS {
         let mut object = skeleton("ClusterRoleBinding", role, &[]);
         object["roleRef"] = json!({"apiGroup": RBAC_GROUP, "kind": "ClusterRole", "name": role});
-        object["subjects"] =
-            groups.iter().map(|group| json!({"apiGroup": RBAC_GROUP, "kind": "Group", "name": group})).collect();
+        object["subjects"] = groups
+            .iter()
+            .map(|group| json!({"apiGroup": RBAC_GROUP, "kind": "Group", "name": group}))
+            .collect();
         objects.push(object);
     }
     objects
@@ -226,7 +270,13 @@ fn rules(role: &DefaultRole) -> Vec<Rule> {
     let words = |text: &str| -> Vec<String> {
         text.split(' ')
             .filter(|word| !word.is_empty())
-            .map(|word| if word == CORE { String::new() } else { word.to_owned() })
+            .map(|word| {
+                if word == CORE {
+                    String::new()
+                } else {
+                    word.to_owned()
+                }
+            })
             .collect()
     };
     let mut rules: Vec<Rule> = role
@@ -241,7 +291,11 @@ fn rules(role: &DefaultRole) -> Vec<Rule> {
         .collect();
     if !role.urls.is_empty() {
         let verbs = if role.urls == "*" { "*" } else { "get" };
-        rules.push(Rule { verbs: words(verbs), urls: words(role.urls), ..Rule::default() });
+        rules.push(Rule {
+            verbs: words(verbs),
+            urls: words(role.urls),
+            ..Rule::default()
+        });
     }
     rules
 }
@@ -257,14 +311,29 @@ mod tests {
         let rules = |name: &str| {
             let role = objects
                 .iter()
-                .find(|object| object["kind"] == "ClusterRole" && object["metadata"]["name"] == name)
+                .find(|object| {
+                    object["kind"] == "ClusterRole" && object["metadata"]["name"] == name
+                })
                 .unwrap();
             Rule::read_all(role)
         };
         let admin = rules("admin");
-        assert!(rules("edit").iter().chain(&rules("view")).all(|rule| admin.contains(rule)));
-        assert!(admin.iter().any(|rule| rule.resources == ["rolebindings", "roles"]));
-        assert!(!rules("view").iter().any(|rule| rule.resources.contains(&"secrets".to_owned())));
+        assert!(
+            rules("edit")
+                .iter()
+                .chain(&rules("view"))
+                .all(|rule| admin.contains(rule))
+        );
+        assert!(
+            admin
+                .iter()
+                .any(|rule| rule.resources == ["rolebindings", "roles"])
+        );
+        assert!(
+            !rules("view")
+                .iter()
+                .any(|rule| rule.resources.contains(&"secrets".to_owned()))
+        );
     }
 
     #[test]
@@ -272,12 +341,19 @@ mod tests {
         let objects = objects();
         let index = Index::build(&objects, None);
         let allowed = |user: &User, path: &str| {
-            let asked = Attributes { verb: "get".into(), path: Some(path.into()), ..Attributes::default() };
+            let asked = Attributes {
+                verb: "get".into(),
+                path: Some(path.into()),
+                ..Attributes::default()
+            };
             index.authorize(user, &asked).allowed()
         };
         assert!(allowed(&User::anonymous(), "/version"));
         assert!(!allowed(&User::anonymous(), "/apis"));
-        let user = User { groups: vec![AUTHENTICATED.into()], ..User::default() };
+        let user = User {
+            groups: vec![AUTHENTICATED.into()],
+            ..User::default()
+        };
         assert!(allowed(&user, "/apis/apps/v1"));
         assert!(!allowed(&user, "/metrics"));
         let review = Attributes {

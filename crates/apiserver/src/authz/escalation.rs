@@ -24,7 +24,9 @@ pub(super) fn check(
     if user.in_group(MASTERS) {
         return Ok(());
     }
-    let same = |fields: [&str; 2]| old.is_some_and(|old| fields.iter().all(|field| old[*field] == new[*field]));
+    let same = |fields: [&str; 2]| {
+        old.is_some_and(|old| fields.iter().all(|field| old[*field] == new[*field]))
+    };
     match resource {
         "roles" | "clusterroles" if !same(["rules", "aggregationRule"]) => {
             let escalate = attributes("escalate", resource, new);
@@ -44,15 +46,25 @@ pub(super) fn check(
             let role = &new["roleRef"];
             let name = role["name"].as_str().unwrap_or_default();
             let own = attributes("bind", resource, new);
-            let (role_resource, namespace) =
-                if role["kind"] == "ClusterRole" { ("clusterroles", "") } else { ("roles", own.namespace.as_str()) };
-            let bind = Attributes { resource: role_resource.to_owned(), name: name.to_owned(), ..own.clone() };
+            let (role_resource, namespace) = if role["kind"] == "ClusterRole" {
+                ("clusterroles", "")
+            } else {
+                ("roles", own.namespace.as_str())
+            };
+            let bind = Attributes {
+                resource: role_resource.to_owned(),
+                name: name.to_owned(),
+                ..own.clone()
+            };
             if authorizer.authorize(user, &bind).allowed() {
                 return Ok(());
             }
             let index = index();
             let Some(rules) = index.role(namespace, name) else {
-                return Err(ApiError::not_found(&GroupResource::new(RBAC_GROUP, role_resource), name));
+                return Err(ApiError::not_found(
+                    &GroupResource::new(RBAC_GROUP, role_resource),
+                    name,
+                ));
             };
             confirm(&index, user, &own, rules)
         }
@@ -60,7 +72,12 @@ pub(super) fn check(
     }
 }
 
-fn confirm(index: &Index, user: &User, written: &Attributes, wanted: &[Rule]) -> Result<(), ApiError> {
+fn confirm(
+    index: &Index,
+    user: &User,
+    written: &Attributes,
+    wanted: &[Rule],
+) -> Result<(), ApiError> {
     let (held, problems) = index.rules_for(user, &written.namespace);
     let missing = missing(&held, wanted);
     if missing.is_empty() {
@@ -78,11 +95,20 @@ fn confirm(index: &Index, user: &User, written: &Attributes, wanted: &[Rule]) ->
     if !problems.is_empty() {
         message.push_str(&format!("; resolution errors: [{}]", problems.join(", ")));
     }
-    Err(ApiError::forbidden(&GroupResource::new(RBAC_GROUP, &written.resource), &written.name, &message))
+    Err(ApiError::forbidden(
+        &GroupResource::new(RBAC_GROUP, &written.resource),
+        &written.name,
+        &message,
+    ))
 }
 
 fn attributes(verb: &str, resource: &str, object: &Value) -> Attributes {
-    let field = |name: &str| object["metadata"][name].as_str().unwrap_or_default().to_owned();
+    let field = |name: &str| {
+        object["metadata"][name]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
     Attributes {
         verb: verb.to_owned(),
         group: RBAC_GROUP.to_owned(),
@@ -101,14 +127,23 @@ mod tests {
     use super::{ApiError, Index, RBAC_GROUP, User, Value};
     use crate::auth::AUTHENTICATED;
 
-    fn check(objects: &[Value], user: &User, old: Option<&Value>, new: &Value) -> Result<(), ApiError> {
+    fn check(
+        objects: &[Value],
+        user: &User,
+        old: Option<&Value>,
+        new: &Value,
+    ) -> Result<(), ApiError> {
         let index = || Index::build(objects, None);
         let resource = format!("{}s", new["kind"].as_str().unwrap().to_lowercase());
         super::check(&index(), &index, user, &resource, old, new)
     }
 
     fn eve() -> User {
-        User { name: "eve".into(), groups: vec![AUTHENTICATED.into()], ..User::default() }
+        User {
+            name: "eve".into(),
+            groups: vec![AUTHENTICATED.into()],
+            ..User::default()
+        }
     }
 
     fn role(name: &str, verb: &str, resource: &str) -> Value {
@@ -125,8 +160,13 @@ mod tests {
     fn a_role_may_hold_only_what_its_writer_holds() {
         let objects = [role("reader", "get", "pods"), bound_to_eve("reader")];
         let eve = eve();
-        assert_eq!(check(&objects, &eve, None, &role("same", "get", "pods")), Ok(()));
-        let refused = check(&objects, &eve, None, &role("more", "get", "secrets")).unwrap_err().message;
+        assert_eq!(
+            check(&objects, &eve, None, &role("same", "get", "pods")),
+            Ok(())
+        );
+        let refused = check(&objects, &eve, None, &role("more", "get", "secrets"))
+            .unwrap_err()
+            .message;
         assert!(
             refused.starts_with(
                 "clusterroles.rbac.authorization.k8s.io \"more\" is forbidden: user \"eve\" (groups=[\"system:authenticated\"]) \
@@ -135,14 +175,23 @@ mod tests {
             "{refused}"
         );
         let admin = User::admin();
-        assert_eq!(check(&objects, &admin, None, &role("more", "get", "secrets")), Ok(()));
+        assert_eq!(
+            check(&objects, &admin, None, &role("more", "get", "secrets")),
+            Ok(())
+        );
     }
 
     #[test]
     fn the_verb_escalate_lifts_the_limit() {
-        let objects = [role("lifter", "escalate", "clusterroles"), bound_to_eve("lifter")];
+        let objects = [
+            role("lifter", "escalate", "clusterroles"),
+            bound_to_eve("lifter"),
+        ];
         let eve = eve();
-        assert_eq!(check(&objects, &eve, None, &role("more", "get", "secrets")), Ok(()));
+        assert_eq!(
+            check(&objects, &eve, None, &role("more", "get", "secrets")),
+            Ok(())
+        );
     }
 
     #[test]
@@ -151,8 +200,15 @@ mod tests {
         let eve = eve();
         let wanted = bound_to_eve("secrets");
         let refused = check(&objects, &eve, None, &wanted).unwrap_err().message;
-        assert!(refused.contains("clusterrolebindings.rbac.authorization.k8s.io \"secrets\" is forbidden"), "{refused}");
-        objects.extend([role("binder", "bind", "clusterroles"), bound_to_eve("binder")]);
+        assert!(
+            refused
+                .contains("clusterrolebindings.rbac.authorization.k8s.io \"secrets\" is forbidden"),
+            "{refused}"
+        );
+        objects.extend([
+            role("binder", "bind", "clusterroles"),
+            bound_to_eve("binder"),
+        ]);
         assert_eq!(check(&objects, &eve, None, &wanted), Ok(()));
     }
 
@@ -171,6 +227,11 @@ mod tests {
         let eve = eve();
         let new = json!({"kind": "ClusterRole", "metadata": {"name": "agg"},
             "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}});
-        assert!(check(&objects, &eve, None, &new).unwrap_err().message.contains("{NonResourceURLs:[\"*\"], Verbs:[\"*\"]}"));
+        assert!(
+            check(&objects, &eve, None, &new)
+                .unwrap_err()
+                .message
+                .contains("{NonResourceURLs:[\"*\"], Verbs:[\"*\"]}")
+        );
     }
 }

@@ -59,17 +59,22 @@ struct Grant {
 impl Index {
     /// Indexes these Roles, ClusterRoles, RoleBindings and ClusterRoleBindings (other kinds are
     /// passed over); roles that `previous` has read already are not read again.
-    pub fn build<'a>(objects: impl IntoIterator<Item = &'a Value>, previous: Option<&Self>) -> Self {
+    pub fn build<'a>(
+        objects: impl IntoIterator<Item = &'a Value>,
+        previous: Option<&Self>,
+    ) -> Self {
         let mut index = Self::default();
         let mut bindings: BTreeMap<(String, String), &Value> = BTreeMap::new();
         for object in objects {
             match object["kind"].as_str() {
                 Some(ROLE | CLUSTER_ROLE) => {
                     let key = object_key(object);
-                    let known = previous.and_then(|previous| previous.parsed.get(&key)).filter(|known| {
-                        text(&object["metadata"], "resourceVersion") == known.resource_version
-                            && text(&object["metadata"], "uid") == known.uid
-                    });
+                    let known = previous
+                        .and_then(|previous| previous.parsed.get(&key))
+                        .filter(|known| {
+                            text(&object["metadata"], "resourceVersion") == known.resource_version
+                                && text(&object["metadata"], "uid") == known.uid
+                        });
                     let role = known.map_or_else(|| Arc::new(ParsedRole::read(object)), Arc::clone);
                     index.parsed.insert(key, role);
                 }
@@ -126,7 +131,9 @@ impl Index {
     /// The rules of a role, those that it aggregates included; `namespace` is empty for a
     /// ClusterRole.
     pub fn role(&self, namespace: &str, name: &str) -> Option<&[Rule]> {
-        self.roles.get(&(namespace.to_owned(), name.to_owned())).map(|rules| &**rules)
+        self.roles
+            .get(&(namespace.to_owned(), name.to_owned()))
+            .map(|rules| &**rules)
     }
 
     fn grants(&self, user: &User, namespace: &str) -> Vec<&Arc<Grant>> {
@@ -161,7 +168,10 @@ impl Index {
             .filter(|((namespace, name), member)| {
                 namespace.is_empty()
                     && !path.contains(&name.as_str())
-                    && role.aggregates.iter().any(|selector| selects(selector, &member.labels))
+                    && role
+                        .aggregates
+                        .iter()
+                        .any(|selector| selects(selector, &member.labels))
             })
             .collect();
         members.sort_by(|left, right| left.0.cmp(right.0));
@@ -188,7 +198,10 @@ impl Index {
         let role_kind = text(&binding["roleRef"], "kind");
         let role_name = text(&binding["roleRef"], "name");
         let role_namespace = if role_kind == ROLE { namespace } else { "" };
-        let rules = self.roles.get(&(role_namespace.to_owned(), role_name.to_owned())).cloned();
+        let rules = self
+            .roles
+            .get(&(role_namespace.to_owned(), role_name.to_owned()))
+            .cloned();
         let bound = if namespace.is_empty() {
             &mut self.cluster
         } else {
@@ -203,8 +216,16 @@ impl Index {
             let kind = text(subject, "kind");
             let subject_name = text(subject, "name");
             let (map, user, shown) = match kind {
-                "User" => (&mut bound.users, subject_name.to_owned(), subject_name.to_owned()),
-                "Group" => (&mut bound.groups, subject_name.to_owned(), subject_name.to_owned()),
+                "User" => (
+                    &mut bound.users,
+                    subject_name.to_owned(),
+                    subject_name.to_owned(),
+                ),
+                "Group" => (
+                    &mut bound.groups,
+                    subject_name.to_owned(),
+                    subject_name.to_owned(),
+                ),
                 "ServiceAccount" => {
                     let account_namespace = match text(subject, "namespace") {
                         "" => namespace,
@@ -244,15 +265,26 @@ impl Bound {
 
 impl Grant {
     fn role_missing(&self) -> String {
-        format!("{}.rbac.authorization.k8s.io {:?} not found", self.role_kind.to_lowercase(), self.role_name)
+        format!(
+            "{}.rbac.authorization.k8s.io {:?} not found",
+            self.role_kind.to_lowercase(),
+            self.role_name
+        )
     }
 }
 
 impl ParsedRole {
     fn read(role: &Value) -> Self {
-        let aggregates = role["aggregationRule"]["clusterRoleSelectors"].as_array().cloned().unwrap_or_default();
+        let aggregates = role["aggregationRule"]["clusterRoleSelectors"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         // Labels matter only for being aggregated, which namespaced roles never are.
-        let labels = if role["kind"] == CLUSTER_ROLE { role["metadata"]["labels"].clone() } else { Value::Null };
+        let labels = if role["kind"] == CLUSTER_ROLE {
+            role["metadata"]["labels"].clone()
+        } else {
+            Value::Null
+        };
         Self {
             resource_version: text(&role["metadata"], "resourceVersion").to_owned(),
             uid: text(&role["metadata"], "uid").to_owned(),
@@ -265,7 +297,10 @@ impl ParsedRole {
 
 fn object_key(object: &Value) -> RoleKey {
     let metadata = &object["metadata"];
-    (text(metadata, "namespace").to_owned(), text(metadata, "name").to_owned())
+    (
+        text(metadata, "namespace").to_owned(),
+        text(metadata, "name").to_owned(),
+    )
 }
 
 fn text<'a>(object: &'a Value, field: &str) -> &'a str {
@@ -290,7 +325,11 @@ mod tests {
     }
 
     fn binding(namespace: Option<&str>, name: &str, role: &str, subject: &Value) -> Value {
-        let kind = if namespace.is_some() { "RoleBinding" } else { "ClusterRoleBinding" };
+        let kind = if namespace.is_some() {
+            "RoleBinding"
+        } else {
+            "ClusterRoleBinding"
+        };
         json!({"kind": kind, "metadata": {"name": name, "namespace": namespace},
             "roleRef": {"kind": "ClusterRole", "name": role}, "subjects": [subject]})
     }
@@ -317,7 +356,12 @@ mod tests {
     fn a_role_binding_grants_in_its_namespace_only() {
         let objects = [
             cluster_role("reader", "pods"),
-            binding(Some("a"), "readers", "reader", &json!({"kind": "ServiceAccount", "name": "bot"})),
+            binding(
+                Some("a"),
+                "readers",
+                "reader",
+                &json!({"kind": "ServiceAccount", "name": "bot"}),
+            ),
         ];
         let rbac = Index::build(&objects, None);
         let bot = account("a", "bot");
@@ -329,29 +373,55 @@ mod tests {
         );
         assert!(!rbac.decide(&bot, &get("pods", "b")).allowed());
         assert!(!rbac.decide(&bot, &get("secrets", "a")).allowed());
-        assert!(!rbac.decide(&account("b", "bot"), &get("pods", "a")).allowed());
+        assert!(
+            !rbac
+                .decide(&account("b", "bot"), &get("pods", "a"))
+                .allowed()
+        );
     }
 
     #[test]
     fn a_missing_role_is_told_to_those_it_is_bound_to() {
-        let objects = [binding(None, "gone", "nowhere", &json!({"kind": "Group", "name": "dev"}))];
+        let objects = [binding(
+            None,
+            "gone",
+            "nowhere",
+            &json!({"kind": "Group", "name": "dev"}),
+        )];
         let rbac = Index::build(&objects, None);
-        let dev = User { groups: vec!["dev".into()], ..User::default() };
+        let dev = User {
+            groups: vec!["dev".into()],
+            ..User::default()
+        };
         assert_eq!(
             rbac.decide(&dev, &get("pods", "")),
-            Decision::Deny(r#"RBAC: clusterrole.rbac.authorization.k8s.io "nowhere" not found"#.into())
+            Decision::Deny(
+                r#"RBAC: clusterrole.rbac.authorization.k8s.io "nowhere" not found"#.into()
+            )
         );
-        assert_eq!(rbac.decide(&User::default(), &get("pods", "")), Decision::Deny(String::new()));
+        assert_eq!(
+            rbac.decide(&User::default(), &get("pods", "")),
+            Decision::Deny(String::new())
+        );
     }
 
     #[test]
     fn aggregated_roles_hold_the_rules_of_those_they_select() {
         let outer = json!({"kind": "ClusterRole", "metadata": {"name": "outer"},
             "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"part": "a"}}, {"matchLabels": {"part": "b"}}]}});
-        let objects = [outer, cluster_role("a", "pods"), cluster_role("b", "secrets"), cluster_role("c", "nodes")];
+        let objects = [
+            outer,
+            cluster_role("a", "pods"),
+            cluster_role("b", "secrets"),
+            cluster_role("c", "nodes"),
+        ];
         let rbac = Index::build(&objects, None);
-        let resources: Vec<&str> =
-            rbac.role("", "outer").unwrap().iter().map(|rule| rule.resources[0].as_str()).collect();
+        let resources: Vec<&str> = rbac
+            .role("", "outer")
+            .unwrap()
+            .iter()
+            .map(|rule| rule.resources[0].as_str())
+            .collect();
         assert_eq!(resources, ["pods", "secrets"]);
     }
 

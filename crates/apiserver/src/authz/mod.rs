@@ -25,7 +25,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::auth::{AUTHENTICATED, Attributes, Authorizer, Claims, Decision, MASTERS, TokenIssuer, User};
+use crate::auth::{
+    AUTHENTICATED, Attributes, Authorizer, Claims, Decision, MASTERS, TokenIssuer, User,
+};
 use crate::status::ApiError;
 use crate::store::{GroupResource, Watch};
 use crate::writer::{Writer, names};
@@ -40,7 +42,12 @@ pub const SERVICE_ACCOUNTS: &str = "system:serviceaccounts";
 /// What the user name of a service account starts with, before `<namespace>:<name>`.
 pub const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 
-const RESOURCES: [&str; 4] = ["roles", "clusterroles", "rolebindings", "clusterrolebindings"];
+const RESOURCES: [&str; 4] = [
+    "roles",
+    "clusterroles",
+    "rolebindings",
+    "clusterrolebindings",
+];
 
 /// Judges requests by the RBAC objects of a cluster.
 pub struct Rbac {
@@ -64,7 +71,10 @@ impl fmt::Debug for Rbac {
 impl Rbac {
     /// An authorizer that reads the roles and bindings of a cluster.
     pub fn new(writer: Writer) -> Self {
-        Self { writer, current: Mutex::default() }
+        Self {
+            writer,
+            current: Mutex::default(),
+        }
     }
 
     /// The index of the roles and bindings as they are now.
@@ -85,7 +95,10 @@ impl Rbac {
                 watches.push(watch);
             }
             let index = Index::build(objects.iter().map(|object| &**object), Some(&current.index));
-            *current = Current { index: Arc::new(index), watches };
+            *current = Current {
+                index: Arc::new(index),
+                watches,
+            };
         }
         Arc::clone(&current.index)
     }
@@ -110,7 +123,11 @@ impl Authorizer for Index {
 /// Creates the default roles and bindings that are missing.
 pub fn bootstrap(writer: &Writer) {
     for object in defaults::objects() {
-        let resource = if object["kind"] == "ClusterRole" { "clusterroles" } else { "clusterrolebindings" };
+        let resource = if object["kind"] == "ClusterRole" {
+            "clusterroles"
+        } else {
+            "clusterrolebindings"
+        };
         match writer.create(&GroupResource::new(RBAC_GROUP, resource), object) {
             Ok(_) => {}
             // A cluster that is started again has them.
@@ -146,7 +163,13 @@ pub fn review(
         })),
         _ => return Err(ApiError::no_such_path()),
     };
-    answer.map_err(|message| ApiError::new(422, "Invalid", format!("{resource} \"\" is invalid: {message}")))
+    answer.map_err(|message| {
+        ApiError::new(
+            422,
+            "Invalid",
+            format!("{resource} \"\" is invalid: {message}"),
+        )
+    })
 }
 
 /// Checks that a write of a role or binding grants nothing that its writer does not hold; `old` is the object
@@ -162,13 +185,25 @@ pub fn escalation(
     if &*resource.group != RBAC_GROUP || user.in_group(MASTERS) {
         return Ok(());
     }
-    escalation::check(authorizer, &|| read_index(writer), user, &resource.resource, old, new)
+    escalation::check(
+        authorizer,
+        &|| read_index(writer),
+        user,
+        &resource.resource,
+        old,
+        new,
+    )
 }
 
 /// The user that a checked token stands for: its ServiceAccount, and the Secret that holds it, must still exist.
 pub fn identify(writer: &Writer, claims: &Claims) -> Option<User> {
     let store = writer.store();
-    let Claims { namespace, name, uid, .. } = claims;
+    let Claims {
+        namespace,
+        name,
+        uid,
+        ..
+    } = claims;
     let account = store.get(&GroupResource::core("serviceaccounts"), namespace, name)?;
     if account["metadata"]["uid"] != uid.as_str() {
         return None;
@@ -186,8 +221,17 @@ pub fn identify(writer: &Writer, claims: &Claims) -> Option<User> {
 
 /// The roles and bindings as they are now, for the rare questions that an [`Authorizer`] does not answer.
 fn read_index(writer: &Writer) -> Index {
-    let listings = RESOURCES.map(|resource| writer.store().list(&GroupResource::new(RBAC_GROUP, resource), None));
-    Index::build(listings.iter().flat_map(|listing| listing.items.iter().map(|object| &**object)), None)
+    let listings = RESOURCES.map(|resource| {
+        writer
+            .store()
+            .list(&GroupResource::new(RBAC_GROUP, resource), None)
+    });
+    Index::build(
+        listings
+            .iter()
+            .flat_map(|listing| listing.items.iter().map(|object| &**object)),
+        None,
+    )
 }
 
 /// The user name of a service account.
@@ -197,7 +241,11 @@ pub fn service_account_user(namespace: &str, name: &str) -> String {
 
 /// The groups of a service account of this namespace.
 pub fn service_account_groups(namespace: &str) -> Vec<String> {
-    vec![SERVICE_ACCOUNTS.to_owned(), format!("{SERVICE_ACCOUNTS}:{namespace}"), AUTHENTICATED.to_owned()]
+    vec![
+        SERVICE_ACCOUNTS.to_owned(),
+        format!("{SERVICE_ACCOUNTS}:{namespace}"),
+        AUTHENTICATED.to_owned(),
+    ]
 }
 
 /// The namespace and name in the user name of a service account.
@@ -213,7 +261,10 @@ mod tests {
     #[test]
     fn service_account_names_split_into_their_parts() {
         let user = service_account_user("flux-system", "fairway");
-        assert_eq!(split_service_account(&user), Some(("flux-system", "fairway")));
+        assert_eq!(
+            split_service_account(&user),
+            Some(("flux-system", "fairway"))
+        );
         assert_eq!(split_service_account("system:serviceaccount:x"), None);
         assert_eq!(split_service_account("alice"), None);
     }

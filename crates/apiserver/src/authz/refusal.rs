@@ -6,7 +6,12 @@ use crate::store::GroupResource;
 
 /// The 403 answer to a request, as Kubernetes words it; `reason` is what RBAC had to say, or empty.
 pub fn forbidden(user: &User, asked: &Attributes, reason: &str) -> ApiError {
-    let Attributes { verb, group, namespace, .. } = asked;
+    let Attributes {
+        verb,
+        group,
+        namespace,
+        ..
+    } = asked;
     let user = &user.name;
     let mut why = match &asked.path {
         Some(path) => format!("User {user:?} cannot {verb} path {path:?}"),
@@ -17,7 +22,9 @@ pub fn forbidden(user: &User, asked: &Attributes, reason: &str) -> ApiError {
             } else {
                 format!("in the namespace {namespace:?}")
             };
-            format!("User {user:?} cannot {verb} resource {resource:?} in API group {group:?} {place}")
+            format!(
+                "User {user:?} cannot {verb} resource {resource:?} in API group {group:?} {place}"
+            )
         }
     };
     if !reason.is_empty() {
@@ -27,7 +34,11 @@ pub fn forbidden(user: &User, asked: &Attributes, reason: &str) -> ApiError {
     if asked.path.is_some() {
         return ApiError::new(403, "Forbidden", format!("forbidden: {why}"));
     }
-    ApiError::forbidden(&GroupResource::new(group, &asked.resource), &asked.name, &why)
+    ApiError::forbidden(
+        &GroupResource::new(group, &asked.resource),
+        &asked.name,
+        &why,
+    )
 }
 
 /// `deployments/status`, or `deployments` without a subresource.
@@ -45,7 +56,10 @@ mod tests {
 
     #[test]
     fn messages_read_as_those_of_kubernetes() {
-        let user = User { name: "u".into(), ..User::default() };
+        let user = User {
+            name: "u".into(),
+            ..User::default()
+        };
         let get = Attributes {
             verb: "get".into(),
             group: "apps".into(),
@@ -68,7 +82,11 @@ mod tests {
             forbidden(&user, &patch, "RBAC: no").message,
             "nodes is forbidden: User \"u\" cannot patch resource \"nodes/status\" in API group \"\" at the cluster scope: RBAC: no"
         );
-        let path = Attributes { verb: "get".into(), path: Some("/metrics".into()), ..Attributes::default() };
+        let path = Attributes {
+            verb: "get".into(),
+            path: Some("/metrics".into()),
+            ..Attributes::default()
+        };
         assert_eq!(
             forbidden(&user, &path, "").message,
             "forbidden: User \"u\" cannot get path \"/metrics\""

@@ -11,18 +11,29 @@ use crate::auth::{Attributes, Authorizer, Decision, User};
 const ONE_OF: &str = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
 
 /// `SelfSubjectAccessReview`: may the caller do this?
-pub(super) fn self_subject_access(authorizer: &dyn Authorizer, caller: &User, mut review: Value) -> Result<Value, String> {
+pub(super) fn self_subject_access(
+    authorizer: &dyn Authorizer,
+    caller: &User,
+    mut review: Value,
+) -> Result<Value, String> {
     review["status"] = access_status(authorizer, caller, &review["spec"])?;
     Ok(review)
 }
 
 /// `SubjectAccessReview` and, with the namespace of the request, `LocalSubjectAccessReview`:
 /// may the user named in the review do this?
-pub(super) fn subject_access(authorizer: &dyn Authorizer, namespace: Option<&str>, mut review: Value) -> Result<Value, String> {
+pub(super) fn subject_access(
+    authorizer: &dyn Authorizer,
+    namespace: Option<&str>,
+    mut review: Value,
+) -> Result<Value, String> {
     let spec = &review["spec"];
     if let Some(namespace) = namespace {
         if spec["nonResourceAttributes"].is_object() {
-            return Err("spec.nonResourceAttributes: Invalid value: disallowed on this kind of request".to_owned());
+            return Err(
+                "spec.nonResourceAttributes: Invalid value: disallowed on this kind of request"
+                    .to_owned(),
+            );
         }
         if spec["resourceAttributes"]["namespace"] != namespace {
             return Err(format!(
@@ -33,20 +44,28 @@ pub(super) fn subject_access(authorizer: &dyn Authorizer, namespace: Option<&str
     }
     let user = user_of(spec);
     if user.name.is_empty() && user.groups.is_empty() {
-        return Err("spec.user: Invalid value: \"\": at least one of user or group must be specified".to_owned());
+        return Err(
+            "spec.user: Invalid value: \"\": at least one of user or group must be specified"
+                .to_owned(),
+        );
     }
     review["status"] = access_status(authorizer, &user, spec)?;
     Ok(review)
 }
 
 /// `SelfSubjectRulesReview`: all that the caller may do in a namespace.
-pub(super) fn self_subject_rules(index: &Index, caller: &User, mut review: Value) -> Result<Value, String> {
+pub(super) fn self_subject_rules(
+    index: &Index,
+    caller: &User,
+    mut review: Value,
+) -> Result<Value, String> {
     let namespace = text(&review["spec"], "namespace").to_owned();
     if namespace.is_empty() {
         return Err("no namespace on request".to_owned());
     }
     let (rules, problems) = index.rules_for(caller, &namespace);
-    let (paths, resources): (Vec<&Rule>, Vec<&Rule>) = rules.iter().partition(|rule| !rule.urls.is_empty());
+    let (paths, resources): (Vec<&Rule>, Vec<&Rule>) =
+        rules.iter().partition(|rule| !rule.urls.is_empty());
     let mut status = json!({
         "resourceRules": resources.into_iter().map(Rule::to_json).collect::<Vec<_>>(),
         "nonResourceRules": paths.into_iter().map(Rule::to_json).collect::<Vec<_>>(),
@@ -95,16 +114,22 @@ fn access_status(authorizer: &dyn Authorizer, user: &User, spec: &Value) -> Resu
             name: own(resource, "name"),
             path: None,
         },
-        (false, true) => {
-            Attributes { verb: own(path, "verb"), path: Some(own(path, "path")), ..Attributes::default() }
-        }
+        (false, true) => Attributes {
+            verb: own(path, "verb"),
+            path: Some(own(path, "path")),
+            ..Attributes::default()
+        },
         (true, true) => {
             return Err(
                 "spec.nonResourceAttributes: Invalid value: cannot be specified in combination with resourceAttributes"
                     .to_owned(),
             );
         }
-        (false, false) => return Err(format!("spec.resourceAttributes: Invalid value: null: {ONE_OF}")),
+        (false, false) => {
+            return Err(format!(
+                "spec.resourceAttributes: Invalid value: null: {ONE_OF}"
+            ));
+        }
     };
     let decision = authorizer.authorize(user, &attributes);
     let mut status = json!({ "allowed": decision.allowed() });
@@ -119,7 +144,13 @@ fn access_status(authorizer: &dyn Authorizer, user: &User, spec: &Value) -> Resu
 /// so `system:authenticated` counts only where it is listed.
 fn user_of(spec: &Value) -> User {
     let strings = |value: &Value| -> Vec<String> {
-        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+        value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect()
     };
     User {
         name: text(spec, "user").to_owned(),
@@ -176,9 +207,14 @@ mod tests {
 
     #[test]
     fn a_viewer_reads_and_nothing_else() {
-        let vera = User { name: "vera".into(), ..User::default() };
+        let vera = User {
+            name: "vera".into(),
+            ..User::default()
+        };
         let allowed = |verb, group, resource, namespace| {
-            let answer = self_subject_access(&rbac(), &vera, review(verb, group, resource, namespace)).unwrap();
+            let answer =
+                self_subject_access(&rbac(), &vera, review(verb, group, resource, namespace))
+                    .unwrap();
             answer["status"]["allowed"].as_bool().unwrap()
         };
         assert!(allowed("list", "apps", "deployments", "apps"));
@@ -192,14 +228,19 @@ mod tests {
         let admin = User::admin();
         let answer = self_subject_access(&rbac(), &admin, review("*", "*", "*", "")).unwrap();
         assert_eq!(answer["status"], json!({"allowed": true}));
-        let rules = self_subject_rules(&rbac(), &admin, json!({"spec": {"namespace": "default"}})).unwrap();
-        assert_eq!(rules["status"]["resourceRules"][0], json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
+        let rules =
+            self_subject_rules(&rbac(), &admin, json!({"spec": {"namespace": "default"}})).unwrap();
+        assert_eq!(
+            rules["status"]["resourceRules"][0],
+            json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]})
+        );
         assert_eq!(rules["status"]["incomplete"], false);
     }
 
     #[test]
     fn a_review_needs_one_question() {
-        let error = self_subject_access(&rbac(), &User::anonymous(), json!({"spec": {}})).unwrap_err();
+        let error =
+            self_subject_access(&rbac(), &User::anonymous(), json!({"spec": {}})).unwrap_err();
         assert!(error.contains(ONE_OF), "{error}");
     }
 
@@ -217,10 +258,19 @@ mod tests {
 
     #[test]
     fn tokens_are_reviewed_by_the_authenticator() {
-        let bot = || User { name: "system:serviceaccount:apps:bot".into(), ..User::default() };
+        let bot = || User {
+            name: "system:serviceaccount:apps:bot".into(),
+            ..User::default()
+        };
         let asked = || json!({"kind": "TokenReview", "spec": {"token": "t"}});
         let known = token(asked(), |presented| (presented == "t").then(bot));
-        assert_eq!(known["status"]["user"]["username"], "system:serviceaccount:apps:bot");
-        assert_eq!(token(asked(), |_| None)["status"]["error"], "[invalid bearer token]");
+        assert_eq!(
+            known["status"]["user"]["username"],
+            "system:serviceaccount:apps:bot"
+        );
+        assert_eq!(
+            token(asked(), |_| None)["status"]["error"],
+            "[invalid bearer token]"
+        );
     }
 }

@@ -24,14 +24,23 @@ pub struct Rule {
 impl Rule {
     /// Reads the `rules` of a Role or ClusterRole.
     pub fn read_all(role: &Value) -> Vec<Self> {
-        role["rules"].as_array().map(|rules| rules.iter().map(Self::read).collect()).unwrap_or_default()
+        role["rules"]
+            .as_array()
+            .map(|rules| rules.iter().map(Self::read).collect())
+            .unwrap_or_default()
     }
 
     fn read(rule: &Value) -> Self {
         let strings = |field: &str| -> Vec<String> {
             rule[field]
                 .as_array()
-                .map(|items| items.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+                .map(|items| {
+                    items
+                        .iter()
+                        .filter_map(Value::as_str)
+                        .map(str::to_owned)
+                        .collect()
+                })
                 .unwrap_or_default()
         };
         Self {
@@ -111,8 +120,17 @@ impl Rule {
     pub fn full_authority() -> Vec<Self> {
         let all = || vec![ALL.to_owned()];
         vec![
-            Self { verbs: all(), groups: all(), resources: all(), ..Self::default() },
-            Self { verbs: all(), urls: all(), ..Self::default() },
+            Self {
+                verbs: all(),
+                groups: all(),
+                resources: all(),
+                ..Self::default()
+            },
+            Self {
+                verbs: all(),
+                urls: all(),
+                ..Self::default()
+            },
         ]
     }
 
@@ -132,11 +150,18 @@ impl Rule {
                     if self.names.is_empty() {
                         pieces.push(piece);
                     } else {
-                        pieces.extend(self.names.iter().map(|name| Self { names: one(name), ..piece.clone() }));
+                        pieces.extend(self.names.iter().map(|name| Self {
+                            names: one(name),
+                            ..piece.clone()
+                        }));
                     }
                 }
             }
-            pieces.extend(self.urls.iter().map(|url| Self { verbs: one(verb), urls: one(url), ..Self::default() }));
+            pieces.extend(self.urls.iter().map(|url| Self {
+                verbs: one(verb),
+                urls: one(url),
+                ..Self::default()
+            }));
         }
         pieces
     }
@@ -149,9 +174,18 @@ impl Rule {
         };
         names_covered
             && piece.verbs.iter().all(|verb| matches(&self.verbs, verb))
-            && piece.groups.iter().all(|group| matches(&self.groups, group))
-            && piece.resources.iter().all(|resource| resource_covered(&self.resources, resource))
-            && piece.urls.iter().all(|url| self.urls.iter().any(|own| url_covers(own, url)))
+            && piece
+                .groups
+                .iter()
+                .all(|group| matches(&self.groups, group))
+            && piece
+                .resources
+                .iter()
+                .all(|resource| resource_covered(&self.resources, resource))
+            && piece
+                .urls
+                .iter()
+                .all(|url| self.urls.iter().any(|own| url_covers(own, url)))
     }
 }
 
@@ -193,15 +227,18 @@ fn resource_covered(held: &[String], wanted: &str) -> bool {
     if matches(held, wanted) {
         return true;
     }
-    wanted
-        .split_once('/')
-        .is_some_and(|(_, subresource)| held.iter().any(|own| own.strip_prefix("*/") == Some(subresource)))
+    wanted.split_once('/').is_some_and(|(_, subresource)| {
+        held.iter()
+            .any(|own| own.strip_prefix("*/") == Some(subresource))
+    })
 }
 
 fn url_covers(rule: &str, wanted: &str) -> bool {
     rule == ALL
         || rule == wanted
-        || rule.strip_suffix('*').is_some_and(|prefix| wanted.starts_with(prefix.trim_end_matches('*')))
+        || rule
+            .strip_suffix('*')
+            .is_some_and(|prefix| wanted.starts_with(prefix.trim_end_matches('*')))
 }
 
 #[cfg(test)]
@@ -224,7 +261,11 @@ mod tests {
     }
 
     fn path(verb: &str, path: &str) -> Attributes {
-        Attributes { verb: verb.into(), path: Some(path.into()), ..Attributes::default() }
+        Attributes {
+            verb: verb.into(),
+            path: Some(path.into()),
+            ..Attributes::default()
+        }
     }
 
     #[test]
@@ -244,7 +285,9 @@ mod tests {
 
     #[test]
     fn resource_names_exclude_collections() {
-        let one = rule(json!({"verbs": ["*"], "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["a"]}));
+        let one = rule(
+            json!({"verbs": ["*"], "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["a"]}),
+        );
         assert!(one.allows(&on("get", "", "configmaps", "", "a")));
         assert!(!one.allows(&on("get", "", "configmaps", "", "b")));
         assert!(!one.allows(&on("list", "", "configmaps", "", "")));
@@ -261,8 +304,12 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_told_by_resource() {
-        let held = [rule(json!({"verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods"]}))];
-        let wanted = [rule(json!({"verbs": ["get", "watch", "delete"], "apiGroups": [""], "resources": ["pods", "secrets"]}))];
+        let held = [rule(
+            json!({"verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods"]}),
+        )];
+        let wanted = [rule(
+            json!({"verbs": ["get", "watch", "delete"], "apiGroups": [""], "resources": ["pods", "secrets"]}),
+        )];
         let missing: Vec<String> = missing(&held, &wanted).iter().map(Rule::compact).collect();
         assert_eq!(
             missing,
@@ -275,7 +322,9 @@ mod tests {
 
     #[test]
     fn a_rule_for_one_name_does_not_cover_all_names() {
-        let one = rule(json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"], "resourceNames": ["a"]}));
+        let one = rule(
+            json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"], "resourceNames": ["a"]}),
+        );
         let all = rule(json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}));
         assert_eq!(missing(&[one.clone()], &[all.clone()]).len(), 1);
         assert!(missing(&[all], &[one]).is_empty());

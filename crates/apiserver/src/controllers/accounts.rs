@@ -19,9 +19,15 @@ const ACCOUNT_UID: &str = "kubernetes.io/service-account.uid";
 /// Looks at one namespace: what does it lack?
 pub(crate) fn step(world: &World<'_>, key: &Key, authority: &str) -> Plan {
     let mut plan = Plan::default();
-    let Some(home) = world.cache.get(key).filter(|home| !is_deleting(home)) else { return plan };
+    let Some(home) = world.cache.get(key).filter(|home| !is_deleting(home)) else {
+        return plan;
+    };
     let home = name(home);
-    if world.cache.find(&SERVICE_ACCOUNTS, home, "default").is_none() {
+    if world
+        .cache
+        .find(&SERVICE_ACCOUNTS, home, "default")
+        .is_none()
+    {
         let account = json!({
             "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": home},
         });
@@ -49,13 +55,27 @@ pub(crate) fn is_token(secret: &Value) -> bool {
 }
 
 /// Looks at one Secret for a token: fills it, or deletes it with its account.
-pub(crate) fn token_step(world: &World<'_>, key: &Key, tokens: &TokenIssuer, authority: &str) -> Plan {
+pub(crate) fn token_step(
+    world: &World<'_>,
+    key: &Key,
+    tokens: &TokenIssuer,
+    authority: &str,
+) -> Plan {
     let mut plan = Plan::default();
-    let Some(secret) = world.cache.get(key).filter(|secret| is_token(secret) && !is_deleting(secret)) else {
+    let Some(secret) = world
+        .cache
+        .get(key)
+        .filter(|secret| is_token(secret) && !is_deleting(secret))
+    else {
         return plan;
     };
-    let Some(account_name) = annotation(secret, ACCOUNT_NAME) else { return plan };
-    let Some(account) = world.cache.find(&SERVICE_ACCOUNTS, namespace(secret), account_name) else {
+    let Some(account_name) = annotation(secret, ACCOUNT_NAME) else {
+        return plan;
+    };
+    let Some(account) = world
+        .cache
+        .find(&SERVICE_ACCOUNTS, namespace(secret), account_name)
+    else {
         // Only a Secret that was filled is known to have lost its account; another may come before it does.
         if annotation(secret, ACCOUNT_UID).is_some() {
             plan.delete(&SECRETS, secret, None);
@@ -68,7 +88,9 @@ pub(crate) fn token_step(world: &World<'_>, key: &Key, tokens: &TokenIssuer, aut
         plan.delete(&SECRETS, secret, None);
         return plan;
     }
-    let filled = ["token", "ca.crt", "namespace"].iter().all(|field| secret["data"][field].is_string());
+    let filled = ["token", "ca.crt", "namespace"]
+        .iter()
+        .all(|field| secret["data"][field].is_string());
     if filled && annotation(secret, ACCOUNT_UID).is_some() {
         return plan;
     }
@@ -84,7 +106,11 @@ pub(crate) fn token_step(world: &World<'_>, key: &Key, tokens: &TokenIssuer, aut
     set_annotation(&mut secret, ACCOUNT_UID, uid(account));
     let home = namespace(&secret).to_owned();
     let data = map_at(&mut secret, "data");
-    for (field, text) in [("token", token.as_str()), ("ca.crt", authority), ("namespace", home.as_str())] {
+    for (field, text) in [
+        ("token", token.as_str()),
+        ("ca.crt", authority),
+        ("namespace", home.as_str()),
+    ] {
         data.insert(field.to_owned(), json!(STANDARD.encode(text)));
     }
     plan.replace(&SECRETS, secret);
@@ -101,7 +127,10 @@ mod tests {
     #[test]
     fn what_a_namespace_lacks_comes_back() {
         let mut rig = Rig::new(SignedDuration::ZERO);
-        assert_eq!(rig.content("default"), ["configmaps/kube-root-ca.crt", "serviceaccounts/default"]);
+        assert_eq!(
+            rig.content("default"),
+            ["configmaps/kube-root-ca.crt", "serviceaccounts/default"]
+        );
         rig.delete(&Key::new(&SERVICE_ACCOUNTS, "default", "default"), None);
         rig.run();
         assert_eq!(rig.names(&SERVICE_ACCOUNTS), ["default"]);
@@ -118,12 +147,26 @@ mod tests {
             }),
         );
         rig.run();
-        assert_eq!(rig.get(&secret)["data"], Value::Null, "the account may come later");
-        let account = rig.create(&SERVICE_ACCOUNTS, json!({"kind": "ServiceAccount", "metadata": {"name": "bot"}}));
+        assert_eq!(
+            rig.get(&secret)["data"],
+            Value::Null,
+            "the account may come later"
+        );
+        let account = rig.create(
+            &SERVICE_ACCOUNTS,
+            json!({"kind": "ServiceAccount", "metadata": {"name": "bot"}}),
+        );
         rig.run();
-        let token = STANDARD.decode(rig.get(&secret)["data"]["token"].as_str().unwrap()).unwrap();
-        let claims = TokenIssuer::new(b"key").verify(std::str::from_utf8(&token).unwrap(), Timestamp::now()).unwrap();
-        assert_eq!((claims.name.as_str(), claims.secret.as_deref()), ("bot", Some("bot-token")));
+        let token = STANDARD
+            .decode(rig.get(&secret)["data"]["token"].as_str().unwrap())
+            .unwrap();
+        let claims = TokenIssuer::new(b"key")
+            .verify(std::str::from_utf8(&token).unwrap(), Timestamp::now())
+            .unwrap();
+        assert_eq!(
+            (claims.name.as_str(), claims.secret.as_deref()),
+            ("bot", Some("bot-token"))
+        );
         rig.delete(&account, None);
         rig.run();
         assert!(rig.cache.get(&secret).is_none());

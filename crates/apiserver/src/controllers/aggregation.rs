@@ -12,12 +12,25 @@ use crate::authz::{Index, Rule};
 /// Looks at one ClusterRole with an aggregation rule.
 pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
     let mut plan = Plan::default();
-    let Some(role) = world.cache.get(key).filter(|role| !role["aggregationRule"].is_null()) else { return plan };
-    let index = Index::build(world.cache.list(&CLUSTER_ROLES, "").map(|role| &**role), None);
+    let Some(role) = world
+        .cache
+        .get(key)
+        .filter(|role| !role["aggregationRule"].is_null())
+    else {
+        return plan;
+    };
+    let index = Index::build(
+        world.cache.list(&CLUSTER_ROLES, "").map(|role| &**role),
+        None,
+    );
     let rules = index.role("", name(role)).unwrap_or_default();
     if Rule::read_all(role) != rules {
         let mut role = (**role).clone();
-        role["rules"] = rules.iter().map(Rule::to_json).collect::<Vec<Value>>().into();
+        role["rules"] = rules
+            .iter()
+            .map(Rule::to_json)
+            .collect::<Vec<Value>>()
+            .into();
         plan.replace(&CLUSTER_ROLES, role);
     }
     plan

@@ -14,7 +14,9 @@ const SOURCE: &str = "horizontal-pod-autoscaler";
 /// Looks at one autoscaler.
 pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
     let mut plan = Plan::default();
-    let Some(scaler) = world.cache.get(key).filter(|scaler| !is_deleting(scaler)) else { return plan };
+    let Some(scaler) = world.cache.get(key).filter(|scaler| !is_deleting(scaler)) else {
+        return plan;
+    };
     let wanted = &scaler["spec"]["scaleTargetRef"];
     let resource = match wanted["kind"].as_str() {
         Some("Deployment") => &*DEPLOYMENTS,
@@ -24,9 +26,19 @@ pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
     };
     let target_name = wanted["name"].as_str().unwrap_or_default();
     let Some(target) = world.cache.find(resource, &key.namespace, target_name) else {
-        let message = format!("the HPA controller was unable to get the target's current scale: {resource} {target_name:?} not found");
-        let conditions = [said(world, scaler, "AbleToScale", false, "FailedGetScale", &message)];
-        let status = json!({"conditions": conditions, "currentMetrics": null, "desiredReplicas": 0});
+        let message = format!(
+            "the HPA controller was unable to get the target's current scale: {resource} {target_name:?} not found"
+        );
+        let conditions = [said(
+            world,
+            scaler,
+            "AbleToScale",
+            false,
+            "FailedGetScale",
+            &message,
+        )];
+        let status =
+            json!({"conditions": conditions, "currentMetrics": null, "desiredReplicas": 0});
         plan.status(&HORIZONTAL_AUTOSCALERS, scaler, status);
         return plan;
     };
@@ -38,22 +50,53 @@ pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
     if desired != now {
         let mut scaled = (**target).clone();
         scaled["spec"]["replicas"] = json!(desired);
-        plan.writes.push(Write::Replace(Key::of(resource, target), scaled, Scope::Object));
+        plan.writes.push(Write::Replace(
+            Key::of(resource, target),
+            scaled,
+            Scope::Object,
+        ));
         let reason = if desired > now {
             "Current number of replicas below Spec.MinReplicas"
         } else {
             "Current number of replicas above Spec.MaxReplicas"
         };
-        plan.note(SOURCE, scaler, "SuccessfulRescale", format!("New size: {desired}; reason: {reason}"));
+        plan.note(
+            SOURCE,
+            scaler,
+            "SuccessfulRescale",
+            format!("New size: {desired}; reason: {reason}"),
+        );
     }
     let able = "the HPA controller was able to get the target's current scale";
-    let none = "the HPA was unable to compute the replica count: simulated clusters have no metrics";
-    let mut conditions = vec![said(world, scaler, "AbleToScale", true, "SucceededGetScale", able)];
+    let none =
+        "the HPA was unable to compute the replica count: simulated clusters have no metrics";
+    let mut conditions = vec![said(
+        world,
+        scaler,
+        "AbleToScale",
+        true,
+        "SucceededGetScale",
+        able,
+    )];
     if now == 0 {
         let off = "scaling is disabled since the replica count of the target is zero";
-        conditions.push(said(world, scaler, "ScalingActive", false, "ScalingDisabled", off));
+        conditions.push(said(
+            world,
+            scaler,
+            "ScalingActive",
+            false,
+            "ScalingDisabled",
+            off,
+        ));
     } else {
-        conditions.push(said(world, scaler, "ScalingActive", false, "FailedGetResourceMetric", none));
+        conditions.push(said(
+            world,
+            scaler,
+            "ScalingActive",
+            false,
+            "FailedGetResourceMetric",
+            none,
+        ));
     }
     let mut status = json!({
         "conditions": conditions,
@@ -71,11 +114,21 @@ pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
     plan
 }
 
-fn said(world: &World<'_>, scaler: &Value, kind: &str, holds: bool, reason: &str, message: &str) -> Value {
+fn said(
+    world: &World<'_>,
+    scaler: &Value,
+    kind: &str,
+    holds: bool,
+    reason: &str,
+    message: &str,
+) -> Value {
     let state = if holds { "True" } else { "False" };
     let since = condition(scaler, kind)
         .filter(|known| known["status"] == state)
-        .map_or_else(|| stamp(world.now), |known| known["lastTransitionTime"].clone());
+        .map_or_else(
+            || stamp(world.now),
+            |known| known["lastTransitionTime"].clone(),
+        );
     json!({"type": kind, "status": state, "reason": reason, "message": message, "lastTransitionTime": since})
 }
 

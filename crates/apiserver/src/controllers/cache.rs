@@ -22,7 +22,11 @@ pub(crate) struct Key {
 
 impl Key {
     pub(crate) fn new(resource: &GroupResource, namespace: &str, name: &str) -> Self {
-        Self { resource: resource.clone(), namespace: namespace.into(), name: name.into() }
+        Self {
+            resource: resource.clone(),
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 
     /// The key of an object of this resource.
@@ -54,17 +58,24 @@ impl Cache {
     pub(crate) fn put(&mut self, key: &Key, object: Arc<Value>, now: Timestamp) {
         let own_uid: Arc<str> = uid(&object).into();
         let previous = self.entry(key);
-        let seen = previous.filter(|entry| uid(&entry.object) == &*own_uid).map_or(now, |entry| entry.seen);
+        let seen = previous
+            .filter(|entry| uid(&entry.object) == &*own_uid)
+            .map_or(now, |entry| entry.seen);
         if let Some(previous) = previous.map(|entry| Arc::clone(&entry.object)) {
             self.unlink(key, &previous);
         }
         for owner in items(&object["metadata"]["ownerReferences"]) {
             if let Some(owner) = owner["uid"].as_str() {
-                self.dependents.entry(owner.into()).or_default().insert(key.clone());
+                self.dependents
+                    .entry(owner.into())
+                    .or_default()
+                    .insert(key.clone());
             }
         }
         self.by_uid.insert(own_uid, key.clone());
-        if (key.resource == *PODS || key.resource == *REPLICA_SETS) && controller_of(&object).is_none() {
+        if (key.resource == *PODS || key.resource == *REPLICA_SETS)
+            && controller_of(&object).is_none()
+        {
             self.unmanaged.insert(key.clone());
         }
         self.tables
@@ -94,7 +105,9 @@ impl Cache {
         }
         self.unmanaged.remove(key);
         for owner in items(&object["metadata"]["ownerReferences"]) {
-            let Some(owner) = owner["uid"].as_str() else { continue };
+            let Some(owner) = owner["uid"].as_str() else {
+                continue;
+            };
             if let Some(keys) = self.dependents.get_mut(owner) {
                 keys.remove(key);
                 if keys.is_empty() {
@@ -105,7 +118,10 @@ impl Cache {
     }
 
     fn entry(&self, key: &Key) -> Option<&Entry> {
-        self.tables.get(&key.resource)?.get(&key.namespace)?.get(&key.name)
+        self.tables
+            .get(&key.resource)?
+            .get(&key.namespace)?
+            .get(&key.name)
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<&Arc<Value>> {
@@ -113,8 +129,17 @@ impl Cache {
     }
 
     /// Finds an object by its parts.
-    pub(crate) fn find(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<&Arc<Value>> {
-        self.tables.get(resource)?.get(namespace)?.get(name).map(|entry| &entry.object)
+    pub(crate) fn find(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+    ) -> Option<&Arc<Value>> {
+        self.tables
+            .get(resource)?
+            .get(namespace)?
+            .get(name)
+            .map(|entry| &entry.object)
     }
 
     /// When the object was first seen, to the millisecond: object times have whole seconds only.
@@ -123,7 +148,11 @@ impl Cache {
     }
 
     /// All objects of a resource in a namespace (empty for cluster-scoped resources), by name.
-    pub(crate) fn list(&self, resource: &GroupResource, namespace: &str) -> impl Iterator<Item = &Arc<Value>> {
+    pub(crate) fn list(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+    ) -> impl Iterator<Item = &Arc<Value>> {
         self.tables
             .get(resource)
             .and_then(|table| table.get(namespace))
@@ -133,10 +162,11 @@ impl Cache {
 
     /// All objects of a resource, in all namespaces.
     pub(crate) fn all(&self, resource: &GroupResource) -> impl Iterator<Item = &Arc<Value>> {
-        self.tables
-            .get(resource)
-            .into_iter()
-            .flat_map(|table| table.values().flat_map(|objects| objects.values().map(|entry| &entry.object)))
+        self.tables.get(resource).into_iter().flat_map(|table| {
+            table
+                .values()
+                .flat_map(|objects| objects.values().map(|entry| &entry.object))
+        })
     }
 
     /// The keys of everything in a namespace, ordered by resource and name.
@@ -168,7 +198,11 @@ impl Cache {
     }
 
     /// The Pods or ReplicaSets of a namespace that nobody manages.
-    pub(crate) fn unmanaged(&self, resource: &GroupResource, namespace: &str) -> impl Iterator<Item = &Arc<Value>> {
+    pub(crate) fn unmanaged(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+    ) -> impl Iterator<Item = &Arc<Value>> {
         self.unmanaged
             .iter()
             .filter(move |key| key.resource == *resource && &*key.namespace == namespace)
@@ -196,8 +230,13 @@ mod tests {
     use crate::controllers::resource::PODS;
 
     fn pod(uid: &str, owner: Option<&str>) -> Arc<Value> {
-        let owners: Vec<Value> = owner.iter().map(|owner| json!({"uid": owner, "controller": true})).collect();
-        Arc::new(json!({"metadata": {"name": "p", "namespace": "a", "uid": uid, "ownerReferences": owners}}))
+        let owners: Vec<Value> = owner
+            .iter()
+            .map(|owner| json!({"uid": owner, "controller": true}))
+            .collect();
+        Arc::new(
+            json!({"metadata": {"name": "p", "namespace": "a", "uid": uid, "ownerReferences": owners}}),
+        )
     }
 
     #[test]
@@ -209,9 +248,17 @@ mod tests {
         assert_eq!(cache.by_uid("1"), Some(&key));
         cache.put(&key, pod("1", None), Timestamp::MAX);
         assert_eq!(cache.dependents("o").count(), 0);
-        assert_eq!(cache.seen(&key), Some(Timestamp::UNIX_EPOCH), "the same object was seen before");
+        assert_eq!(
+            cache.seen(&key),
+            Some(Timestamp::UNIX_EPOCH),
+            "the same object was seen before"
+        );
         cache.put(&key, pod("2", None), Timestamp::MAX);
-        assert_eq!(cache.seen(&key), Some(Timestamp::MAX), "another object of that name is new");
+        assert_eq!(
+            cache.seen(&key),
+            Some(Timestamp::MAX),
+            "another object of that name is new"
+        );
         assert_eq!(cache.by_uid("1"), None);
         assert!(cache.remove(&key).is_some());
         assert_eq!(cache.by_uid("2"), None);

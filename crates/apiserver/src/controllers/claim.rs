@@ -45,7 +45,9 @@ pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
     if is_deleting(claim) {
         return plan;
     }
-    let named = claim["spec"]["volumeName"].as_str().filter(|volume| !volume.is_empty());
+    let named = claim["spec"]["volumeName"]
+        .as_str()
+        .filter(|volume| !volume.is_empty());
     let volume = named.map_or_else(|| format!("pvc-{}", uid(claim)), str::to_owned);
     match world.cache.find(&VOLUMES, "", &volume) {
         None if named.is_some() && claim["status"]["phase"] != "Bound" => {
@@ -97,10 +99,15 @@ fn bind(claim: &Value, volume: &Value, plan: &mut Plan) {
         let mut bound = claim.clone();
         let spec = map_at(&mut bound, "spec");
         spec.insert("volumeName".to_owned(), json!(name(volume)));
-        spec.entry("storageClassName").or_insert_with(|| volume["spec"]["storageClassName"].clone());
+        spec.entry("storageClassName")
+            .or_insert_with(|| volume["spec"]["storageClassName"].clone());
         set_annotation(&mut bound, "pv.kubernetes.io/bind-completed", "yes");
         set_annotation(&mut bound, "pv.kubernetes.io/bound-by-controller", "yes");
-        plan.writes.push(Write::Replace(Key::of(&CLAIMS, claim), bound, Scope::Object));
+        plan.writes.push(Write::Replace(
+            Key::of(&CLAIMS, claim),
+            bound,
+            Scope::Object,
+        ));
     }
     let status = json!({
         "phase": "Bound",

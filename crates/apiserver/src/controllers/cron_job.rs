@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::cache::Key;
 use super::cron_schedule::Schedule;
 use super::object::{
-    condition_holds, controller_reference, is_deleting, name, namespace, number, set_annotation, stamp, time, uid,
+    condition_holds, controller_reference, is_deleting, name, namespace, number, set_annotation,
+    stamp, time, uid,
 };
 use super::plan::Plan;
 use super::resource::{CRON_JOBS, JOBS};
@@ -21,16 +22,29 @@ const SOURCE: &str = "cronjob-controller";
 /// Looks at one CronJob.
 pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
     let mut plan = Plan::default();
-    let Some(cron) = world.cache.get(key).filter(|cron| !is_deleting(cron)) else { return plan };
+    let Some(cron) = world.cache.get(key).filter(|cron| !is_deleting(cron)) else {
+        return plan;
+    };
     let mut jobs: Vec<&Arc<Value>> = world.cache.controlled(&JOBS, cron).collect();
-    jobs.sort_by_key(|job| job["metadata"]["creationTimestamp"].as_str().map(str::to_owned));
+    jobs.sort_by_key(|job| {
+        job["metadata"]["creationTimestamp"]
+            .as_str()
+            .map(str::to_owned)
+    });
     forget(cron, &jobs, &mut plan);
-    let active: Vec<&Arc<Value>> = jobs.iter().copied().filter(|job| !is_finished(job)).collect();
+    let active: Vec<&Arc<Value>> = jobs
+        .iter()
+        .copied()
+        .filter(|job| !is_finished(job))
+        .collect();
     let mut status = cron["status"].clone();
     if !status.is_object() {
         status = json!({});
     }
-    let last_done = jobs.iter().filter_map(|job| time(&job["status"]["completionTime"])).max();
+    let last_done = jobs
+        .iter()
+        .filter_map(|job| time(&job["status"]["completionTime"]))
+        .max();
     if let Some(done) = last_done {
         status["lastSuccessfulTime"] = stamp(done);
     }
@@ -58,7 +72,12 @@ pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
             Some((next, None)) => plan.look_again(next),
             None => {
                 let schedule = cron["spec"]["schedule"].as_str().unwrap_or_default();
-                plan.warn(SOURCE, cron, "UnparseableSchedule", format!("unparseable schedule: {schedule:?}"));
+                plan.warn(
+                    SOURCE,
+                    cron,
+                    "UnparseableSchedule",
+                    format!("unparseable schedule: {schedule:?}"),
+                );
             }
         }
     }
@@ -140,17 +159,25 @@ fn job(cron: &Value, scheduled: Timestamp) -> Value {
             job["metadata"][field] = template["metadata"][field].clone();
         }
     }
-    set_annotation(&mut job, "batch.kubernetes.io/cronjob-scheduled-timestamp", stamp(scheduled));
+    set_annotation(
+        &mut job,
+        "batch.kubernetes.io/cronjob-scheduled-timestamp",
+        stamp(scheduled),
+    );
     job
 }
 
 /// Deletes finished Jobs beyond what the history limits keep.
 fn forget(cron: &Value, jobs: &[&Arc<Value>], plan: &mut Plan) {
-    for (kind, field, default) in
-        [("Complete", "successfulJobsHistoryLimit", 3), ("Failed", "failedJobsHistoryLimit", 1)]
-    {
+    for (kind, field, default) in [
+        ("Complete", "successfulJobsHistoryLimit", 3),
+        ("Failed", "failedJobsHistoryLimit", 1),
+    ] {
         let limit = usize::try_from(number(&cron["spec"][field], default)).unwrap_or_default();
-        let ended: Vec<&&Arc<Value>> = jobs.iter().filter(|job| condition_holds(job, kind)).collect();
+        let ended: Vec<&&Arc<Value>> = jobs
+            .iter()
+            .filter(|job| condition_holds(job, kind))
+            .collect();
         for job in ended.iter().take(ended.len().saturating_sub(limit)) {
             plan.delete(&JOBS, job, Some(Propagation::Background));
         }
@@ -182,11 +209,17 @@ mod tests {
         assert!(rig.names(&JOBS).is_empty());
         rig.pass(SignedDuration::from_mins(1));
         assert_eq!(rig.names(&JOBS).len(), 1);
-        assert_eq!(rig.get(&key)["status"]["lastScheduleTime"], "2026-11-22T08:10:00Z");
+        assert_eq!(
+            rig.get(&key)["status"]["lastScheduleTime"],
+            "2026-11-22T08:10:00Z"
+        );
         rig.pass(SignedDuration::from_mins(40));
         assert_eq!(rig.names(&JOBS).len(), 2, "older ones are forgotten");
         rig.edit(&key, |cron| cron["spec"]["suspend"] = json!(true));
         rig.pass(SignedDuration::from_mins(30));
-        assert_eq!(rig.get(&key)["status"]["lastScheduleTime"], "2026-11-22T08:50:00Z");
+        assert_eq!(
+            rig.get(&key)["status"]["lastScheduleTime"],
+            "2026-11-22T08:50:00Z"
+        );
     }
 }

@@ -30,15 +30,24 @@ impl Schedule {
             other => other,
         };
         let fields: Vec<&str> = text.split_whitespace().collect();
-        let [minutes, hours, days, months, weekdays] = fields.as_slice() else { return None };
+        let [minutes, hours, days, months, weekdays] = fields.as_slice() else {
+            return None;
+        };
         let restricted = |field: &str| !field.starts_with('*') && !field.starts_with('?');
-        let mut week = set(weekdays, 0, 7, &["sun", "mon", "tue", "wed", "thu", "fri", "sat"], 0)?;
+        let mut week = set(
+            weekdays,
+            0,
+            7,
+            &["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
+            0,
+        )?;
         // Sunday is 0 and 7.
         if week & (1 << 7) != 0 {
             week |= 1;
         }
-        const MONTHS: [&str; 12] =
-            ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+        const MONTHS: [&str; 12] = [
+            "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+        ];
         Some(Self {
             minutes: set(minutes, 0, 59, &[], 0)?,
             hours: set(hours, 0, 23, &[], 0)?,
@@ -59,7 +68,11 @@ impl Schedule {
                     return Some(next);
                 }
             }
-            at = at.date().checked_add(Span::new().days(1)).ok()?.at(0, 0, 0, 0);
+            at = at
+                .date()
+                .checked_add(Span::new().days(1))
+                .ok()?
+                .at(0, 0, 0, 0);
         }
         None
     }
@@ -68,7 +81,12 @@ impl Schedule {
         let bit = |set: u64, number: i8| set & (1 << number) != 0;
         let day = bit(self.days, at.day());
         let weekday = bit(self.weekdays, at.weekday().to_sunday_zero_offset());
-        bit(self.months, at.month()) && if self.either_day { day || weekday } else { day && weekday }
+        bit(self.months, at.month())
+            && if self.either_day {
+                day || weekday
+            } else {
+                day && weekday
+            }
     }
 
     /// The first fitting minute of the day at or after the time.
@@ -77,7 +95,11 @@ impl Schedule {
             if self.hours & (1 << hour) == 0 {
                 continue;
             }
-            let first = if hour == from.hour() { from.minute() } else { 0 };
+            let first = if hour == from.hour() {
+                from.minute()
+            } else {
+                0
+            };
             if let Some(minute) = (first..60).find(|minute| self.minutes & (1 << minute) != 0) {
                 return Some(from.date().at(hour, minute, 0, 0));
             }
@@ -90,7 +112,10 @@ impl Schedule {
 fn set(field: &str, low: u32, high: u32, names: &[&str], first: u32) -> Option<u64> {
     let number = |text: &str| -> Option<u32> {
         let lower = text.to_lowercase();
-        let named = names.iter().position(|name| **name == lower).and_then(|at| u32::try_from(at).ok());
+        let named = names
+            .iter()
+            .position(|name| **name == lower)
+            .and_then(|at| u32::try_from(at).ok());
         let number = named.map_or_else(|| text.parse().ok(), |at| Some(at + first))?;
         (low..=high).contains(&number).then_some(number)
     };
@@ -122,24 +147,52 @@ mod tests {
     use super::*;
 
     fn next(schedule: &str, after: &str) -> String {
-        Schedule::parse(schedule).unwrap().next(after.parse().unwrap()).unwrap().to_string()
+        Schedule::parse(schedule)
+            .unwrap()
+            .next(after.parse().unwrap())
+            .unwrap()
+            .to_string()
     }
 
     #[test]
     fn the_next_time_is_found() {
-        assert_eq!(next("*/15 * * * *", "2026-11-22T08:03:10"), "2026-11-22T08:15:00");
-        assert_eq!(next("0 3 * * *", "2026-11-22T08:03:10"), "2026-11-23T03:00:00");
-        assert_eq!(next("0 0 1 jan *", "2026-11-22T08:03:10"), "2027-01-01T00:00:00");
-        assert_eq!(next("30 9 * * mon-fri", "2026-11-21T08:00:00"), "2026-11-23T09:30:00");
-        assert_eq!(next("@hourly", "2026-11-22T08:00:00"), "2026-11-22T09:00:00");
+        assert_eq!(
+            next("*/15 * * * *", "2026-11-22T08:03:10"),
+            "2026-11-22T08:15:00"
+        );
+        assert_eq!(
+            next("0 3 * * *", "2026-11-22T08:03:10"),
+            "2026-11-23T03:00:00"
+        );
+        assert_eq!(
+            next("0 0 1 jan *", "2026-11-22T08:03:10"),
+            "2027-01-01T00:00:00"
+        );
+        assert_eq!(
+            next("30 9 * * mon-fri", "2026-11-21T08:00:00"),
+            "2026-11-23T09:30:00"
+        );
+        assert_eq!(
+            next("@hourly", "2026-11-22T08:00:00"),
+            "2026-11-22T09:00:00"
+        );
     }
 
     #[test]
     fn restricted_days_are_alternatives() {
         // 2026-11-22 is a Sunday.
-        assert_eq!(next("0 0 25 * 2", "2026-11-22T08:00:00"), "2026-11-24T00:00:00");
-        assert_eq!(next("0 0 25 * *", "2026-11-22T08:00:00"), "2026-11-25T00:00:00");
-        assert_eq!(next("0 0 * * 7", "2026-11-23T08:00:00"), "2026-11-29T00:00:00");
+        assert_eq!(
+            next("0 0 25 * 2", "2026-11-22T08:00:00"),
+            "2026-11-24T00:00:00"
+        );
+        assert_eq!(
+            next("0 0 25 * *", "2026-11-22T08:00:00"),
+            "2026-11-25T00:00:00"
+        );
+        assert_eq!(
+            next("0 0 * * 7", "2026-11-23T08:00:00"),
+            "2026-11-29T00:00:00"
+        );
     }
 
     #[test]
@@ -147,6 +200,11 @@ mod tests {
         for text in ["", "* * * *", "61 * * * *", "* * * * funday", "*/0 * * * *"] {
             assert_eq!(Schedule::parse(text), None, "{text}");
         }
-        assert_eq!(Schedule::parse("0 0 30 2 *").unwrap().next("2026-01-01T00:00:00".parse().unwrap()), None);
+        assert_eq!(
+            Schedule::parse("0 0 30 2 *")
+                .unwrap()
+                .next("2026-01-01T00:00:00".parse().unwrap()),
+            None
+        );
     }
 }

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::cache::{Cache, Key};
 use super::object::{
-    condition, condition_holds, controller_of, generation, is_deleting, labels, number, share_of, stamp,
+    condition, condition_holds, controller_of, generation, is_deleting, labels, number, share_of,
+    stamp,
 };
 use super::plan::Plan;
 use super::replica_set::is_active;
@@ -17,14 +18,19 @@ use super::world::World;
 /// Looks at one budget.
 pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
     let mut plan = Plan::default();
-    let Some(budget) = world.cache.get(key).filter(|budget| !is_deleting(budget)) else { return plan };
+    let Some(budget) = world.cache.get(key).filter(|budget| !is_deleting(budget)) else {
+        return plan;
+    };
     let pods: Vec<&Arc<Value>> = world
         .cache
         .list(&PODS, &key.namespace)
         .filter(|pod| is_active(pod) && selector_matches(&budget["spec"]["selector"], labels(pod)))
         .collect();
     let present = i64::try_from(pods.len()).unwrap_or(i64::MAX);
-    let healthy = pods.iter().filter(|pod| condition_holds(pod, "Ready")).count();
+    let healthy = pods
+        .iter()
+        .filter(|pod| condition_holds(pod, "Ready"))
+        .count();
     let healthy = i64::try_from(healthy).unwrap_or(i64::MAX);
     let spec = &budget["spec"];
     let (expected, desired) = if spec["maxUnavailable"].is_null() {
@@ -32,7 +38,10 @@ pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
             Some(minimum) => (present, minimum),
             None => {
                 let expected = expected(world.cache, &pods);
-                (expected, share_of(&spec["minAvailable"], expected, true).unwrap_or_default())
+                (
+                    expected,
+                    share_of(&spec["minAvailable"], expected, true).unwrap_or_default(),
+                )
             }
         }
     } else {
@@ -40,11 +49,22 @@ pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
         let unavailable = share_of(&spec["maxUnavailable"], expected, true).unwrap_or_default();
         (expected, (expected - unavailable).max(0))
     };
-    let allowed = if expected > 0 { (healthy - desired).max(0) } else { 0 };
-    let (state, reason) = if allowed > 0 { ("True", "SufficientPods") } else { ("False", "InsufficientPods") };
+    let allowed = if expected > 0 {
+        (healthy - desired).max(0)
+    } else {
+        0
+    };
+    let (state, reason) = if allowed > 0 {
+        ("True", "SufficientPods")
+    } else {
+        ("False", "InsufficientPods")
+    };
     let since = condition(budget, "DisruptionAllowed")
         .filter(|known| known["status"] == state)
-        .map_or_else(|| stamp(world.now), |known| known["lastTransitionTime"].clone());
+        .map_or_else(
+            || stamp(world.now),
+            |known| known["lastTransitionTime"].clone(),
+        );
     let status = json!({
         "currentHealthy": healthy,
         "desiredHealthy": desired,
@@ -94,7 +114,10 @@ mod tests {
             })
         };
         let minimum = rig.create(&DISRUPTION_BUDGETS, budget("a", "minAvailable", json!(2)));
-        let maximum = rig.create(&DISRUPTION_BUDGETS, budget("b", "maxUnavailable", json!("50%")));
+        let maximum = rig.create(
+            &DISRUPTION_BUDGETS,
+            budget("b", "maxUnavailable", json!("50%")),
+        );
         rig.create(
             &DEPLOYMENTS,
             json!({

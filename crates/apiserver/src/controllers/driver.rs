@@ -75,7 +75,8 @@ impl Driver {
             match self.queue.next_time() {
                 Some(time) => {
                     // Rounded up, so that it is really due on waking.
-                    let left = time.duration_since(now).max(SignedDuration::ZERO) + SignedDuration::from_millis(1);
+                    let left = time.duration_since(now).max(SignedDuration::ZERO)
+                        + SignedDuration::from_millis(1);
                     let left = left.unsigned_abs();
                     // That the time is over is no failure.
                     let _ = tokio::time::timeout(left, self.feed.wait()).await;
@@ -103,7 +104,9 @@ impl Driver {
                         .cache
                         .all(&resource)
                         .map(|object| Key::of(&resource, object))
-                        .filter(|key| !left.contains(&(key.namespace.to_string(), key.name.to_string())))
+                        .filter(|key| {
+                            !left.contains(&(key.namespace.to_string(), key.name.to_string()))
+                        })
                         .collect();
                     for key in gone {
                         if let Some(object) = self.cache.get(&key).cloned() {
@@ -115,7 +118,13 @@ impl Driver {
         }
     }
 
-    fn take_in(&mut self, key: &Key, deleted: bool, object: &Arc<serde_json::Value>, now: Timestamp) {
+    fn take_in(
+        &mut self,
+        key: &Key,
+        deleted: bool,
+        object: &Arc<serde_json::Value>,
+        now: Timestamp,
+    ) {
         let previous = self.cache.get(key).cloned();
         if deleted {
             self.cache.remove(key);
@@ -126,7 +135,12 @@ impl Driver {
             self.queue.arrange_once(Work::expire_events(), now + SWEEP);
         }
         let queue = &mut self.queue;
-        let change = Change { key, object, previous: previous.as_ref(), deleted };
+        let change = Change {
+            key,
+            object,
+            previous: previous.as_ref(),
+            deleted,
+        };
         route(&self.cache, &change, &mut |work| queue.push(work));
     }
 
@@ -163,18 +177,32 @@ impl Driver {
         let writer = &self.context.writer;
         match write {
             Write::Create(resource, object) => writer.create(&resource, object).map(drop),
-            Write::Replace(key, object, scope) => writer.update(&key.resource, object, scope).map(drop),
+            Write::Replace(key, object, scope) => {
+                writer.update(&key.resource, object, scope).map(drop)
+            }
             Write::Status { key, uid, status } => {
                 let set = |object: &mut serde_json::Value| {
                     if object["metadata"]["uid"] == uid.as_str() {
                         object["status"] = status;
                     }
                 };
-                writer.modify(&key.resource, &key.namespace, &key.name, Scope::Status, set).map(drop)
+                writer
+                    .modify(&key.resource, &key.namespace, &key.name, Scope::Status, set)
+                    .map(drop)
             }
-            Write::Delete { key, uid, propagation } => {
-                let options = DeleteOptions { uid: Some(uid), propagation, ..DeleteOptions::default() };
-                writer.delete(&key.resource, &key.namespace, &key.name, &options).map(drop)
+            Write::Delete {
+                key,
+                uid,
+                propagation,
+            } => {
+                let options = DeleteOptions {
+                    uid: Some(uid),
+                    propagation,
+                    ..DeleteOptions::default()
+                };
+                writer
+                    .delete(&key.resource, &key.namespace, &key.name, &options)
+                    .map(drop)
             }
             Write::Event(note) => {
                 self.recorder.record(writer, note, now);

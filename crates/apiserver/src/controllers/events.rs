@@ -45,15 +45,23 @@ impl Recorder {
             self.forget(&subject);
         }
         // An event in a namespace that is going away is refused, and not missed.
-        let Ok(created) = writer.create(&EVENTS, event(&note, now)) else { return };
-        self.recent.insert(subject.clone(), Key::of(&EVENTS, &created));
+        let Ok(created) = writer.create(&EVENTS, event(&note, now)) else {
+            return;
+        };
+        self.recent
+            .insert(subject.clone(), Key::of(&EVENTS, &created));
         self.order.push_back(subject);
         while self.order.len() > KEPT {
             if let Some(oldest) = self.order.pop_front()
                 && let Some(key) = self.recent.remove(&oldest)
             {
                 // It may have expired or been deleted by hand.
-                let _ = writer.delete(&EVENTS, &key.namespace, &key.name, &DeleteOptions::default());
+                let _ = writer.delete(
+                    &EVENTS,
+                    &key.namespace,
+                    &key.name,
+                    &DeleteOptions::default(),
+                );
             }
         }
     }
@@ -123,7 +131,10 @@ mod tests {
         let key = rig.create(&EVENTS, event);
         rig.pass(SignedDuration::from_mins(59));
         rig.get(&key);
-        rig.create(&PODS, json!({"kind": "Pod", "metadata": {"name": "p"}, "spec": {}}));
+        rig.create(
+            &PODS,
+            json!({"kind": "Pod", "metadata": {"name": "p"}, "spec": {}}),
+        );
         rig.pass(SignedDuration::from_mins(10));
         assert!(rig.cache.get(&key).is_none());
     }

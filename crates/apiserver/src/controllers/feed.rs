@@ -38,7 +38,14 @@ pub(crate) struct Feed {
 
 impl Feed {
     pub(crate) fn new(writer: Writer) -> Self {
-        Self { writer, watches: Vec::new(), known: HashSet::new(), served: None, drained: 0, held: Vec::new() }
+        Self {
+            writer,
+            watches: Vec::new(),
+            known: HashSet::new(),
+            served: None,
+            drained: 0,
+            held: Vec::new(),
+        }
     }
 
     /// Everything that happened since the last call; at first, everything that is there.
@@ -52,7 +59,9 @@ impl Feed {
         let mut expired = Vec::new();
         for (at, (resource, watch)) in self.watches.iter_mut().enumerate() {
             match watch.ready() {
-                Ok(events) => self.held.extend(events.into_iter().map(|event| (resource.clone(), event))),
+                Ok(events) => self
+                    .held
+                    .extend(events.into_iter().map(|event| (resource.clone(), event))),
                 Err(Expired { .. }) => expired.push(at),
             }
         }
@@ -60,14 +69,23 @@ impl Feed {
             let resource = self.watches[at].0.clone();
             let (items, watch) = self.start(&resource);
             self.watches[at].1 = watch;
-            let left = items.iter().map(|item| names(item)).map(|(ns, name)| (ns.to_owned(), name.to_owned()));
+            let left = items
+                .iter()
+                .map(|item| names(item))
+                .map(|(ns, name)| (ns.to_owned(), name.to_owned()));
             seen.push(Seen::Only(resource.clone(), left.collect()));
             self.hold_all(&resource, items);
         }
         self.follow_new();
         self.held.sort_by_key(|(_, event)| event.revision);
-        let ripe = self.held.partition_point(|(_, event)| event.revision <= until);
-        seen.extend(self.held.drain(..ripe).map(|(resource, event)| Seen::Change(resource, event)));
+        let ripe = self
+            .held
+            .partition_point(|(_, event)| event.revision <= until);
+        seen.extend(
+            self.held
+                .drain(..ripe)
+                .map(|(resource, event)| Seen::Change(resource, event)),
+        );
         seen
     }
 
@@ -81,20 +99,28 @@ impl Feed {
         if self.watches.is_empty() {
             return std::future::pending().await;
         }
-        let waiting: Vec<BoxFuture<'_, _>> =
-            self.watches.iter_mut().map(|(_, watch)| watch.next().boxed()).collect();
+        let waiting: Vec<BoxFuture<'_, _>> = self
+            .watches
+            .iter_mut()
+            .map(|(_, watch)| watch.next().boxed())
+            .collect();
         let (outcome, at, rest) = select_all(waiting).await;
         drop(rest);
         // An expired watch is replaced by the next drain, which finds it expired again.
         if let Ok(events) = outcome {
             let resource = self.watches[at].0.clone();
-            self.held.extend(events.into_iter().map(|event| (resource.clone(), event)));
+            self.held
+                .extend(events.into_iter().map(|event| (resource.clone(), event)));
         }
     }
 
     fn follow_new(&mut self) {
         let served = self.writer.registry().served();
-        if self.served.as_ref().is_some_and(|known| Arc::ptr_eq(known, &served)) {
+        if self
+            .served
+            .as_ref()
+            .is_some_and(|known| Arc::ptr_eq(known, &served))
+        {
             return;
         }
         for resource in served.keys() {
@@ -115,7 +141,9 @@ impl Feed {
     fn hold_all(&mut self, resource: &GroupResource, items: Vec<Arc<Value>>) {
         for object in items {
             let (namespace, name) = names(&object);
-            let revision = object["metadata"]["resourceVersion"].as_str().and_then(|text| text.parse().ok());
+            let revision = object["metadata"]["resourceVersion"]
+                .as_str()
+                .and_then(|text| text.parse().ok());
             let event = Event {
                 revision: revision.unwrap_or_default(),
                 kind: EventKind::Added,

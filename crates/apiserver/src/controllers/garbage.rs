@@ -13,14 +13,19 @@ const FOREGROUND: &str = "foregroundDeletion";
 
 /// Whether an object needs [`step`] at all.
 pub(crate) fn concerns(object: &Value) -> bool {
-    items(&object["metadata"]["ownerReferences"]).next().is_some()
-        || (is_deleting(object) && finalizers(object).any(|name| name == ORPHAN || name == FOREGROUND))
+    items(&object["metadata"]["ownerReferences"])
+        .next()
+        .is_some()
+        || (is_deleting(object)
+            && finalizers(object).any(|name| name == ORPHAN || name == FOREGROUND))
 }
 
 /// Looks at one object as a dependent and, where it is being deleted, as an owner.
 pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
     let mut plan = Plan::default();
-    let Some(object) = world.cache.get(key) else { return plan };
+    let Some(object) = world.cache.get(key) else {
+        return plan;
+    };
     if is_deleting(object) {
         finalize(world.cache, key, object, &mut plan);
     }
@@ -42,15 +47,17 @@ fn finalize(cache: &Cache, key: &Key, owner: &Value, plan: &mut Plan) {
         for dependent in cache.dependents(own_uid) {
             if let Some(object) = cache.get(dependent) {
                 let freed = without_owners(object, &|reference| reference["uid"] == own_uid);
-                plan.writes.push(Write::Replace(dependent.clone(), freed, Scope::Object));
+                plan.writes
+                    .push(Write::Replace(dependent.clone(), freed, Scope::Object));
             }
         }
         plan.writes.push(without_finalizer(key, owner, ORPHAN));
     } else if waits_for_dependents(owner) {
         let blocked = cache.dependents(own_uid).any(|dependent| {
             cache.get(dependent).is_some_and(|object| {
-                items(&object["metadata"]["ownerReferences"])
-                    .any(|reference| reference["uid"] == own_uid && reference["blockOwnerDeletion"] == true)
+                items(&object["metadata"]["ownerReferences"]).any(|reference| {
+                    reference["uid"] == own_uid && reference["blockOwnerDeletion"] == true
+                })
             })
         });
         if !blocked {
@@ -91,7 +98,10 @@ fn collect(world: &World<'_>, key: &Key, object: &Value, plan: &mut Plan) {
     if references.is_empty() {
         return;
     }
-    let states: Vec<Owner> = references.iter().map(|reference| state_of(world, key, reference)).collect();
+    let states: Vec<Owner> = references
+        .iter()
+        .map(|reference| state_of(world, key, reference))
+        .collect();
     if states.iter().all(|state| *state == Owner::Solid) {
         return;
     }
@@ -103,14 +113,16 @@ fn collect(world: &World<'_>, key: &Key, object: &Value, plan: &mut Plan) {
             .map(|(reference, _)| &reference["uid"])
             .collect();
         let kept = without_owners(object, &|reference| gone.contains(&&reference["uid"]));
-        plan.writes.push(Write::Replace(key.clone(), kept, Scope::Object));
+        plan.writes
+            .push(Write::Replace(key.clone(), kept, Scope::Object));
         return;
     }
     if is_deleting(object) {
         return;
     }
     let own_uid = uid(object);
-    let foreground = states.contains(&Owner::Waiting) && world.cache.dependents(own_uid).next().is_some();
+    let foreground =
+        states.contains(&Owner::Waiting) && world.cache.dependents(own_uid).next().is_some();
     let propagation = if foreground || finalizers(object).any(|name| name == FOREGROUND) {
         Propagation::Foreground
     } else if finalizers(object).any(|name| name == ORPHAN) {
@@ -130,16 +142,27 @@ fn state_of(world: &World<'_>, key: &Key, reference: &Value) -> Owner {
         let known = (world.serves)(group, reference["kind"].as_str().unwrap_or_default());
         return if known { Owner::Absent } else { Owner::Solid };
     };
-    let Some(owner) = world.cache.get(found) else { return Owner::Absent };
+    let Some(owner) = world.cache.get(found) else {
+        return Owner::Absent;
+    };
     if !found.namespace.is_empty() && found.namespace != key.namespace {
         // A cluster-scoped object cannot be owned by a namespaced one; the reference cannot be resolved.
-        return if key.namespace.is_empty() { Owner::Solid } else { Owner::Absent };
+        return if key.namespace.is_empty() {
+            Owner::Solid
+        } else {
+            Owner::Absent
+        };
     }
-    let named_so = owner["metadata"]["name"] == reference["name"] && owner["kind"] == reference["kind"];
+    let named_so =
+        owner["metadata"]["name"] == reference["name"] && owner["kind"] == reference["kind"];
     if !named_so {
         return Owner::Absent;
     }
-    if waits_for_dependents(owner) { Owner::Waiting } else { Owner::Solid }
+    if waits_for_dependents(owner) {
+        Owner::Waiting
+    } else {
+        Owner::Solid
+    }
 }
 
 #[cfg(test)]

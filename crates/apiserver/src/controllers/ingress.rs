@@ -15,7 +15,11 @@ const ADDRESS: &str = "203.0.113.1";
 pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
     let mut plan = Plan::default();
     if let Some(ingress) = world.cache.get(key).filter(|ingress| !is_deleting(ingress)) {
-        plan.status(&INGRESSES, ingress, json!({"loadBalancer": {"ingress": [{"ip": ADDRESS}]}}));
+        plan.status(
+            &INGRESSES,
+            ingress,
+            json!({"loadBalancer": {"ingress": [{"ip": ADDRESS}]}}),
+        );
     }
     plan
 }

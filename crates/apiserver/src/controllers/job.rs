@@ -20,13 +20,23 @@ const SOURCE: &str = "job-controller";
 /// Looks at one Job.
 pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
     let mut plan = Plan::default();
-    let Some(job) = world.cache.get(key).filter(|job| !is_deleting(job)) else { return plan };
+    let Some(job) = world.cache.get(key).filter(|job| !is_deleting(job)) else {
+        return plan;
+    };
     if is_finished(job) {
         expire(world, job, &mut plan);
         return plan;
     }
-    let pods: Vec<&Arc<Value>> = world.cache.controlled(&PODS, job).filter(|pod| !is_deleting(pod)).collect();
-    let ended = |phase: &str| pods.iter().filter(|pod| pod["status"]["phase"] == phase).count();
+    let pods: Vec<&Arc<Value>> = world
+        .cache
+        .controlled(&PODS, job)
+        .filter(|pod| !is_deleting(pod))
+        .collect();
+    let ended = |phase: &str| {
+        pods.iter()
+            .filter(|pod| pod["status"]["phase"] == phase)
+            .count()
+    };
     let (succeeded, failed) = (count(ended("Succeeded")), count(ended("Failed")));
     let active: Vec<&&Arc<Value>> = pods.iter().filter(|pod| is_active(pod)).collect();
     let completions = job["spec"]["completions"].as_i64();
@@ -38,13 +48,27 @@ pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
         None => succeeded > 0 && active.is_empty(),
     };
     let start = time(&job["status"]["startTime"]).unwrap_or(world.now);
-    let deadline = job["spec"]["activeDeadlineSeconds"].as_i64().map(|s| start + SignedDuration::from_secs(s));
+    let deadline = job["spec"]["activeDeadlineSeconds"]
+        .as_i64()
+        .map(|s| start + SignedDuration::from_secs(s));
     let outcome = if done {
-        Some(("Complete", "CompletionsReached", "Reached expected number of succeeded pods"))
+        Some((
+            "Complete",
+            "CompletionsReached",
+            "Reached expected number of succeeded pods",
+        ))
     } else if failed > number(&job["spec"]["backoffLimit"], 6) {
-        Some(("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit"))
+        Some((
+            "Failed",
+            "BackoffLimitExceeded",
+            "Job has reached the specified backoff limit",
+        ))
     } else if !suspended && deadline.is_some_and(|deadline| deadline <= world.now) {
-        Some(("Failed", "DeadlineExceeded", "Job was active longer than specified deadline"))
+        Some((
+            "Failed",
+            "DeadlineExceeded",
+            "Job was active longer than specified deadline",
+        ))
     } else {
         None
     };
@@ -55,7 +79,9 @@ pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
         }
         running = 0;
     } else {
-        let left = completions.map_or(if succeeded > 0 { 0 } else { parallelism }, |wanted| wanted - succeeded);
+        let left = completions.map_or(if succeeded > 0 { 0 } else { parallelism }, |wanted| {
+            wanted - succeeded
+        });
         for _ in running..left.min(parallelism) {
             create(world, job, &pods, completions, &mut plan);
             running += 1;
@@ -64,7 +90,14 @@ pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
             plan.look_again(deadline);
         }
     }
-    report(world, job, outcome, [running, succeeded, failed], suspended, &mut plan);
+    report(
+        world,
+        job,
+        outcome,
+        [running, succeeded, failed],
+        suspended,
+        &mut plan,
+    );
     plan
 }
 
@@ -78,11 +111,15 @@ fn count(number: usize) -> i64 {
 
 /// Deletes a finished Job when its time is over.
 fn expire(world: &World<'_>, job: &Value, plan: &mut Plan) {
-    let Some(seconds) = job["spec"]["ttlSecondsAfterFinished"].as_i64() else { return };
+    let Some(seconds) = job["spec"]["ttlSecondsAfterFinished"].as_i64() else {
+        return;
+    };
     let end = items(&job["status"]["conditions"])
         .filter(|condition| condition["type"] == "Complete" || condition["type"] == "Failed")
         .find_map(|condition| time(&condition["lastTransitionTime"]));
-    let Some(due) = end.map(|end| end + SignedDuration::from_secs(seconds)) else { return };
+    let Some(due) = end.map(|end| end + SignedDuration::from_secs(seconds)) else {
+        return;
+    };
     if due <= world.now {
         plan.delete(&JOBS, job, Some(Propagation::Foreground));
     } else {
@@ -90,19 +127,33 @@ fn expire(world: &World<'_>, job: &Value, plan: &mut Plan) {
     }
 }
 
-fn create(world: &World<'_>, job: &Value, pods: &[&Arc<Value>], completions: Option<i64>, plan: &mut Plan) {
+fn create(
+    world: &World<'_>,
+    job: &Value,
+    pods: &[&Arc<Value>],
+    completions: Option<i64>,
+    plan: &mut Plan,
+) {
     let indexed = job["spec"]["completionMode"] == "Indexed";
-    let planned = plan.writes.iter().filter(|write| matches!(write, super::plan::Write::Create(..))).count();
+    let planned = plan
+        .writes
+        .iter()
+        .filter(|write| matches!(write, super::plan::Write::Create(..)))
+        .count();
     let index = completions.filter(|_| indexed).and_then(|wanted| {
         let taken = |index: i64| {
             pods.iter().any(|pod| {
                 pod["status"]["phase"] != "Failed"
-                    && pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] == index.to_string()
+                    && pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"]
+                        == index.to_string()
             })
         };
         (0..wanted).filter(|index| !taken(*index)).nth(planned)
     });
-    let prefix = index.map_or_else(|| name(job).to_owned(), |index| format!("{}-{index}", name(job)));
+    let prefix = index.map_or_else(
+        || name(job).to_owned(),
+        |index| format!("{}-{index}", name(job)),
+    );
     let mut pod = pod_of(job, &format!("{prefix}-{}", (world.suffix)()));
     let labels = map_at(&mut pod["metadata"], "labels");
     for key in ["batch.kubernetes.io/controller-uid", "controller-uid"] {
@@ -112,9 +163,17 @@ fn create(world: &World<'_>, job: &Value, pods: &[&Arc<Value>], completions: Opt
         labels.insert(key.to_owned(), json!(name(job)));
     }
     if let Some(index) = index {
-        labels.insert("batch.kubernetes.io/job-completion-index".to_owned(), json!(index.to_string()));
+        labels.insert(
+            "batch.kubernetes.io/job-completion-index".to_owned(),
+            json!(index.to_string()),
+        );
     }
-    plan.note(SOURCE, job, "SuccessfulCreate", format!("Created pod: {}", name(&pod)));
+    plan.note(
+        SOURCE,
+        job,
+        "SuccessfulCreate",
+        format!("Created pod: {}", name(&pod)),
+    );
     plan.create(&PODS, pod);
 }
 
@@ -143,7 +202,10 @@ fn report(
     let mut conditions: Vec<Value> = items(&job["status"]["conditions"]).cloned().collect();
     let mut add = |kind: &str, holds: bool, reason: &str, message: &str| {
         let state = if holds { "True" } else { "False" };
-        if conditions.iter().any(|known| known["type"] == kind && known["status"] == state) {
+        if conditions
+            .iter()
+            .any(|known| known["type"] == kind && known["status"] == state)
+        {
             return;
         }
         conditions.retain(|known| known["type"] != kind);
@@ -166,7 +228,16 @@ fn report(
         } else {
             add("FailureTarget", true, reason, message);
             add(kind, true, reason, message);
-            plan.warn(SOURCE, job, if reason == "DeadlineExceeded" { "DeadlineExceeded" } else { "BackoffLimitExceeded" }, message.to_owned());
+            plan.warn(
+                SOURCE,
+                job,
+                if reason == "DeadlineExceeded" {
+                    "DeadlineExceeded"
+                } else {
+                    "BackoffLimitExceeded"
+                },
+                message.to_owned(),
+            );
         }
     }
     if !conditions.is_empty() {
@@ -252,6 +323,9 @@ mod tests {
             rig.edit(&running, |pod| pod["status"]["phase"] = json!("Failed"));
         }
         rig.run();
-        assert_eq!(condition(rig.get(&key), "Failed").unwrap()["reason"], "BackoffLimitExceeded");
+        assert_eq!(
+            condition(rig.get(&key), "Failed").unwrap()["reason"],
+            "BackoffLimitExceeded"
+        );
     }
 }

@@ -77,11 +77,13 @@ pub fn start(context: &Context) -> JoinSet<()> {
         let status = node["status"].clone();
         driver::ensure(context, &resource::NODES, node);
         // A real kubelet reports the status apart; so does this one, where creating drops it.
-        let reported = context.writer.modify(&resource::NODES, "", &name, Scope::Status, |node| {
-            if !node["status"]["conditions"].is_array() {
-                node["status"] = status;
-            }
-        });
+        let reported = context
+            .writer
+            .modify(&resource::NODES, "", &name, Scope::Status, |node| {
+                if !node["status"]["conditions"].is_array() {
+                    node["status"] = status;
+                }
+            });
         if let Err(error) = reported {
             tracing::error!(%error, cluster = context.cluster, "report the status of a simulated Node");
         }

@@ -16,8 +16,12 @@ const FINALIZER: &str = "kubernetes";
 /// Looks at one namespace.
 pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
     let mut plan = Plan::default();
-    let Some(namespace) = world.cache.get(key) else { return plan };
-    let held = namespace["spec"]["finalizers"].as_array().is_some_and(|list| list.iter().any(|f| f == FINALIZER));
+    let Some(namespace) = world.cache.get(key) else {
+        return plan;
+    };
+    let held = namespace["spec"]["finalizers"]
+        .as_array()
+        .is_some_and(|list| list.iter().any(|f| f == FINALIZER));
     if !is_deleting(namespace) || !held {
         return plan;
     }
@@ -27,15 +31,20 @@ pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
         if let Some(list) = freed["spec"]["finalizers"].as_array_mut() {
             list.retain(|finalizer| finalizer != FINALIZER);
         }
-        plan.writes.push(Write::Replace(key.clone(), freed, Scope::Finalize));
+        plan.writes
+            .push(Write::Replace(key.clone(), freed, Scope::Finalize));
         return plan;
     }
     let mut remaining: BTreeMap<String, usize> = BTreeMap::new();
     let mut holding: BTreeMap<String, usize> = BTreeMap::new();
     for key in content {
-        let Some(object) = world.cache.get(&key) else { continue };
+        let Some(object) = world.cache.get(&key) else {
+            continue;
+        };
         if is_deleting(object) {
-            *remaining.entry(format!("{}.{}", key.resource.resource, key.resource.group)).or_default() += 1;
+            *remaining
+                .entry(format!("{}.{}", key.resource.resource, key.resource.group))
+                .or_default() += 1;
             for finalizer in finalizers(object) {
                 *holding.entry(finalizer.to_owned()).or_default() += 1;
             }
@@ -58,8 +67,18 @@ fn conditions(
     holding: &BTreeMap<String, usize>,
 ) -> Vec<Value> {
     let some = |list: Vec<String>| list.join(", ");
-    let resources = some(remaining.iter().map(|(name, count)| format!("{name} has {count} resource instances")).collect());
-    let names = some(holding.iter().map(|(name, count)| format!("{name} in {count} resource instances")).collect());
+    let resources = some(
+        remaining
+            .iter()
+            .map(|(name, count)| format!("{name} has {count} resource instances"))
+            .collect(),
+    );
+    let names = some(
+        holding
+            .iter()
+            .map(|(name, count)| format!("{name} in {count} resource instances"))
+            .collect(),
+    );
     [
         (
             "NamespaceDeletionDiscoveryFailure",

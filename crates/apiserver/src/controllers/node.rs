@@ -56,10 +56,30 @@ pub(crate) fn objects(cluster: &str, now: jiff::Timestamp) -> Vec<Value> {
 
 fn conditions(now: jiff::Timestamp) -> Vec<Value> {
     [
-        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-        ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+        (
+            "MemoryPressure",
+            "False",
+            "KubeletHasSufficientMemory",
+            "kubelet has sufficient memory available",
+        ),
+        (
+            "DiskPressure",
+            "False",
+            "KubeletHasNoDiskPressure",
+            "kubelet has no disk pressure",
+        ),
+        (
+            "PIDPressure",
+            "False",
+            "KubeletHasSufficientPID",
+            "kubelet has sufficient PID available",
+        ),
+        (
+            "Ready",
+            "True",
+            "KubeletReady",
+            "kubelet is posting ready status",
+        ),
     ]
     .into_iter()
     .map(|(kind, status, reason, message)| {
@@ -101,9 +121,15 @@ pub(crate) fn pick(cache: &Cache, spec: &Value, uid: &str) -> Result<String, Str
             reasons.push(format!("{closed} node(s) were unschedulable"));
         }
         if all > closed {
-            reasons.push(format!("{} node(s) didn't match Pod's node affinity/selector", all - closed));
+            reasons.push(format!(
+                "{} node(s) didn't match Pod's node affinity/selector",
+                all - closed
+            ));
         }
-        return Err(format!("0/{all} nodes are available: {}.", reasons.join(", ")));
+        return Err(format!(
+            "0/{all} nodes are available: {}.",
+            reasons.join(", ")
+        ));
     }
     let sum: usize = uid.bytes().map(usize::from).sum();
     Ok(name(fitting[sum % fitting.len()]).to_owned())
@@ -111,20 +137,30 @@ pub(crate) fn pick(cache: &Cache, spec: &Value, uid: &str) -> Result<String, Str
 
 /// Whether the Node has the labels that the Pod asks for, by selector and by required affinity.
 pub(crate) fn fits(node: &Value, spec: &Value) -> bool {
-    let selected = spec["nodeSelector"]
-        .as_object()
-        .is_none_or(|wanted| wanted.iter().all(|(key, value)| labels(node).get(key) == Some(value)));
-    let terms = &spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
-    let affine = terms.as_array().is_none_or(|terms| terms.iter().any(|term| term_fits(node, term)));
+    let selected = spec["nodeSelector"].as_object().is_none_or(|wanted| {
+        wanted
+            .iter()
+            .all(|(key, value)| labels(node).get(key) == Some(value))
+    });
+    let terms = &spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        ["nodeSelectorTerms"];
+    let affine = terms
+        .as_array()
+        .is_none_or(|terms| terms.iter().any(|term| term_fits(node, term)));
     selected && affine
 }
 
 fn term_fits(node: &Value, term: &Value) -> bool {
     let by_name = items(&term["matchFields"]).all(|field| {
-        field["key"] == "metadata.name" && items(&field["values"]).any(|value| *value == *name(node))
+        field["key"] == "metadata.name"
+            && items(&field["values"]).any(|value| *value == *name(node))
     });
     // Gt and Lt compare numbers; the simulated Nodes have no such labels.
-    by_name && selector_matches(&json!({"matchExpressions": term["matchExpressions"]}), labels(node))
+    by_name
+        && selector_matches(
+            &json!({"matchExpressions": term["matchExpressions"]}),
+            labels(node),
+        )
 }
 
 #[cfg(test)]

@@ -32,7 +32,9 @@ pub(crate) fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
 
 /// `metadata.generation`.
 pub(crate) fn generation(object: &Value) -> i64 {
-    object["metadata"]["generation"].as_i64().unwrap_or_default()
+    object["metadata"]["generation"]
+        .as_i64()
+        .unwrap_or_default()
 }
 
 /// The finalizers in the metadata.
@@ -96,7 +98,9 @@ pub(crate) fn map_at<'a>(object: &'a mut Value, key: &str) -> &'a mut Map<String
     if !entry.is_object() {
         *entry = json!({});
     }
-    entry.as_object_mut().expect("the entry was just made an object")
+    entry
+        .as_object_mut()
+        .expect("the entry was just made an object")
 }
 
 /// Sets an annotation.
@@ -136,7 +140,11 @@ pub(crate) fn share_of(value: &Value, total: i64, round_up: bool) -> Option<i64>
     }
     let percent: i64 = value.as_str()?.strip_suffix('%')?.parse().ok()?;
     let scaled = percent.checked_mul(total)?;
-    Some(if round_up { scaled.div_euclid(100) + i64::from(scaled % 100 != 0) } else { scaled.div_euclid(100) })
+    Some(if round_up {
+        scaled.div_euclid(100) + i64::from(scaled % 100 != 0)
+    } else {
+        scaled.div_euclid(100)
+    })
 }
 
 /// A short name for a value that equal values share, in the alphabet of generated names.
@@ -146,7 +154,10 @@ pub(crate) fn short_hash(value: &Value) -> String {
     for byte in significant(value).to_string().bytes() {
         hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     }
-    hash.to_string().bytes().map(|digit| char::from(ALPHABET[usize::from(digit) % ALPHABET.len()])).collect()
+    hash.to_string()
+        .bytes()
+        .map(|digit| char::from(ALPHABET[usize::from(digit) % ALPHABET.len()]))
+        .collect()
 }
 
 /// The value without nulls, which `creationTimestamp: null` brings into templates.
@@ -179,7 +190,13 @@ mod tests {
     #[test]
     fn equal_templates_have_one_hash() {
         let template = json!({"metadata": {"labels": {"a": "b"}, "creationTimestamp": null}});
-        assert_eq!(short_hash(&template), short_hash(&json!({"metadata": {"labels": {"a": "b"}}})));
-        assert_ne!(short_hash(&template), short_hash(&json!({"metadata": {"labels": {"a": "c"}}})));
+        assert_eq!(
+            short_hash(&template),
+            short_hash(&json!({"metadata": {"labels": {"a": "b"}}}))
+        );
+        assert_ne!(
+            short_hash(&template),
+            short_hash(&json!({"metadata": {"labels": {"a": "c"}}}))
+        );
     }
 }

@@ -15,9 +15,17 @@ pub(crate) enum Write {
     /// Replace the object, if it is still at the `metadata.resourceVersion` that it has here.
     Replace(Key, Value, Scope),
     /// Set the status of the object with this uid.
-    Status { key: Key, uid: String, status: Value },
+    Status {
+        key: Key,
+        uid: String,
+        status: Value,
+    },
     /// Delete the object with this uid.
-    Delete { key: Key, uid: String, propagation: Option<Propagation> },
+    Delete {
+        key: Key,
+        uid: String,
+        propagation: Option<Propagation>,
+    },
     /// Tell people.
     Event(Note),
 }
@@ -49,29 +57,58 @@ impl Plan {
     }
 
     pub(crate) fn replace(&mut self, resource: &GroupResource, object: Value) {
-        self.writes.push(Write::Replace(Key::of(resource, &object), object, Scope::Object));
+        self.writes.push(Write::Replace(
+            Key::of(resource, &object),
+            object,
+            Scope::Object,
+        ));
     }
 
     /// Sets the status, unless the object has it already.
     pub(crate) fn status(&mut self, resource: &GroupResource, object: &Value, status: Value) {
         if object["status"] != status {
             let uid = super::object::uid(object).to_owned();
-            self.writes.push(Write::Status { key: Key::of(resource, object), uid, status });
+            self.writes.push(Write::Status {
+                key: Key::of(resource, object),
+                uid,
+                status,
+            });
         }
     }
 
-    pub(crate) fn delete(&mut self, resource: &GroupResource, object: &Value, propagation: Option<Propagation>) {
+    pub(crate) fn delete(
+        &mut self,
+        resource: &GroupResource,
+        object: &Value,
+        propagation: Option<Propagation>,
+    ) {
         let uid = super::object::uid(object).to_owned();
-        self.writes.push(Write::Delete { key: Key::of(resource, object), uid, propagation });
+        self.writes.push(Write::Delete {
+            key: Key::of(resource, object),
+            uid,
+            propagation,
+        });
     }
 
     /// An event of type `Normal`.
-    pub(crate) fn note(&mut self, source: &'static str, about: &Value, reason: &'static str, message: String) {
+    pub(crate) fn note(
+        &mut self,
+        source: &'static str,
+        about: &Value,
+        reason: &'static str,
+        message: String,
+    ) {
         self.event("Normal", source, about, reason, message);
     }
 
     /// An event of type `Warning`.
-    pub(crate) fn warn(&mut self, source: &'static str, about: &Value, reason: &'static str, message: String) {
+    pub(crate) fn warn(
+        &mut self,
+        source: &'static str,
+        about: &Value,
+        reason: &'static str,
+        message: String,
+    ) {
         self.event("Warning", source, about, reason, message);
     }
 
@@ -91,7 +128,13 @@ impl Plan {
             "namespace": metadata["namespace"],
             "uid": metadata["uid"],
         });
-        self.writes.push(Write::Event(Note { about, kind, reason, message, source }));
+        self.writes.push(Write::Event(Note {
+            about,
+            kind,
+            reason,
+            message,
+            source,
+        }));
     }
 
     /// Looks again at `time`, or earlier if that was asked for already.

@@ -8,7 +8,14 @@ pub(crate) struct Quantity {
     binary: bool,
 }
 
-const BINARY: [(&str, u32); 6] = [("Ki", 1), ("Mi", 2), ("Gi", 3), ("Ti", 4), ("Pi", 5), ("Ei", 6)];
+const BINARY: [(&str, u32); 6] = [
+    ("Ki", 1),
+    ("Mi", 2),
+    ("Gi", 3),
+    ("Ti", 4),
+    ("Pi", 5),
+    ("Ei", 6),
+];
 const DECIMAL: [(&str, u32); 6] = [("k", 1), ("M", 2), ("G", 3), ("T", 4), ("P", 5), ("E", 6)];
 
 impl Quantity {
@@ -17,26 +24,46 @@ impl Quantity {
         let text = text.trim();
         for (suffix, power) in BINARY {
             if let Some(number) = text.strip_suffix(suffix) {
-                return Some(Self { milli: scaled(number, 1024_i128.pow(power) * 1000)?, binary: true });
+                return Some(Self {
+                    milli: scaled(number, 1024_i128.pow(power) * 1000)?,
+                    binary: true,
+                });
             }
         }
         for (suffix, power) in DECIMAL {
             if let Some(number) = text.strip_suffix(suffix) {
-                return Some(Self { milli: scaled(number, 1000_i128.pow(power) * 1000)?, binary: false });
+                return Some(Self {
+                    milli: scaled(number, 1000_i128.pow(power) * 1000)?,
+                    binary: false,
+                });
             }
         }
         if let Some(number) = text.strip_suffix('m') {
-            return Some(Self { milli: scaled(number, 1)?, binary: false });
+            return Some(Self {
+                milli: scaled(number, 1)?,
+                binary: false,
+            });
         }
-        Some(Self { milli: scaled(text, 1000)?, binary: false })
+        Some(Self {
+            milli: scaled(text, 1000)?,
+            binary: false,
+        })
     }
 
     pub(crate) fn whole(number: usize) -> Self {
-        Self { milli: i128::try_from(number).unwrap_or(i128::MAX / 1000).saturating_mul(1000), binary: false }
+        Self {
+            milli: i128::try_from(number)
+                .unwrap_or(i128::MAX / 1000)
+                .saturating_mul(1000),
+            binary: false,
+        }
     }
 
     pub(crate) fn add(self, other: Self) -> Self {
-        Self { milli: self.milli.saturating_add(other.milli), binary: self.binary || other.binary }
+        Self {
+            milli: self.milli.saturating_add(other.milli),
+            binary: self.binary || other.binary,
+        }
     }
 }
 
@@ -46,7 +73,11 @@ impl std::fmt::Display for Quantity {
             return write!(f, "{}m", self.milli);
         }
         let units = self.milli / 1000;
-        let (table, base) = if self.binary { (&BINARY, 1024_i128) } else { (&DECIMAL, 1000_i128) };
+        let (table, base) = if self.binary {
+            (&BINARY, 1024_i128)
+        } else {
+            (&DECIMAL, 1000_i128)
+        };
         for (suffix, power) in table.iter().rev() {
             let size = base.pow(*power);
             if units != 0 && units % size == 0 {
@@ -61,7 +92,11 @@ impl std::fmt::Display for Quantity {
 fn scaled(number: &str, factor: i128) -> Option<i128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let negative = whole.starts_with('-');
-    let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let whole: i128 = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().ok()?
+    };
     let mut value = whole.checked_mul(factor)?;
     if !fraction.is_empty() {
         if fraction.len() > 18 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {

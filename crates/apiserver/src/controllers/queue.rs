@@ -16,7 +16,12 @@ pub(crate) struct Queue<T> {
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Self { due: VecDeque::new(), waiting: HashSet::new(), agenda: BTreeSet::new(), times: HashMap::new() }
+        Self {
+            due: VecDeque::new(),
+            waiting: HashSet::new(),
+            agenda: BTreeSet::new(),
+            times: HashMap::new(),
+        }
     }
 }
 
@@ -82,7 +87,10 @@ mod tests {
         queue.push("a");
         queue.push("b");
         queue.push("a");
-        assert_eq!([queue.pop(at(0)), queue.pop(at(0)), queue.pop(at(0))], [Some("a"), Some("b"), None]);
+        assert_eq!(
+            [queue.pop(at(0)), queue.pop(at(0)), queue.pop(at(0))],
+            [Some("a"), Some("b"), None]
+        );
     }
 
     #[test]

@@ -15,29 +15,44 @@ use crate::store::GroupResource;
 
 /// Whether objects of the resource can count towards a quota at all.
 pub(crate) fn counts(resource: &GroupResource) -> bool {
-    !matches!(&*resource.resource, "events" | "leases" | "endpoints" | "endpointslices" | "controllerrevisions")
+    !matches!(
+        &*resource.resource,
+        "events" | "leases" | "endpoints" | "endpointslices" | "controllerrevisions"
+    )
 }
 
 /// Looks at one quota.
 pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
     let mut plan = Plan::default();
-    let Some(quota) = world.cache.get(key).filter(|quota| !is_deleting(quota)) else { return plan };
+    let Some(quota) = world.cache.get(key).filter(|quota| !is_deleting(quota)) else {
+        return plan;
+    };
     let hard = &quota["spec"]["hard"];
     let used: Map<String, Value> = hard
         .as_object()
         .into_iter()
         .flatten()
-        .map(|(name, _)| (name.clone(), json!(used(world.cache, &key.namespace, name).to_string())))
+        .map(|(name, _)| {
+            (
+                name.clone(),
+                json!(used(world.cache, &key.namespace, name).to_string()),
+            )
+        })
         .collect();
     plan.status(&QUOTAS, quota, json!({"hard": hard, "used": used}));
     plan
 }
 
 fn used(cache: &Cache, namespace: &str, name: &str) -> Quantity {
-    let number_of = |resource: &GroupResource| Quantity::whole(cache.list(resource, namespace).count());
+    let number_of =
+        |resource: &GroupResource| Quantity::whole(cache.list(resource, namespace).count());
     let pods = || cache.list(&PODS, namespace).filter(|pod| is_active(pod));
-    let services =
-        |kind: &str| cache.list(&SERVICES, namespace).filter(|service| service["spec"]["type"] == kind).count();
+    let services = |kind: &str| {
+        cache
+            .list(&SERVICES, namespace)
+            .filter(|service| service["spec"]["type"] == kind)
+            .count()
+    };
     match name {
         "pods" => Quantity::whole(pods().count()),
         "services" => number_of(&SERVICES),
@@ -69,8 +84,11 @@ fn of_pods<'a>(pods: impl Iterator<Item = &'a Arc<Value>>, kind: &str, what: &st
         .filter_map(|container| {
             let resources = &container["resources"];
             // A limit without a request is its own request.
-            quantity(&resources[kind][what])
-                .or_else(|| (kind == "requests").then(|| quantity(&resources["limits"][what])).flatten())
+            quantity(&resources[kind][what]).or_else(|| {
+                (kind == "requests")
+                    .then(|| quantity(&resources["limits"][what]))
+                    .flatten()
+            })
         })
         .fold(Quantity::default(), Quantity::add)
 }

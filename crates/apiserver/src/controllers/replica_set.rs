@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::cache::Key;
 use super::object::{
-    condition, condition_holds, controller_reference, generation, is_deleting, items, labels, map_at,
-    name, namespace, number, time, without_empty,
+    condition, condition_holds, controller_reference, generation, is_deleting, items, labels,
+    map_at, name, namespace, number, time, without_empty,
 };
 use super::plan::Plan;
 use super::resource::{PODS, REPLICA_SETS};
@@ -20,8 +20,14 @@ const SOURCE: &str = "replicaset-controller";
 /// Looks at one ReplicaSet.
 pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
     let mut plan = Plan::default();
-    let Some(set) = world.cache.get(key) else { return plan };
-    let pods: Vec<&Arc<Value>> = world.cache.controlled(&PODS, set).filter(|pod| is_active(pod)).collect();
+    let Some(set) = world.cache.get(key) else {
+        return plan;
+    };
+    let pods: Vec<&Arc<Value>> = world
+        .cache
+        .controlled(&PODS, set)
+        .filter(|pod| is_active(pod))
+        .collect();
     if !is_deleting(set) {
         if adopt(world, set, &mut plan) {
             return plan;
@@ -30,11 +36,21 @@ pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
         let existing = i64::try_from(pods.len()).unwrap_or(i64::MAX);
         for _ in existing..wished {
             let pod = pod_of(set, &format!("{}-{}", name(set), (world.suffix)()));
-            plan.note(SOURCE, set, "SuccessfulCreate", format!("Created pod: {}", name(&pod)));
+            plan.note(
+                SOURCE,
+                set,
+                "SuccessfulCreate",
+                format!("Created pod: {}", name(&pod)),
+            );
             plan.create(&PODS, pod);
         }
         for pod in expendable(&pods, existing - wished) {
-            plan.note(SOURCE, set, "SuccessfulDelete", format!("Deleted pod: {}", name(pod)));
+            plan.note(
+                SOURCE,
+                set,
+                "SuccessfulDelete",
+                format!("Deleted pod: {}", name(pod)),
+            );
             plan.delete(&PODS, pod, None);
         }
     }
@@ -62,7 +78,9 @@ fn adopt(world: &World<'_>, set: &Value, plan: &mut Plan) -> bool {
     for pod in world.cache.unmanaged(&PODS, namespace(set)) {
         if is_active(pod) && selector_matches(&set["spec"]["selector"], labels(pod)) {
             let mut pod = (**pod).clone();
-            let mut owners: Vec<Value> = items(&pod["metadata"]["ownerReferences"]).cloned().collect();
+            let mut owners: Vec<Value> = items(&pod["metadata"]["ownerReferences"])
+                .cloned()
+                .collect();
             owners.push(controller_reference(set));
             pod["metadata"]["ownerReferences"] = owners.into();
             plan.replace(&PODS, pod);
@@ -74,7 +92,11 @@ fn adopt(world: &World<'_>, set: &Value, plan: &mut Plan) -> bool {
 
 /// Whether the Pod runs or may come to.
 pub(crate) fn is_active(pod: &Value) -> bool {
-    !is_deleting(pod) && !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+    !is_deleting(pod)
+        && !matches!(
+            pod["status"]["phase"].as_str(),
+            Some("Succeeded" | "Failed")
+        )
 }
 
 /// A Pod of the template of a workload.
@@ -91,7 +113,10 @@ pub(crate) fn pod_of(owner: &Value, pod_name: &str) -> Value {
         "spec": template["spec"],
     });
     for field in ["labels", "annotations", "finalizers"] {
-        if let Some(value) = template["metadata"].get(field).filter(|value| !value.is_null()) {
+        if let Some(value) = template["metadata"]
+            .get(field)
+            .filter(|value| !value.is_null())
+        {
             pod["metadata"][field] = value.clone();
         }
     }
@@ -106,9 +131,21 @@ pub(crate) fn pod_of(owner: &Value, pod_name: &str) -> Value {
 fn expendable<'a>(pods: &[&'a Arc<Value>], count: i64) -> Vec<&'a Arc<Value>> {
     let mut pods = pods.to_vec();
     pods.sort_by(|left, right| {
-        let rank = |pod: &Value| (pod["spec"]["nodeName"].is_string(), condition_holds(pod, "Ready"));
-        let created = |pod: &Value| pod["metadata"]["creationTimestamp"].as_str().unwrap_or_default().to_owned();
-        rank(left).cmp(&rank(right)).then_with(|| created(right).cmp(&created(left)))
+        let rank = |pod: &Value| {
+            (
+                pod["spec"]["nodeName"].is_string(),
+                condition_holds(pod, "Ready"),
+            )
+        };
+        let created = |pod: &Value| {
+            pod["metadata"]["creationTimestamp"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        rank(left)
+            .cmp(&rank(right))
+            .then_with(|| created(right).cmp(&created(left)))
     });
     pods.truncate(usize::try_from(count).unwrap_or_default());
     pods
@@ -128,13 +165,19 @@ impl Readiness {
         min_ready_seconds: i64,
         now: Timestamp,
     ) -> Self {
-        let mut found = Self { ready: 0, available: 0, next: None };
+        let mut found = Self {
+            ready: 0,
+            available: 0,
+            next: None,
+        };
         for pod in pods {
             if !condition_holds(pod, "Ready") || is_deleting(pod) {
                 continue;
             }
             found.ready += 1;
-            let since = condition(pod, "Ready").and_then(|ready| time(&ready["lastTransitionTime"])).unwrap_or(now);
+            let since = condition(pod, "Ready")
+                .and_then(|ready| time(&ready["lastTransitionTime"]))
+                .unwrap_or(now);
             let due = since + SignedDuration::from_secs(min_ready_seconds);
             if min_ready_seconds == 0 || due <= now {
                 found.available += 1;

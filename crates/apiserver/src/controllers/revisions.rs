@@ -23,11 +23,19 @@ pub(crate) fn revision_name(workload: &Value, hash: &str) -> String {
 }
 
 /// Sees to it that the template as it is now is the latest revision, and forgets old ones that no Pod is of.
-pub(crate) fn keep(cache: &Cache, workload: &Value, label_value: &str, in_use: &[&str], plan: &mut Plan) {
+pub(crate) fn keep(
+    cache: &Cache,
+    workload: &Value,
+    label_value: &str,
+    in_use: &[&str],
+    plan: &mut Plan,
+) {
     let hash = current_hash(workload);
     let mut known: Vec<&Arc<Value>> = cache.controlled(&CONTROLLER_REVISIONS, workload).collect();
     known.sort_by_key(|revision| number(&revision["revision"], 0));
-    let latest = known.last().map_or(0, |revision| number(&revision["revision"], 0));
+    let latest = known
+        .last()
+        .map_or(0, |revision| number(&revision["revision"], 0));
     let wanted = revision_name(workload, &hash);
     match known.iter().find(|revision| name(revision) == wanted) {
         Some(revision) if number(&revision["revision"], 0) == latest => {}
@@ -59,11 +67,16 @@ pub(crate) fn keep(cache: &Cache, workload: &Value, label_value: &str, in_use: &
             plan.create(&CONTROLLER_REVISIONS, revision);
         }
     }
-    let limit = usize::try_from(number(&workload["spec"]["revisionHistoryLimit"], 10)).unwrap_or(10);
+    let limit =
+        usize::try_from(number(&workload["spec"]["revisionHistoryLimit"], 10)).unwrap_or(10);
     let idle: Vec<&&Arc<Value>> = known
         .iter()
         .filter(|revision| name(revision) != wanted)
-        .filter(|revision| !in_use.iter().any(|used| revision["metadata"]["labels"][HASH_LABEL] == **used))
+        .filter(|revision| {
+            !in_use
+                .iter()
+                .any(|used| revision["metadata"]["labels"][HASH_LABEL] == **used)
+        })
         .collect();
     for revision in idle.iter().take(idle.len().saturating_sub(limit)) {
         plan.delete(&CONTROLLER_REVISIONS, revision, None);

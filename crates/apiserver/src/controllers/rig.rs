@@ -80,7 +80,9 @@ impl Rig {
 
     /// Deletes an object as the API server does: at once, or when its finalizers are gone.
     pub(crate) fn delete(&mut self, key: &Key, propagation: Option<Propagation>) {
-        let Some(before) = self.cache.get(key).cloned() else { return };
+        let Some(before) = self.cache.get(key).cloned() else {
+            return;
+        };
         let mut object = (*before).clone();
         let finalizer = match propagation {
             Some(Propagation::Foreground) => Some("foregroundDeletion"),
@@ -98,7 +100,9 @@ impl Rig {
 
     fn replace(&mut self, key: &Key, before: &Value, mut object: Value) {
         let held = finalizers(&object).next().is_some()
-            || object["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty());
+            || object["spec"]["finalizers"]
+                .as_array()
+                .is_some_and(|list| !list.is_empty());
         if is_deleting(&object) && !held {
             let last = self.cache.remove(key).expect("a deleted object exists");
             self.announce(key, &last, None, true);
@@ -108,7 +112,10 @@ impl Rig {
             return;
         }
         if object["spec"] != before["spec"] {
-            let generation = before["metadata"]["generation"].as_i64().unwrap_or_default() + 1;
+            let generation = before["metadata"]["generation"]
+                .as_i64()
+                .unwrap_or_default()
+                + 1;
             object["metadata"]["generation"] = json!(generation);
         }
         self.put(key, object);
@@ -122,12 +129,24 @@ impl Rig {
         self.announce(key, &object, previous.as_ref(), false);
     }
 
-    fn announce(&mut self, key: &Key, object: &Arc<Value>, previous: Option<&Arc<Value>>, deleted: bool) {
+    fn announce(
+        &mut self,
+        key: &Key,
+        object: &Arc<Value>,
+        previous: Option<&Arc<Value>>,
+        deleted: bool,
+    ) {
         if key.resource == *EVENTS && !deleted {
-            self.queue.arrange_once(Work::expire_events(), self.now + SWEEP);
+            self.queue
+                .arrange_once(Work::expire_events(), self.now + SWEEP);
         }
         let queue = &mut self.queue;
-        let change = Change { key, object, previous, deleted };
+        let change = Change {
+            key,
+            object,
+            previous,
+            deleted,
+        };
         route(&self.cache, &change, &mut |work| queue.push(work));
     }
 
@@ -139,7 +158,9 @@ impl Rig {
     /// Lets all controllers work until nothing is due.
     pub(crate) fn run(&mut self) {
         for _ in 0..20_000 {
-            let Some(work) = self.queue.pop(self.now) else { return };
+            let Some(work) = self.queue.pop(self.now) else {
+                return;
+            };
             let serial = RefCell::new(self.next());
             let world = World {
                 cache: &self.cache,
@@ -181,22 +202,38 @@ impl Rig {
                     self.create(&resource, object);
                 }
             }
-            Write::Replace(key, object, _scope @ (Scope::Object | Scope::Status | Scope::Finalize)) => {
-                let Some(before) = self.cache.get(&key).cloned() else { return };
+            Write::Replace(
+                key,
+                object,
+                _scope @ (Scope::Object | Scope::Status | Scope::Finalize),
+            ) => {
+                let Some(before) = self.cache.get(&key).cloned() else {
+                    return;
+                };
                 if before["metadata"]["resourceVersion"] == object["metadata"]["resourceVersion"] {
                     self.replace(&key, &before, object);
                 }
             }
             Write::Status { key, uid, status } => {
-                let Some(before) = self.cache.get(&key).cloned() else { return };
+                let Some(before) = self.cache.get(&key).cloned() else {
+                    return;
+                };
                 if before["metadata"]["uid"] == uid.as_str() {
                     let mut object = (*before).clone();
                     object["status"] = status;
                     self.replace(&key, &before, object);
                 }
             }
-            Write::Delete { key, uid, propagation } => {
-                if self.cache.get(&key).is_some_and(|object| object["metadata"]["uid"] == uid.as_str()) {
+            Write::Delete {
+                key,
+                uid,
+                propagation,
+            } => {
+                if self
+                    .cache
+                    .get(&key)
+                    .is_some_and(|object| object["metadata"]["uid"] == uid.as_str())
+                {
                     self.delete(&key, propagation);
                 }
             }
@@ -206,17 +243,26 @@ impl Rig {
 
     /// An object that must be there.
     pub(crate) fn get(&self, key: &Key) -> &Value {
-        self.cache.get(key).unwrap_or_else(|| panic!("{}/{} exists", key.namespace, key.name))
+        self.cache
+            .get(key)
+            .unwrap_or_else(|| panic!("{}/{} exists", key.namespace, key.name))
     }
 
     /// Names of the objects of a resource in `default`.
     pub(crate) fn names(&self, resource: &GroupResource) -> Vec<String> {
-        self.cache.list(resource, "default").map(|object| name(object).to_owned()).collect()
+        self.cache
+            .list(resource, "default")
+            .map(|object| name(object).to_owned())
+            .collect()
     }
 
     /// The messages of all events so far with this reason.
     pub(crate) fn told(&self, reason: &str) -> Vec<&str> {
-        self.notes.iter().filter(|note| note.reason == reason).map(|note| note.message.as_str()).collect()
+        self.notes
+            .iter()
+            .filter(|note| note.reason == reason)
+            .map(|note| note.message.as_str())
+            .collect()
     }
 
     /// `resource/name` of everything in a namespace, for comparison.

@@ -7,9 +7,9 @@ use serde_json::Value;
 use super::cache::{Cache, Key};
 use super::object::{controller_of, is_deleting, items, labels, namespace, uid};
 use super::resource::{
-    CLAIMS, CLUSTER_ROLES, CONFIG_MAPS, CRON_JOBS, DAEMON_SETS, DEPLOYMENTS, DISRUPTION_BUDGETS, EVENTS,
-    HORIZONTAL_AUTOSCALERS, INGRESSES, JOBS, NAMESPACES, NODES, PODS, QUOTAS, REPLICA_SETS, SECRETS, SERVICE_ACCOUNTS,
-    SERVICES, STATEFUL_SETS,
+    CLAIMS, CLUSTER_ROLES, CONFIG_MAPS, CRON_JOBS, DAEMON_SETS, DEPLOYMENTS, DISRUPTION_BUDGETS,
+    EVENTS, HORIZONTAL_AUTOSCALERS, INGRESSES, JOBS, NAMESPACES, NODES, PODS, QUOTAS, REPLICA_SETS,
+    SECRETS, SERVICE_ACCOUNTS, SERVICES, STATEFUL_SETS,
 };
 use super::selector::{map_matches, matches};
 use super::{garbage, quota};
@@ -58,7 +58,10 @@ pub(crate) struct Change<'a> {
 impl Work {
     /// The look for old events, which is not about one object.
     pub(crate) fn expire_events() -> Self {
-        Self { controller: Controller::EventExpiry, key: Key::new(&EVENTS, "", "") }
+        Self {
+            controller: Controller::EventExpiry,
+            key: Key::new(&EVENTS, "", ""),
+        }
     }
 }
 
@@ -79,7 +82,10 @@ fn own_controller(resource: &GroupResource) -> Option<Controller> {
         (&HORIZONTAL_AUTOSCALERS, Controller::Autoscaler),
         (&QUOTAS, Controller::Quota),
     ];
-    table.into_iter().find(|(id, _)| *id == resource).map(|(_, controller)| controller)
+    table
+        .into_iter()
+        .find(|(id, _)| *id == resource)
+        .map(|(_, controller)| controller)
 }
 
 /// Lists the work that a change makes.
@@ -95,10 +101,16 @@ pub(crate) fn route(cache: &Cache, change: &Change<'_>, push: &mut dyn FnMut(Wor
         add(Controller::Accounts, key.clone());
     } else if *resource == *SERVICE_ACCOUNTS || *resource == *CONFIG_MAPS {
         if change.deleted || change.previous.is_none() {
-            add(Controller::Accounts, Key::new(&NAMESPACES, "", &key.namespace));
+            add(
+                Controller::Accounts,
+                Key::new(&NAMESPACES, "", &key.namespace),
+            );
         }
         if *resource == *SERVICE_ACCOUNTS {
-            for secret in cache.list(&SECRETS, &key.namespace).filter(|secret| super::accounts::is_token(secret)) {
+            for secret in cache
+                .list(&SECRETS, &key.namespace)
+                .filter(|secret| super::accounts::is_token(secret))
+            {
                 add(Controller::Token, Key::of(&SECRETS, secret));
             }
         }
@@ -112,18 +124,27 @@ pub(crate) fn route(cache: &Cache, change: &Change<'_>, push: &mut dyn FnMut(Wor
         for set in cache.all(&DAEMON_SETS) {
             add(Controller::DaemonSet, Key::of(&DAEMON_SETS, set));
         }
-        for pod in cache.all(&PODS).filter(|pod| pod["spec"]["nodeName"].is_null()) {
+        for pod in cache
+            .all(&PODS)
+            .filter(|pod| pod["spec"]["nodeName"].is_null())
+        {
             add(Controller::Pod, Key::of(&PODS, pod));
         }
     } else if *resource == *CLUSTER_ROLES {
-        for role in cache.list(&CLUSTER_ROLES, "").filter(|role| !role["aggregationRule"].is_null()) {
+        for role in cache
+            .list(&CLUSTER_ROLES, "")
+            .filter(|role| !role["aggregationRule"].is_null())
+        {
             add(Controller::RoleAggregation, Key::of(&CLUSTER_ROLES, role));
         }
     } else if *resource == *DEPLOYMENTS || *resource == *STATEFUL_SETS {
         for scaler in cache.list(&HORIZONTAL_AUTOSCALERS, &key.namespace) {
             let target = &scaler["spec"]["scaleTargetRef"];
             if target["kind"] == object["kind"] && target["name"] == object["metadata"]["name"] {
-                add(Controller::Autoscaler, Key::of(&HORIZONTAL_AUTOSCALERS, scaler));
+                add(
+                    Controller::Autoscaler,
+                    Key::of(&HORIZONTAL_AUTOSCALERS, scaler),
+                );
             }
         }
     }
@@ -141,7 +162,9 @@ pub(crate) fn route(cache: &Cache, change: &Change<'_>, push: &mut dyn FnMut(Wor
                 add(Controller::Namespace, home);
             }
         }
-        if quota::counts(resource) && (change.deleted || change.previous.is_none() || *resource == *PODS) {
+        if quota::counts(resource)
+            && (change.deleted || change.previous.is_none() || *resource == *PODS)
+        {
             for quota in cache.list(&QUOTAS, &key.namespace) {
                 add(Controller::Quota, Key::of(&QUOTAS, quota));
             }
@@ -151,7 +174,9 @@ pub(crate) fn route(cache: &Cache, change: &Change<'_>, push: &mut dyn FnMut(Wor
 
 fn route_pod(cache: &Cache, change: &Change<'_>, add: &mut dyn FnMut(Controller, Key)) {
     let object = change.object;
-    let before = change.previous.map_or(&Value::Null, |previous| labels(previous));
+    let before = change
+        .previous
+        .map_or(&Value::Null, |previous| labels(previous));
     for service in cache.list(&SERVICES, namespace(object)) {
         let selector = &service["spec"]["selector"];
         if map_matches(selector, labels(object)) || map_matches(selector, before) {
@@ -161,7 +186,10 @@ fn route_pod(cache: &Cache, change: &Change<'_>, add: &mut dyn FnMut(Controller,
     for budget in cache.list(&DISRUPTION_BUDGETS, namespace(object)) {
         let selector = &budget["spec"]["selector"];
         if matches(selector, labels(object)) || matches(selector, before) {
-            add(Controller::DisruptionBudget, Key::of(&DISRUPTION_BUDGETS, budget));
+            add(
+                Controller::DisruptionBudget,
+                Key::of(&DISRUPTION_BUDGETS, budget),
+            );
         }
     }
     // A Pod without an owner may be what an orphaned workload is waiting for.
@@ -184,7 +212,11 @@ fn route_garbage(cache: &Cache, change: &Change<'_>, add: &mut dyn FnMut(Control
             metadata["deletionTimestamp"].clone(),
         )
     };
-    if !change.deleted && change.previous.is_some_and(|previous| relevant(previous) == relevant(object)) {
+    if !change.deleted
+        && change
+            .previous
+            .is_some_and(|previous| relevant(previous) == relevant(object))
+    {
         return;
     }
     if !change.deleted && garbage::concerns(object) {
@@ -198,7 +230,12 @@ fn route_garbage(cache: &Cache, change: &Change<'_>, add: &mut dyn FnMut(Control
     }
     // Owners that wait for their dependents count again when one is gone or lets go of them.
     for owner in items(&object["metadata"]["ownerReferences"])
-        .chain(change.previous.into_iter().flat_map(|previous| items(&previous["metadata"]["ownerReferences"])))
+        .chain(
+            change
+                .previous
+                .into_iter()
+                .flat_map(|previous| items(&previous["metadata"]["ownerReferences"])),
+        )
         .filter_map(|owner| owner["uid"].as_str())
     {
         if let Some(owner) = cache.by_uid(owner)

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::cache::Key;
 use super::object::{
-    condition_holds, controller_reference, is_deleting, items, labels, name, namespace, short_hash, uid,
+    condition_holds, controller_reference, is_deleting, items, labels, name, namespace, short_hash,
+    uid,
 };
 use super::plan::Plan;
 use super::replica_set::is_active;
@@ -19,7 +20,9 @@ const MANAGED_BY: &str = "endpointslice-controller.k8s.io";
 /// Looks at one Service.
 pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
     let mut plan = Plan::default();
-    let Some(service) = world.cache.get(key) else { return gone(world, key) };
+    let Some(service) = world.cache.get(key) else {
+        return gone(world, key);
+    };
     if is_deleting(service) {
         return plan;
     }
@@ -35,7 +38,11 @@ pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
         plan.status(&SERVICES, service, status);
     }
     // Without a selector somebody else knows the endpoints.
-    if !external && service["spec"]["selector"].as_object().is_some_and(|selector| !selector.is_empty()) {
+    if !external
+        && service["spec"]["selector"]
+            .as_object()
+            .is_some_and(|selector| !selector.is_empty())
+    {
         endpoints(world, service, &mut plan);
     }
     plan
@@ -113,7 +120,10 @@ fn slice(
         .collect();
     let ports = ports(service, pods);
     let slice_name = format!("{}-{}", name(service), short_hash(&json!(uid(service))));
-    match world.cache.find(&ENDPOINT_SLICES, namespace(service), &slice_name) {
+    match world
+        .cache
+        .find(&ENDPOINT_SLICES, namespace(service), &slice_name)
+    {
         Some(known) => {
             let mut slice = (**known).clone();
             slice["endpoints"] = listed.into();
@@ -151,7 +161,8 @@ fn legacy(
     is_ready: &dyn Fn(&Value) -> bool,
     plan: &mut Plan,
 ) {
-    let (ready, unready): (Vec<&&Arc<Value>>, Vec<&&Arc<Value>>) = pods.iter().partition(|pod| is_ready(pod));
+    let (ready, unready): (Vec<&&Arc<Value>>, Vec<&&Arc<Value>>) =
+        pods.iter().partition(|pod| is_ready(pod));
     let addresses = |pods: &[&&Arc<Value>]| -> Vec<Value> {
         pods.iter()
             .map(|pod| json!({"ip": pod["status"]["podIP"], "nodeName": pod["spec"]["nodeName"], "targetRef": target(pod)}))
@@ -177,7 +188,9 @@ fn legacy(
         subset["ports"] = ports.into();
         json!([subset])
     };
-    let known = world.cache.find(&ENDPOINTS, namespace(service), name(service));
+    let known = world
+        .cache
+        .find(&ENDPOINTS, namespace(service), name(service));
     let mut endpoints = known.map_or_else(
         || {
             let mut new = json!({
@@ -241,10 +254,21 @@ mod tests {
         let key = rig.create(&SERVICES, service("ClusterIP"));
         rig.create(&PODS, pod("nginx:1"));
         rig.run();
-        let slice = |rig: &Rig| rig.cache.list(&ENDPOINT_SLICES, "default").next().map(|slice| (**slice).clone());
-        assert_eq!(slice(&rig).unwrap()["endpoints"][0]["conditions"]["ready"], false);
+        let slice = |rig: &Rig| {
+            rig.cache
+                .list(&ENDPOINT_SLICES, "default")
+                .next()
+                .map(|slice| (**slice).clone())
+        };
+        assert_eq!(
+            slice(&rig).unwrap()["endpoints"][0]["conditions"]["ready"],
+            false
+        );
         rig.pass(SignedDuration::from_secs(1));
-        assert_eq!(slice(&rig).unwrap()["endpoints"][0]["conditions"]["ready"], true);
+        assert_eq!(
+            slice(&rig).unwrap()["endpoints"][0]["conditions"]["ready"],
+            true
+        );
         assert_eq!(slice(&rig).unwrap()["ports"][0]["port"], 8080);
         let endpoints = rig.cache.find(&ENDPOINTS, "default", "web").unwrap();
         assert!(endpoints["subsets"][0]["addresses"][0]["ip"].is_string());
@@ -259,7 +283,9 @@ mod tests {
         let mut rig = Rig::new(SignedDuration::ZERO);
         let key = rig.create(&SERVICES, service("LoadBalancer"));
         rig.run();
-        let address = rig.get(&key)["status"]["loadBalancer"]["ingress"][0]["ip"].as_str().unwrap();
+        let address = rig.get(&key)["status"]["loadBalancer"]["ingress"][0]["ip"]
+            .as_str()
+            .unwrap();
         assert!(address.starts_with("203.0.113."), "{address}");
     }
 }

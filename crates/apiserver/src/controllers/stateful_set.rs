@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::cache::Key;
 use super::object::{
-    condition_holds, controller_reference, generation, is_deleting, items, labels, map_at, name, namespace, number,
-    without_empty,
+    condition_holds, controller_reference, generation, is_deleting, items, labels, map_at, name,
+    namespace, number, without_empty,
 };
 use super::plan::Plan;
 use super::replica_set::{Readiness, is_active, pod_of};
@@ -20,13 +20,20 @@ const SOURCE: &str = "statefulset-controller";
 /// Looks at one StatefulSet.
 pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
     let mut plan = Plan::default();
-    let Some(set) = world.cache.get(key) else { return plan };
+    let Some(set) = world.cache.get(key) else {
+        return plan;
+    };
     let pods: Vec<&Arc<Value>> = world.cache.controlled(&PODS, set).collect();
     let update = revisions::revision_name(set, &revisions::current_hash(set));
-    let known = set["status"]["currentRevision"].as_str().filter(|known| !known.is_empty());
+    let known = set["status"]["currentRevision"]
+        .as_str()
+        .filter(|known| !known.is_empty());
     let current = known.unwrap_or(&update).to_owned();
     if !is_deleting(set) {
-        let in_use: Vec<&str> = pods.iter().filter_map(|pod| labels(pod)[HASH_LABEL].as_str()).collect();
+        let in_use: Vec<&str> = pods
+            .iter()
+            .filter_map(|pod| labels(pod)[HASH_LABEL].as_str())
+            .collect();
         revisions::keep(world.cache, set, &update, &in_use, &mut plan);
         scale(world, set, &pods, &current, &update, &mut plan);
     }
@@ -35,11 +42,22 @@ pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
 }
 
 fn ordinal(set: &Value, pod: &Value) -> Option<i64> {
-    name(pod).strip_prefix(name(set))?.strip_prefix('-')?.parse().ok()
+    name(pod)
+        .strip_prefix(name(set))?
+        .strip_prefix('-')?
+        .parse()
+        .ok()
 }
 
 /// Makes at most one move in ordered sets, all at once in parallel ones.
-fn scale(world: &World<'_>, set: &Value, pods: &[&Arc<Value>], current: &str, update: &str, plan: &mut Plan) {
+fn scale(
+    world: &World<'_>,
+    set: &Value,
+    pods: &[&Arc<Value>],
+    current: &str,
+    update: &str,
+    plan: &mut Plan,
+) {
     let wished = number(&set["spec"]["replicas"], 1);
     let start = number(&set["spec"]["ordinals"]["start"], 0);
     let parallel = set["spec"]["podManagementPolicy"] == "Parallel";
@@ -51,7 +69,11 @@ fn scale(world: &World<'_>, set: &Value, pods: &[&Arc<Value>], current: &str, up
             None => {
                 // Below the partition the old template would be needed; it is kept only as a revision, so a
                 // Pod that is lost there comes back with the new one.
-                let revision = if at < partition && current == update { current } else { update };
+                let revision = if at < partition && current == update {
+                    current
+                } else {
+                    update
+                };
                 create(world, set, at, revision, plan);
                 if !parallel {
                     return;
@@ -68,7 +90,10 @@ fn scale(world: &World<'_>, set: &Value, pods: &[&Arc<Value>], current: &str, up
             Some(pod) => {
                 if !parallel && !condition_holds(pod, "Ready") {
                     // A Pod that will never come up must not be in the way of its own replacement.
-                    if labels(pod)[HASH_LABEL] != update && strategy["type"] != "OnDelete" && at >= partition {
+                    if labels(pod)[HASH_LABEL] != update
+                        && strategy["type"] != "OnDelete"
+                        && at >= partition
+                    {
                         delete(set, pod, plan);
                     }
                     return;
@@ -107,7 +132,11 @@ fn delete(set: &Value, pod: &Value, plan: &mut Plan) {
         SOURCE,
         set,
         "SuccessfulDelete",
-        format!("delete Pod {} in StatefulSet {} successful", name(pod), name(set)),
+        format!(
+            "delete Pod {} in StatefulSet {} successful",
+            name(pod),
+            name(set)
+        ),
     );
     plan.delete(&PODS, pod, None);
 }
@@ -117,12 +146,21 @@ fn create(world: &World<'_>, set: &Value, at: i64, revision: &str, plan: &mut Pl
     let mut pod = pod_of(set, &pod_name);
     map_at(&mut pod["metadata"], "labels").extend([
         (HASH_LABEL.to_owned(), json!(revision)),
-        ("statefulset.kubernetes.io/pod-name".to_owned(), json!(pod_name)),
-        ("apps.kubernetes.io/pod-index".to_owned(), json!(at.to_string())),
+        (
+            "statefulset.kubernetes.io/pod-name".to_owned(),
+            json!(pod_name),
+        ),
+        (
+            "apps.kubernetes.io/pod-index".to_owned(),
+            json!(at.to_string()),
+        ),
     ]);
     let spec = map_at(&mut pod, "spec");
     spec.insert("hostname".to_owned(), json!(pod_name));
-    if let Some(service) = set["spec"]["serviceName"].as_str().filter(|service| !service.is_empty()) {
+    if let Some(service) = set["spec"]["serviceName"]
+        .as_str()
+        .filter(|service| !service.is_empty())
+    {
         spec.insert("subdomain".to_owned(), json!(service));
     }
     for template in items(&set["spec"]["volumeClaimTemplates"]) {
@@ -131,9 +169,14 @@ fn create(world: &World<'_>, set: &Value, at: i64, revision: &str, plan: &mut Pl
         let volumes = spec.entry("volumes").or_insert_with(|| json!([]));
         if let Some(volumes) = volumes.as_array_mut() {
             volumes.retain(|known| known["name"] != volume);
-            volumes.push(json!({"name": volume, "persistentVolumeClaim": {"claimName": claim_name}}));
+            volumes
+                .push(json!({"name": volume, "persistentVolumeClaim": {"claimName": claim_name}}));
         }
-        if world.cache.find(&CLAIMS, namespace(set), &claim_name).is_none() {
+        if world
+            .cache
+            .find(&CLAIMS, namespace(set), &claim_name)
+            .is_none()
+        {
             plan.create(&CLAIMS, claim(set, template, &claim_name));
         }
     }
@@ -141,7 +184,10 @@ fn create(world: &World<'_>, set: &Value, at: i64, revision: &str, plan: &mut Pl
         SOURCE,
         set,
         "SuccessfulCreate",
-        format!("create Pod {pod_name} in StatefulSet {} successful", name(set)),
+        format!(
+            "create Pod {pod_name} in StatefulSet {} successful",
+            name(set)
+        ),
     );
     plan.create(&PODS, pod);
 }
@@ -164,10 +210,26 @@ fn claim(set: &Value, template: &Value, claim_name: &str) -> Value {
     claim
 }
 
-fn report(world: &World<'_>, set: &Value, pods: &[&Arc<Value>], current: &str, update: &str, plan: &mut Plan) {
+fn report(
+    world: &World<'_>,
+    set: &Value,
+    pods: &[&Arc<Value>],
+    current: &str,
+    update: &str,
+    plan: &mut Plan,
+) {
     let active: Vec<&Arc<Value>> = pods.iter().filter(|pod| is_active(pod)).copied().collect();
-    let readiness = Readiness::of(&active, number(&set["spec"]["minReadySeconds"], 0), world.now);
-    let of = |revision: &str| active.iter().filter(|pod| labels(pod)[HASH_LABEL] == revision).count();
+    let readiness = Readiness::of(
+        &active,
+        number(&set["spec"]["minReadySeconds"], 0),
+        world.now,
+    );
+    let of = |revision: &str| {
+        active
+            .iter()
+            .filter(|pod| labels(pod)[HASH_LABEL] == revision)
+            .count()
+    };
     let updated = of(update);
     let wished = usize::try_from(number(&set["spec"]["replicas"], 1)).unwrap_or_default();
     let ready = usize::try_from(readiness.ready).unwrap_or_default();
@@ -211,7 +273,9 @@ mod tests {
     }
 
     fn set_image(rig: &mut Rig, key: &Key, image: &str) {
-        rig.edit(key, |set| set["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image));
+        rig.edit(key, |set| {
+            set["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image)
+        });
     }
 
     #[test]
@@ -236,7 +300,10 @@ mod tests {
         set_image(&mut rig, &key, "db:2");
         rig.run();
         let images = |rig: &Rig| -> Vec<Value> {
-            rig.cache.list(&PODS, "default").map(|pod| pod["spec"]["containers"][0]["image"].clone()).collect()
+            rig.cache
+                .list(&PODS, "default")
+                .map(|pod| pod["spec"]["containers"][0]["image"].clone())
+                .collect()
         };
         assert_eq!(images(&rig), ["db:1", "db:2"]);
         assert_eq!(rig.get(&key)["status"]["currentRevision"], before);
@@ -257,7 +324,11 @@ mod tests {
         rig.run();
         set_image(&mut rig, &key, "db:broken");
         rig.run();
-        assert_eq!(rig.get(&key)["status"]["readyReplicas"], 2, "only the last Pod was replaced");
+        assert_eq!(
+            rig.get(&key)["status"]["readyReplicas"],
+            2,
+            "only the last Pod was replaced"
+        );
         set_image(&mut rig, &key, "db:3");
         rig.run();
         assert_eq!(rig.get(&key)["status"]["readyReplicas"], 3);

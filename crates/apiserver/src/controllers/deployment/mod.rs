@@ -37,7 +37,11 @@ impl Limits {
     fn of(deployment: &Value) -> Self {
         let desired = number(&deployment["spec"]["replicas"], 1);
         if deployment["spec"]["strategy"]["type"] == "Recreate" {
-            return Self { desired, surge: 0, unavailable: desired };
+            return Self {
+                desired,
+                surge: 0,
+                unavailable: desired,
+            };
         }
         let rolling = &deployment["spec"]["strategy"]["rollingUpdate"];
         let quarter = |round_up| share_of(&"25%".into(), desired, round_up).unwrap_or_default();
@@ -48,14 +52,20 @@ impl Limits {
         if surge == 0 && unavailable == 0 {
             unavailable = 1;
         }
-        Self { desired, surge, unavailable: unavailable.min(desired) }
+        Self {
+            desired,
+            surge,
+            unavailable: unavailable.min(desired),
+        }
     }
 }
 
 /// Looks at one Deployment.
 pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
     let mut plan = Plan::default();
-    let Some(deployment) = world.cache.get(key) else { return plan };
+    let Some(deployment) = world.cache.get(key) else {
+        return plan;
+    };
     let limits = Limits::of(deployment);
     let paused = deployment["spec"]["paused"] == true;
     let sets = Sets::of(world.cache, deployment);

@@ -37,7 +37,10 @@ impl Sets {
             .cloned()
             .collect();
         old.sort_by_key(|set| revision(set));
-        let new = old.iter().position(|set| labels(set)[HASH_LABEL] == hash.as_str()).map(|at| old.remove(at));
+        let new = old
+            .iter()
+            .position(|set| labels(set)[HASH_LABEL] == hash.as_str())
+            .map(|at| old.remove(at));
         Self { new, old }
     }
 
@@ -48,7 +51,9 @@ impl Sets {
 
 /// The number that the Deployment gave a ReplicaSet's template.
 pub(super) fn revision(object: &Value) -> i64 {
-    annotation(object, REVISION).and_then(|text| text.parse().ok()).unwrap_or_default()
+    annotation(object, REVISION)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_default()
 }
 
 /// Takes over matching ReplicaSets that nobody manages, as an orphaning deletion leaves them.
@@ -67,15 +72,27 @@ pub(super) fn adopt(cache: &Cache, deployment: &Value, plan: &mut Plan) -> bool 
 }
 
 fn add_owner(object: &mut Value, owner: &Value) {
-    let mut owners: Vec<Value> = items(&object["metadata"]["ownerReferences"]).cloned().collect();
+    let mut owners: Vec<Value> = items(&object["metadata"]["ownerReferences"])
+        .cloned()
+        .collect();
     owners.push(controller_reference(owner));
     object["metadata"]["ownerReferences"] = owners.into();
 }
 
 /// Creates the new ReplicaSet, or brings its annotations and the Deployment's up to date. Returns whether to wait
 /// for the creation.
-pub(super) fn prepare_new(deployment: &Value, sets: &Sets, limits: Limits, plan: &mut Plan) -> bool {
-    let latest_old = sets.old.iter().map(|set| revision(set)).max().unwrap_or_default();
+pub(super) fn prepare_new(
+    deployment: &Value,
+    sets: &Sets,
+    limits: Limits,
+    plan: &mut Plan,
+) -> bool {
+    let latest_old = sets
+        .old
+        .iter()
+        .map(|set| revision(set))
+        .max()
+        .unwrap_or_default();
     let next = (latest_old + 1).to_string();
     let Some(new) = &sets.new else {
         let set = build(deployment, sets, limits, &next);
@@ -107,7 +124,8 @@ pub(super) fn prepare_new(deployment: &Value, sets: &Sets, limits: Limits, plan:
     }
     let now_revision = revision(&set).to_string();
     if set["spec"]["minReadySeconds"] != deployment["spec"]["minReadySeconds"]
-        && number(&deployment["spec"]["minReadySeconds"], 0) != number(&set["spec"]["minReadySeconds"], 0)
+        && number(&deployment["spec"]["minReadySeconds"], 0)
+            != number(&set["spec"]["minReadySeconds"], 0)
     {
         set["spec"]["minReadySeconds"] = deployment["spec"]["minReadySeconds"].clone();
     }
@@ -152,7 +170,10 @@ fn build(deployment: &Value, sets: &Sets, limits: Limits, revision: &str) -> Val
         },
         "spec": {"replicas": replicas, "selector": selector, "template": template},
     });
-    if let Some(seconds) = deployment["spec"]["minReadySeconds"].as_i64().filter(|seconds| *seconds > 0) {
+    if let Some(seconds) = deployment["spec"]["minReadySeconds"]
+        .as_i64()
+        .filter(|seconds| *seconds > 0)
+    {
         set["spec"]["minReadySeconds"] = json!(seconds);
     }
     copy_annotations(deployment, &mut set);
@@ -168,8 +189,10 @@ pub(super) fn set_replica_annotations(set: &mut Value, limits: Limits) {
 }
 
 fn copy_annotations(deployment: &Value, set: &mut Value) {
-    let own: Map<String, Value> =
-        deployment["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+    let own: Map<String, Value> = deployment["metadata"]["annotations"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
     for (key, value) in own {
         if ![LAST_APPLIED, REVISION, HISTORY, DESIRED, MAXIMUM].contains(&key.as_str()) {
             set_annotation(set, &key, value);
@@ -185,7 +208,9 @@ pub(super) fn forget_old(deployment: &Value, sets: &Sets, plan: &mut Plan) {
         .iter()
         .filter(|set| wished(set) == 0 && number(&set["status"]["replicas"], 0) == 0)
         .collect();
-    let excess = idle.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
+    let excess = idle
+        .len()
+        .saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
     for set in idle.into_iter().take(excess) {
         plan.delete(&REPLICA_SETS, set, None);
     }

@@ -19,7 +19,13 @@ fn running(set: &Value) -> i64 {
 }
 
 /// Changes the scale of the sets by one move. Returns whether any changed.
-pub(super) fn scale(deployment: &Value, sets: &Sets, limits: Limits, paused: bool, plan: &mut Plan) -> bool {
+pub(super) fn scale(
+    deployment: &Value,
+    sets: &Sets,
+    limits: Limits,
+    paused: bool,
+    plan: &mut Plan,
+) -> bool {
     let before = plan.writes.len();
     let recreate = deployment["spec"]["strategy"]["type"] == "Recreate";
     if paused || (sets.new.is_none() && !sets.old.is_empty()) {
@@ -66,7 +72,13 @@ fn scale_active(deployment: &Value, sets: &Sets, limits: Limits, plan: &mut Plan
             } else if whole < limits.desired {
                 let largest = several.iter().max_by_key(|set| wished(set));
                 if let Some(set) = largest {
-                    set_scale(deployment, set, wished(set) + limits.desired - whole, limits, plan);
+                    set_scale(
+                        deployment,
+                        set,
+                        wished(set) + limits.desired - whole,
+                        limits,
+                        plan,
+                    );
                 }
             }
         }
@@ -129,7 +141,10 @@ fn set_scale(deployment: &Value, set: &Value, replicas: i64, limits: Limits, pla
             SOURCE,
             deployment,
             "ScalingReplicaSet",
-            format!("Scaled {direction} replica set {} from {before} to {replicas}", name(set)),
+            format!(
+                "Scaled {direction} replica set {} from {before} to {replicas}",
+                name(set)
+            ),
         );
     }
 }

@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 
 use super::replica_sets::Sets;
 use super::{Limits, total, wished};
-use crate::controllers::object::{condition, generation, items, name, number, stamp, time, without_empty};
+use crate::controllers::object::{
+    condition, generation, items, name, number, stamp, time, without_empty,
+};
 use crate::controllers::plan::Plan;
 use crate::controllers::resource::DEPLOYMENTS;
 use crate::controllers::world::World;
@@ -26,7 +28,13 @@ struct Said {
 }
 
 /// Brings the status up to date, and looks again when the deadline is over.
-pub(super) fn update(world: &World<'_>, deployment: &Value, sets: &Sets, limits: Limits, plan: &mut Plan) {
+pub(super) fn update(
+    world: &World<'_>,
+    deployment: &Value,
+    sets: &Sets,
+    limits: Limits,
+    plan: &mut Plan,
+) {
     let count = |field: &'static str| move |set: &Value| number(&set["status"][field], 0);
     let replicas = total(sets.all(), count("replicas"));
     let available = total(sets.all(), count("availableReplicas"));
@@ -40,14 +48,29 @@ pub(super) fn update(world: &World<'_>, deployment: &Value, sets: &Sets, limits:
         "unavailableReplicas": (total(sets.all(), wished) - available).max(0),
         "collisionCount": deployment["status"]["collisionCount"],
     }));
-    let mut conditions: Vec<Value> = items(&deployment["status"]["conditions"]).cloned().collect();
+    let mut conditions: Vec<Value> = items(&deployment["status"]["conditions"])
+        .cloned()
+        .collect();
     let is_available = available >= limits.desired - limits.unavailable;
     let (state, reason, message) = if is_available {
-        ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
+        (
+            "True",
+            "MinimumReplicasAvailable",
+            "Deployment has minimum availability.",
+        )
     } else {
-        ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
+        (
+            "False",
+            "MinimumReplicasUnavailable",
+            "Deployment does not have minimum availability.",
+        )
     };
-    let said = Said { status: state, reason, message: message.to_owned(), progress: false };
+    let said = Said {
+        status: state,
+        reason,
+        message: message.to_owned(),
+        progress: false,
+    };
     set_condition(&mut conditions, "Available", said, world.now);
     if let Some(said) = progressing(world, deployment, sets, limits, &status, plan) {
         set_condition(&mut conditions, "Progressing", said, world.now);
@@ -97,7 +120,8 @@ fn progressing(
     let now = |field: &str| number(&status[field], 0);
     let before = |field: &str| number(&deployment["status"][field], 0);
     let settled = now("replicas") == now("updatedReplicas");
-    let complete = settled && now("replicas") == limits.desired && now("availableReplicas") == limits.desired;
+    let complete =
+        settled && now("replicas") == limits.desired && now("availableReplicas") == limits.desired;
     if complete {
         return Some(Said {
             status: "True",
@@ -113,13 +137,22 @@ fn progressing(
     let Some(current) = current else {
         plan.look_again(world.now + SignedDuration::from_secs(deadline + 1));
         let (reason, message) = match &sets.new {
-            Some(new) => ("NewReplicaSetCreated", format!("Created new replica set {:?}", name(new))),
+            Some(new) => (
+                "NewReplicaSetCreated",
+                format!("Created new replica set {:?}", name(new)),
+            ),
             None => ("ReplicaSetUpdated", format!("{subject} is progressing.")),
         };
-        return Some(Said { status: "True", reason, message, progress: true });
+        return Some(Said {
+            status: "True",
+            reason,
+            message,
+            progress: true,
+        });
     };
     let moved = now("updatedReplicas") > before("updatedReplicas")
-        || now("replicas") - now("updatedReplicas") < before("replicas") - before("updatedReplicas")
+        || now("replicas") - now("updatedReplicas")
+            < before("replicas") - before("updatedReplicas")
         || now("readyReplicas") > before("readyReplicas")
         || now("availableReplicas") > before("availableReplicas");
     let new_template = reason == Some(COMPLETE);
@@ -150,9 +183,16 @@ fn progressing(
 }
 
 fn set_condition(conditions: &mut Vec<Value>, kind: &str, said: Said, now: Timestamp) {
-    let known = conditions.iter_mut().find(|condition| condition["type"] == kind);
-    let same_status = known.as_ref().is_some_and(|known| known["status"] == said.status);
-    let same = same_status && known.as_ref().is_some_and(|known| known["reason"] == said.reason);
+    let known = conditions
+        .iter_mut()
+        .find(|condition| condition["type"] == kind);
+    let same_status = known
+        .as_ref()
+        .is_some_and(|known| known["status"] == said.status);
+    let same = same_status
+        && known
+            .as_ref()
+            .is_some_and(|known| known["reason"] == said.reason);
     if same && !said.progress {
         return;
     }

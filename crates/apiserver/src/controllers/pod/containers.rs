@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 use crate::controllers::object::{items, short_hash, stamp, uid};
 
 /// Why a broken image cannot be had.
-pub(super) const PULL_ERROR: &str =
-    "rpc error: code = NotFound desc = failed to pull and unpack image: not found (simulated: the tag says broken)";
+pub(super) const PULL_ERROR: &str = "rpc error: code = NotFound desc = failed to pull and unpack image: not found (simulated: the tag says broken)";
 
 /// How far a Pod has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +35,8 @@ pub(super) fn broken_image(spec: &Value) -> Option<String> {
 
 fn is_broken(image: &str) -> bool {
     let file = image.rsplit_once('/').map_or(image, |(_, file)| file);
-    file.split_once(':').is_some_and(|(_, tag)| tag.contains("broken"))
+    file.split_once(':')
+        .is_some_and(|(_, tag)| tag.contains("broken"))
 }
 
 pub(super) fn has_init(spec: &Value) -> bool {
@@ -51,13 +51,22 @@ pub(super) fn is_pulling(pod: &Value) -> bool {
 }
 
 /// Statuses of the containers of one list of the spec.
-pub(super) fn statuses(pod: &Value, list: &str, status_list: &str, stage: &Stage, now: Timestamp) -> Value {
+pub(super) fn statuses(
+    pod: &Value,
+    list: &str,
+    status_list: &str,
+    stage: &Stage,
+    now: Timestamp,
+) -> Value {
     let init = list == "initContainers";
     // A broken init container keeps everything after it waiting.
-    let blocked = !init && items(&pod["spec"]["initContainers"]).any(|c| c["image"].as_str().is_some_and(is_broken));
+    let blocked = !init
+        && items(&pod["spec"]["initContainers"])
+            .any(|c| c["image"].as_str().is_some_and(is_broken));
     items(&pod["spec"][list])
         .map(|container| {
-            let before = items(&pod["status"][status_list]).find(|status| status["name"] == container["name"]);
+            let before = items(&pod["status"][status_list])
+                .find(|status| status["name"] == container["name"]);
             status(pod, container, before, init, blocked, stage, now)
         })
         .collect()
@@ -75,7 +84,12 @@ fn status(
     let image = container["image"].as_str().unwrap_or_default();
     // An init container that restarts always is a sidecar and stays.
     let passes = init && container["restartPolicy"] != "Always";
-    let id = || format!("containerd://{:0>64}", short_hash(&json!([uid(pod), container["name"]])));
+    let id = || {
+        format!(
+            "containerd://{:0>64}",
+            short_hash(&json!([uid(pod), container["name"]]))
+        )
+    };
     let started_at = |state: &str| {
         before
             .and_then(|before| before["state"][state].get("startedAt"))
@@ -103,7 +117,11 @@ fn status(
                 .and_then(|before| before["state"]["terminated"].get("finishedAt"))
                 .cloned()
                 .unwrap_or_else(|| stamp(now));
-            let begun = if passes { started_at("terminated") } else { started_at("running") };
+            let begun = if passes {
+                started_at("terminated")
+            } else {
+                started_at("running")
+            };
             json!({"terminated": {
                 "exitCode": 0, "reason": "Completed", "startedAt": begun, "finishedAt": finished, "containerID": id(),
             }})
@@ -170,8 +188,14 @@ mod tests {
     fn quality_follows_requests_and_limits() {
         let spec = |resources: Value| json!({"containers": [{"resources": resources}]});
         assert_eq!(quality(&spec(json!({}))), "BestEffort");
-        assert_eq!(quality(&spec(json!({"requests": {"cpu": "1"}}))), "Burstable");
+        assert_eq!(
+            quality(&spec(json!({"requests": {"cpu": "1"}}))),
+            "Burstable"
+        );
         let all = json!({"cpu": "1", "memory": "1Gi"});
-        assert_eq!(quality(&spec(json!({"requests": all, "limits": all}))), "Guaranteed");
+        assert_eq!(
+            quality(&spec(json!({"requests": all, "limits": all}))),
+            "Guaranteed"
+        );
     }
 }

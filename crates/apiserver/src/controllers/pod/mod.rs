@@ -24,7 +24,9 @@ const KUBELET: &str = "kubelet";
 /// Looks at one Pod.
 pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
     let mut plan = Plan::default();
-    let Some(pod) = world.cache.get(key) else { return plan };
+    let Some(pod) = world.cache.get(key) else {
+        return plan;
+    };
     if is_deleting(pod) || is_finished(pod) {
         return plan;
     }
@@ -36,7 +38,12 @@ pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
                 map_at(&mut bound, "spec").insert("nodeName".into(), json!(node));
                 plan.replace(&PODS, bound);
                 let place = format!("{}/{}", namespace(pod), super::object::name(pod));
-                plan.note(SCHEDULER, pod, "Scheduled", format!("Successfully assigned {place} to {node}"));
+                plan.note(
+                    SCHEDULER,
+                    pod,
+                    "Scheduled",
+                    format!("Successfully assigned {place} to {node}"),
+                );
                 node
             }
             Err(why) => {
@@ -50,14 +57,20 @@ pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
 }
 
 fn is_finished(pod: &Value) -> bool {
-    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+    matches!(
+        pod["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed")
+    )
 }
 
 fn unschedulable(world: &World<'_>, pod: &Value, why: &str, plan: &mut Plan) {
     let mut status = json!({"phase": "Pending"});
     status["qosClass"] = json!(containers::quality(&pod["spec"]));
     let known = condition(pod, "PodScheduled").filter(|known| known["status"] == "False");
-    let since = known.map_or_else(|| stamp(world.now), |known| known["lastTransitionTime"].clone());
+    let since = known.map_or_else(
+        || stamp(world.now),
+        |known| known["lastTransitionTime"].clone(),
+    );
     status["conditions"] = json!([{
         "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why,
         "lastProbeTime": null, "lastTransitionTime": since,
@@ -73,12 +86,17 @@ fn run(world: &World<'_>, key: &Key, pod: &Value, node: &str, plan: &mut Plan) {
     let seen = world.cache.seen(key).unwrap_or(world.now);
     let ready_at = seen + world.delay;
     let done_at = ready_at + world.delay;
-    let ends = matches!(pod["spec"]["restartPolicy"].as_str(), Some("Never" | "OnFailure"));
+    let ends = matches!(
+        pod["spec"]["restartPolicy"].as_str(),
+        Some("Never" | "OnFailure")
+    );
     let was_ready = pod["status"]["phase"] == "Running";
     let broken = broken_image(&pod["spec"]);
     // What runs goes on running; the clock of this process may have started after it.
     let stage = if let Some(image) = &broken {
-        Stage::ImagePull { image: image.clone() }
+        Stage::ImagePull {
+            image: image.clone(),
+        }
     } else if !was_ready && world.now < ready_at {
         plan.look_again(ready_at);
         Stage::Creating
@@ -105,8 +123,9 @@ fn status(world: &World<'_>, pod: &Value, node: &str, stage: &Stage) -> Value {
     };
     let ready = matches!(stage, Stage::Running);
     let started = matches!(stage, Stage::Running | Stage::Done);
-    let waiting_for: Vec<&str> =
-        items(&pod["spec"]["containers"]).filter_map(|container| container["name"].as_str()).collect();
+    let waiting_for: Vec<&str> = items(&pod["spec"]["containers"])
+        .filter_map(|container| container["name"].as_str())
+        .collect();
     let mut conditions = Vec::new();
     let mut add = |kind: &str, holds: bool, reason: Option<&str>, message: Option<String>| {
         let state = if holds { "True" } else { "False" };
@@ -121,27 +140,48 @@ fn status(world: &World<'_>, pod: &Value, node: &str, stage: &Stage) -> Value {
         }
         conditions.push(condition);
     };
-    let unready = format!("containers with unready status: [{}]", waiting_for.join(" "));
+    let unready = format!(
+        "containers with unready status: [{}]",
+        waiting_for.join(" ")
+    );
     let (reason, message) = match stage {
         Stage::Running => (None, None),
         Stage::Done => (Some("PodCompleted"), None),
         Stage::Creating | Stage::ImagePull { .. } => (Some("ContainersNotReady"), Some(unready)),
     };
     let pending_init = containers::has_init(&pod["spec"]) && !started;
-    add("PodReadyToStartContainers", !matches!(stage, Stage::Done), None, None);
+    add(
+        "PodReadyToStartContainers",
+        !matches!(stage, Stage::Done),
+        None,
+        None,
+    );
     if pending_init {
-        let names: Vec<&str> =
-            items(&pod["spec"]["initContainers"]).filter_map(|container| container["name"].as_str()).collect();
+        let names: Vec<&str> = items(&pod["spec"]["initContainers"])
+            .filter_map(|container| container["name"].as_str())
+            .collect();
         let text = format!("containers with incomplete status: [{}]", names.join(" "));
-        add("Initialized", false, Some("ContainersNotInitialized"), Some(text));
+        add(
+            "Initialized",
+            false,
+            Some("ContainersNotInitialized"),
+            Some(text),
+        );
     } else {
-        add("Initialized", true, reason.filter(|reason| *reason == "PodCompleted"), None);
+        add(
+            "Initialized",
+            true,
+            reason.filter(|reason| *reason == "PodCompleted"),
+            None,
+        );
     }
     add("Ready", ready, reason, message.clone());
     add("ContainersReady", ready, reason, message);
     add("PodScheduled", true, None, None);
     let host = node::address(node, world.cluster);
-    let address = before["podIP"].as_str().map_or_else(|| pod_address(world), str::to_owned);
+    let address = before["podIP"]
+        .as_str()
+        .map_or_else(|| pod_address(world), str::to_owned);
     let phase = match stage {
         Stage::Running => "Running",
         Stage::Done => "Succeeded",
@@ -159,8 +199,13 @@ fn status(world: &World<'_>, pod: &Value, node: &str, stage: &Stage) -> Value {
         "qosClass": containers::quality(&pod["spec"]),
     });
     if containers::has_init(&pod["spec"]) {
-        status["initContainerStatuses"] =
-            containers::statuses(pod, "initContainers", "initContainerStatuses", stage, world.now);
+        status["initContainerStatuses"] = containers::statuses(
+            pod,
+            "initContainers",
+            "initContainerStatuses",
+            stage,
+            world.now,
+        );
     }
     status
 }
@@ -192,17 +237,39 @@ fn tell(pod: &Value, stage: &Stage, plan: &mut Plan) {
                 return;
             }
             plan.note(KUBELET, pod, "Pulling", format!("Pulling image {image:?}"));
-            plan.warn(KUBELET, pod, "Failed", format!("Failed to pull image {image:?}: {}", containers::PULL_ERROR));
+            plan.warn(
+                KUBELET,
+                pod,
+                "Failed",
+                format!("Failed to pull image {image:?}: {}", containers::PULL_ERROR),
+            );
             plan.warn(KUBELET, pod, "Failed", "Error: ErrImagePull".to_owned());
-            plan.note(KUBELET, pod, "BackOff", format!("Back-off pulling image {image:?}"));
+            plan.note(
+                KUBELET,
+                pod,
+                "BackOff",
+                format!("Back-off pulling image {image:?}"),
+            );
             plan.warn(KUBELET, pod, "Failed", "Error: ImagePullBackOff".to_owned());
         }
         Stage::Running | Stage::Done if phase != "Running" => {
-            for container in items(&pod["spec"]["initContainers"]).chain(items(&pod["spec"]["containers"])) {
+            for container in
+                items(&pod["spec"]["initContainers"]).chain(items(&pod["spec"]["containers"]))
+            {
                 let image = container["image"].as_str().unwrap_or_default();
                 let name = container["name"].as_str().unwrap_or_default();
-                plan.note(KUBELET, pod, "Pulled", format!("Container image {image:?} already present on machine"));
-                plan.note(KUBELET, pod, "Created", format!("Created container: {name}"));
+                plan.note(
+                    KUBELET,
+                    pod,
+                    "Pulled",
+                    format!("Container image {image:?} already present on machine"),
+                );
+                plan.note(
+                    KUBELET,
+                    pod,
+                    "Created",
+                    format!("Created container: {name}"),
+                );
                 plan.note(KUBELET, pod, "Started", format!("Started container {name}"));
             }
         }
