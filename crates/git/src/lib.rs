@@ -41,6 +41,7 @@
 mod cache;
 mod checkout;
 mod commit;
+mod complaint;
 mod credentials;
 mod edit;
 mod error;

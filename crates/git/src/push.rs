@@ -77,7 +77,7 @@ impl Mirror {
         drop(turn);
         match outcome {
             Some(outcome) => Ok(outcome),
-            None => Err(crate::program::classify(
+            None => Err(crate::complaint::classify(
                 "push",
                 Some(self.remote().url()),
                 &output.stderr,

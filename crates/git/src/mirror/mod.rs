@@ -1,17 +1,24 @@
 //! The local copy of one repository, as one credential sees it.
 
+mod disk;
+mod registry;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
+use crate::complaint::{is_name_clash, shows_damage};
 use crate::program::Run;
 use crate::range::version_of_tag;
 use crate::{Error, Oid, Range, Reference, Remote, Repository, Revision, TreeView, ViewOptions};
+
+use disk::{discard, held_on_disk, lock, packs, sweep};
+pub use registry::Mirrors;
 
 /// Every fetch adds a pack; above this number they become one.
 const MAX_PACKS: usize = 50;
@@ -515,252 +522,5 @@ impl std::fmt::Debug for Mirror {
             .field("directory", &self.directory)
             .field("remote", &self.remote)
             .finish_non_exhaustive()
-    }
-}
-
-/// Waits for the exclusive lock of a mirror. It is let go when the last file handle is closed: ours,
-/// or that of a git program which outlived the process that started it.
-async fn lock(directory: &Path, timeout: Duration) -> Result<File, Error> {
-    let path = directory.join("lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&path);
-    let file = file.map_err(|e| Error::at(&path, &e))?;
-    let started = Instant::now();
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(std::fs::TryLockError::WouldBlock) if started.elapsed() < timeout => {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            Err(std::fs::TryLockError::WouldBlock) => {
-                return Err(Error::Busy {
-                    dir: directory.display().to_string(),
-                });
-            }
-            Err(std::fs::TryLockError::Error(e)) => return Err(Error::at(&path, &e)),
-        }
-    }
-}
-
-fn packs(bare: &Path) -> usize {
-    let files = std::fs::read_dir(bare.join("objects/pack"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    files
-        .filter(|file| file.path().extension().is_some_and(|e| e == "pack"))
-        .count()
-}
-
-fn discard(directory: &Path) -> Result<(), Error> {
-    match std::fs::remove_dir_all(directory) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::at(directory, &e)),
-        _ => Ok(()),
-    }
-}
-
-/// Removes lock files and half-written packs.
-fn sweep(bare: &Path) {
-    let stale = |path: &Path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        path.extension().is_some_and(|e| e == "lock") || name.starts_with("tmp_")
-    };
-    let mut folders = vec![
-        bare.join("refs"),
-        bare.join("objects/pack"),
-        bare.join("objects/info"),
-    ];
-    let mut files = vec![];
-    let top = std::fs::read_dir(bare)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|e| e.path());
-    files.extend(top.filter(|p| p.is_file()));
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
-                _ => files.push(entry.path()),
-            }
-        }
-    }
-    for file in files.iter().filter(|f| stale(f)) {
-        let _ = std::fs::remove_file(file);
-    }
-}
-
-/// The holds of a repository that git may not be able to read any more.
-fn held_on_disk(bare: &Path) -> Vec<Oid> {
-    let names = std::fs::read_dir(bare.join(HOLDS))
-        .into_iter()
-        .flatten()
-        .flatten();
-    let mut held: Vec<Oid> = names
-        .filter_map(|e| e.file_name().to_str()?.parse().ok())
-        .collect();
-    let packed = std::fs::read_to_string(bare.join("packed-refs")).unwrap_or_default();
-    held.extend(
-        packed
-            .lines()
-            .filter_map(|l| l.split_once(HOLDS)?.1.parse::<Oid>().ok()),
-    );
-    held.sort();
-    held.dedup();
-    held
-}
-
-fn shows_damage(error: &Error) -> bool {
-    match error {
-        // Only a ref can have led to it.
-        Error::Damaged { .. } | Error::ObjectMissing { .. } => true,
-        Error::Git { detail, .. } => {
-            let signs = [
-                "corrupt",
-                "bad object",
-                "is empty",
-                "missing blob",
-                "missing tree",
-                "missing commit",
-                "unresolved delta",
-                "did not send all necessary objects",
-                "invalid sha1 pointer",
-                "not a git repository",
-                "bad config",
-                "bad signature",
-                "unable to read",
-                "cannot be accessed",
-                "cannot be mapped",
-                "does not match index",
-                "inflate",
-                "bad sha1 file",
-                "loose object",
-                "broken ref",
-                "bad tree object",
-                "failed to traverse",
-                "unable to parse object",
-                "index file",
-            ];
-            let lower = detail.to_lowercase();
-            signs.iter().any(|sign| lower.contains(sign))
-        }
-        _ => false,
-    }
-}
-
-fn is_name_clash(error: &Error) -> bool {
-    let Error::Git { detail, .. } = error else {
-        return false;
-    };
-    detail.contains("cannot lock ref")
-        || detail.contains("some local refs could not be updated")
-        || detail.contains("exists; cannot create")
-}
-
-/// The mirrors of one process (or of several), each in a folder of its own.
-pub struct Mirrors {
-    root: PathBuf,
-    salt: Vec<u8>,
-    open: tokio::sync::Mutex<HashMap<String, Arc<Mirror>>>,
-}
-
-impl Mirrors {
-    /// Mirrors below `root`.
-    pub fn open(root: &Path) -> Result<Self, Error> {
-        std::fs::create_dir_all(root).map_err(|e| Error::at(root, &e))?;
-        let path = root.join("salt");
-        let salt = match std::fs::read(&path) {
-            Ok(salt) if !salt.is_empty() => salt,
-            _ => {
-                // A private random name is salt enough: it only hides credentials in folder names.
-                let file = tempfile::Builder::new()
-                    .rand_bytes(32)
-                    .tempfile_in(root)
-                    .map_err(|e| Error::at(root, &e))?;
-                let salt = file
-                    .path()
-                    .file_name()
-                    .unwrap_or_default()
-                    .as_encoded_bytes()
-                    .to_vec();
-                std::fs::write(file.path(), &salt).map_err(|e| Error::at(file.path(), &e))?;
-                match file.persist_noclobber(&path) {
-                    Ok(_) => salt,
-                    Err(_) => std::fs::read(&path).map_err(|e| Error::at(&path, &e))?,
-                }
-            }
-        };
-        Ok(Self {
-            root: root.to_owned(),
-            salt,
-            open: tokio::sync::Mutex::default(),
-        })
-    }
-
-    /// The mirror for a URL and a credential; the same one for the same pair.
-    pub async fn get(&self, remote: &Remote) -> Result<Arc<Mirror>, Error> {
-        let key = self.key(remote);
-        let mut open = self.open.lock().await;
-        if let Some(mirror) = open.get(&key) {
-            return Ok(mirror.clone());
-        }
-        let mirror = Arc::new(Mirror::open(&self.root.join(&key), remote.clone()).await?);
-        open.insert(key, mirror.clone());
-        Ok(mirror)
-    }
-
-    /// Deletes the mirrors that belong to none of `remotes`, on disk too.
-    pub async fn retain(&self, remotes: &[Remote]) -> Result<(), Error> {
-        let keys: Vec<String> = remotes.iter().map(|r| self.key(r)).collect();
-        let mut open = self.open.lock().await;
-        open.retain(|key, _| keys.contains(key));
-        for entry in std::fs::read_dir(&self.root)
-            .map_err(|e| Error::at(&self.root, &e))?
-            .flatten()
-        {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let is_mirror = entry.path().join("repository.git").is_dir();
-            if is_mirror && !keys.contains(&name) {
-                discard(&entry.path())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// `<name of the repository>-<hash>`.
-    fn key(&self, remote: &Remote) -> String {
-        let mut hasher = gix_hash::hasher(gix_hash::Kind::Sha1);
-        hasher.update(&self.salt);
-        for part in std::iter::once(remote.url()).chain(remote.credentials().parts()) {
-            hasher.update(&(part.len() as u64).to_le_bytes());
-            hasher.update(part.as_bytes());
-        }
-        let digest = hasher
-            .try_finalize()
-            .map(|id| id.to_string())
-            .unwrap_or_default();
-        let name = remote
-            .url()
-            .trim_end_matches('/')
-            .rsplit(['/', ':'])
-            .next()
-            .unwrap_or_default();
-        let name: String = name
-            .trim_end_matches(".git")
-            .chars()
-            .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
-            .take(40)
-            .collect();
-        format!("{name}-{digest}")
-    }
-}
-
-impl std::fmt::Debug for Mirrors {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Mirrors").field(&self.root).finish()
     }
 }
