@@ -10,8 +10,8 @@ use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, PartialObjectMeta};
 use kube::{Resource, ResourceExt};
-use kube_runtime::watcher::{self, Event};
 use kube_runtime::WatchStreamExt;
+use kube_runtime::watcher::{self, Event};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +32,9 @@ pub enum StartError {
     /// The folder for mirrors cannot be used.
     #[error("cannot use the data folder: {0}")]
     DataDir(#[from] fairway_git::Error),
+    /// The runtime is going down.
+    #[error("the runtime is going down: {0}")]
+    Runtime(String),
 }
 
 /// The running reconcilers. Dropping it stops them without waiting.
@@ -42,7 +45,7 @@ pub struct Engine {
 }
 
 /// How long running work may take to come to an end.
-const GRACE: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Starts the reconcilers that the options name on this hub. The kinds must be served there, see
@@ -52,14 +55,31 @@ impl Engine {
     }
 
     /// The same with another clock for the times in statuses.
-    pub async fn start_with(hub: Connection, options: Options, clock: clock::Clock) -> Result<Self, StartError> {
+    pub async fn start_with(
+        hub: Connection,
+        options: Options,
+        clock: clock::Clock,
+    ) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
-        let mirrors = Mirrors::open(&options.data_dir.join("mirrors"))?;
-        let strictness = Strictness { allow_insecure_tls: options.insecure_kubeconfig_tls, ..Strictness::default() };
-        let limits = |total: usize, per_lane: usize| Limits { total, per_lane, ..Limits::default() };
+        let folder = options.data_dir.join("mirrors");
+        let mirrors = tokio::task::spawn_blocking(move || Mirrors::open(&folder))
+            .await
+            .map_err(|error| StartError::Runtime(error.to_string()))??;
+        let strictness = Strictness {
+            allow_insecure_tls: options.insecure_kubeconfig_tls,
+            ..Strictness::default()
+        };
+        let limits = |total: usize, per_lane: usize| Limits {
+            total,
+            per_lane,
+            ..Limits::default()
+        };
         let queues = Queues {
             sources: Queue::new(limits(16, 1)),
-            kustomizations: Queue::new(limits(options.concurrent.max(1), options.concurrent_per_cluster.max(1))),
+            kustomizations: Queue::new(limits(
+                options.concurrent.max(1),
+                options.concurrent_per_cluster.max(1),
+            )),
             clusters: Queue::new(limits(64, 1)),
             fleets: Queue::new(limits(8, 1)),
         };
@@ -83,25 +103,53 @@ impl Engine {
         if controllers.contains(&Controller::Fleet) {
             follow_fleet(&mut tasks, &context, &home);
             let work = context.clone();
-            tasks.spawn(context.queues.clusters.clone().run(stop.clone(), move |ticket| {
-                cluster::reconcile(work.clone(), ticket)
-            }));
+            tasks.spawn(
+                context
+                    .queues
+                    .clusters
+                    .clone()
+                    .run(stop.clone(), move |ticket| {
+                        cluster::reconcile(work.clone(), ticket)
+                    }),
+            );
             let work = context.clone();
-            tasks.spawn(context.queues.fleets.clone().run(stop.clone(), move |ticket| {
-                fleet::reconcile(work.clone(), ticket)
-            }));
+            tasks.spawn(
+                context
+                    .queues
+                    .fleets
+                    .clone()
+                    .run(stop.clone(), move |ticket| {
+                        fleet::reconcile(work.clone(), ticket)
+                    }),
+            );
         }
         let work = context.clone();
-        tasks.spawn(context.queues.sources.clone().run(stop.clone(), move |ticket| {
-            source::reconcile(work.clone(), ticket)
-        }));
+        tasks.spawn(
+            context
+                .queues
+                .sources
+                .clone()
+                .run(stop.clone(), move |ticket| {
+                    source::reconcile(work.clone(), ticket)
+                }),
+        );
         if controllers.contains(&Controller::Kustomize) {
             let work = context.clone();
-            tasks.spawn(context.queues.kustomizations.clone().run(stop.clone(), move |ticket| {
-                kustomization::reconcile(work.clone(), ticket)
-            }));
+            tasks.spawn(
+                context
+                    .queues
+                    .kustomizations
+                    .clone()
+                    .run(stop.clone(), move |ticket| {
+                        kustomization::reconcile(work.clone(), ticket)
+                    }),
+            );
         }
-        Ok(Self { context, tasks, stop })
+        Ok(Self {
+            context,
+            tasks,
+            stop,
+        })
     }
 
     /// Fetches the sources of a URL now (as their objects say it, or as it is fetched). Says how many there are.
@@ -129,7 +177,10 @@ impl Engine {
         self.stop.cancel();
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(GRACE, all).await.is_err() {
-            tracing::warn!("work was still running after {}s and is given up", GRACE.as_secs());
+            tracing::warn!(
+                "work was still running after {}s and is given up",
+                GRACE.as_secs()
+            );
         }
         self.tasks.shutdown().await;
     }
@@ -137,7 +188,9 @@ impl Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("metrics", &self.metrics()).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("metrics", &self.metrics())
+            .finish_non_exhaustive()
     }
 }
 
@@ -153,14 +206,18 @@ pub struct Handle(std::sync::Weak<Context>);
 
 impl std::fmt::Debug for Handle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Handle").field("metrics", &self.metrics()).finish()
+        f.debug_struct("Handle")
+            .field("metrics", &self.metrics())
+            .finish()
     }
 }
 
 impl Handle {
     /// As [`Engine::poke`]; nothing once the engine is gone.
     pub fn poke(&self, url: &str) -> usize {
-        self.0.upgrade().map_or(0, |context| context.poke(Some(url)))
+        self.0
+            .upgrade()
+            .map_or(0, |context| context.poke(Some(url)))
     }
 
     /// As [`Engine::poke_all`]; nothing once the engine is gone.
@@ -187,7 +244,12 @@ fn snapshot(context: &Context) -> Snapshot {
         drifts: Metrics::read(&metrics.drifts),
         failures: Metrics::read(&metrics.failures),
         hub_requests: hub.as_ref().map_or(0, |hub| hub.connection.request_count()),
-        cluster_requests: context.connections.all().iter().map(|target| target.connection.request_count()).sum(),
+        cluster_requests: context
+            .connections
+            .all()
+            .iter()
+            .map(|target| target.connection.request_count())
+            .sum(),
         dropped_events: context.fleet_events.dropped(),
     };
     for home in context.homes.all() {
@@ -206,7 +268,13 @@ pub(crate) fn follow_home(context: &Arc<Context>, home: &Arc<Home>) {
         }
     };
     let api: Api<GitRepository> = Api::all(client.clone());
-    tokio::spawn(follow(api, watcher::Config::default(), home.repositories.clone(), home.stop.clone(), on_repository));
+    tokio::spawn(follow(
+        api,
+        watcher::Config::default(),
+        home.repositories.clone(),
+        home.stop.clone(),
+        on_repository,
+    ));
     let (weak, id) = (Arc::downgrade(context), home.id.clone());
     let on_kustomization = move |change| {
         if let Some(context) = weak.upgrade() {
@@ -215,29 +283,53 @@ pub(crate) fn follow_home(context: &Arc<Context>, home: &Arc<Home>) {
     };
     let api: Api<Kustomization> = Api::all(client);
     let objects = home.kustomizations.clone();
-    tokio::spawn(follow(api, watcher::Config::default(), objects, home.stop.clone(), on_kustomization));
+    tokio::spawn(follow(
+        api,
+        watcher::Config::default(),
+        objects,
+        home.stop.clone(),
+        on_kustomization,
+    ));
 }
 
 fn follow_fleet(tasks: &mut JoinSet<()>, context: &Arc<Context>, hub: &Arc<Home>) {
     let client = hub.connection.client();
     let weak = Arc::downgrade(context);
-    spawn_follow(tasks, context, client.clone(), context.clusters.clone(), move |change| {
-        if let Some(context) = weak.upgrade() {
-            context.cluster_changed(&change);
-        }
-    });
+    spawn_follow(
+        tasks,
+        context,
+        client.clone(),
+        context.clusters.clone(),
+        move |change| {
+            if let Some(context) = weak.upgrade() {
+                context.cluster_changed(&change);
+            }
+        },
+    );
     let weak = Arc::downgrade(context);
-    spawn_follow(tasks, context, client.clone(), context.fleets.clone(), move |change| {
-        if let Some(context) = weak.upgrade() {
-            context.fleet_changed(&change);
-        }
-    });
+    spawn_follow(
+        tasks,
+        context,
+        client.clone(),
+        context.fleets.clone(),
+        move |change| {
+            if let Some(context) = weak.upgrade() {
+                context.fleet_changed(&change);
+            }
+        },
+    );
     let weak = Arc::downgrade(context);
-    spawn_follow(tasks, context, client, context.selectors.clone(), move |change| {
-        if let Some(context) = weak.upgrade() {
-            context.selector_changed(&change);
-        }
-    });
+    spawn_follow(
+        tasks,
+        context,
+        client,
+        context.selectors.clone(),
+        move |change| {
+            if let Some(context) = weak.upgrade() {
+                context.selector_changed(&change);
+            }
+        },
+    );
 }
 
 fn spawn_follow<K>(
@@ -255,38 +347,59 @@ fn spawn_follow<K>(
         + Sync
         + 'static,
 {
-    tasks.spawn(follow(Api::all(client), watcher::Config::default(), objects, context.stop.clone(), on));
+    tasks.spawn(follow(
+        Api::all(client),
+        watcher::Config::default(),
+        objects,
+        context.stop.clone(),
+        on,
+    ));
 }
 
 /// Listens to changes of Secrets or ConfigMaps of the hub, of which only the metadata is read. Where that is not
 /// allowed, kubeconfigs are read again every half minute instead.
 fn watch_config<K>(tasks: &mut JoinSet<()>, context: &Arc<Context>, hub: &Arc<Home>)
 where
-    K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = ()>
+        + Clone
+        + serde::de::DeserializeOwned
+        + std::fmt::Debug
+        + Send
+        + Sync
+        + 'static,
 {
     let (weak, hub) = (Arc::downgrade(context), hub.clone());
     tasks.spawn(async move {
         let kind = K::kind(&()).into_owned();
         let api: Api<PartialObjectMeta<K>> = Api::all(hub.connection.client());
-        let mut stream = Box::pin(watcher::watcher(api, watcher::Config::default()).default_backoff());
+        let mut stream =
+            Box::pin(watcher::watcher(api, watcher::Config::default()).default_backoff());
         loop {
             let event = tokio::select! {
                 event = stream.next() => event,
                 () = hub.stop.cancelled() => return,
             };
-            let (Some(event), Some(context)) = (event, weak.upgrade()) else { return };
+            let (Some(event), Some(context)) = (event, weak.upgrade()) else {
+                return;
+            };
             let is_secret = kind == "Secret";
             match event {
                 Ok(Event::InitDone) if is_secret => context.connections.set_watched(true),
                 Ok(Event::Apply(object) | Event::Delete(object)) => {
-                    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-                    let watched = object.labels().get(names::WATCH).is_some_and(|value| value == "Enabled");
+                    let (namespace, name) =
+                        (object.namespace().unwrap_or_default(), object.name_any());
+                    let watched = object
+                        .labels()
+                        .get(names::WATCH)
+                        .is_some_and(|value| value == "Enabled");
                     context.notify_config(&hub, &kind, &namespace, &name, watched);
                 }
                 // A list after a gap: what changed meanwhile is not known.
                 Ok(Event::InitApply(object)) if is_secret => {
                     let namespace = object.namespace().unwrap_or_default();
-                    context.connections.invalidate(&hub.id, &namespace, &object.name_any());
+                    context
+                        .connections
+                        .invalidate(&hub.id, &namespace, &object.name_any());
                 }
                 Err(error) => {
                     if is_secret {
@@ -302,5 +415,8 @@ where
 
 /// Listens to what is seen on a target.
 pub(crate) fn listen_to(context: &Arc<Context>, target: &Arc<Target>) {
-    tokio::spawn(cluster::listen(Arc::downgrade(context), Arc::downgrade(target)));
+    tokio::spawn(cluster::listen(
+        Arc::downgrade(context),
+        Arc::downgrade(target),
+    ));
 }

@@ -47,7 +47,11 @@ pub struct Key {
 impl Key {
     /// The key of an object of this home.
     pub fn new(home: &HomeId, namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { home: home.clone(), namespace: namespace.into(), name: name.into() }
+        Self {
+            home: home.clone(),
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 
@@ -55,7 +59,7 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.home {
             HomeId::Hub => write!(f, "{}/{}", self.namespace, self.name),
-            home => write!(f, "{home}:{}/{}", self.namespace, self.name),
+            home @ HomeId::Cluster(_) => write!(f, "{home}:{}/{}", self.namespace, self.name),
         }
     }
 }
@@ -106,17 +110,30 @@ pub struct Homes(RwLock<BTreeMap<HomeId, Arc<Home>>>);
 impl Homes {
     /// The home of this id.
     pub fn get(&self, id: &HomeId) -> Option<Arc<Home>> {
-        self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(id).cloned()
+        self.0
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(id)
+            .cloned()
     }
 
     /// All homes, the hub first.
     pub fn all(&self) -> Vec<Arc<Home>> {
-        self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner).values().cloned().collect()
+        self.0
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 
     /// Adds or replaces a home; the one that was there before is stopped.
     pub fn set(&self, home: Arc<Home>) {
-        let old = self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(home.id.clone(), home);
+        let old = self
+            .0
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .insert(home.id.clone(), home);
         if let Some(old) = old {
             old.stop.cancel();
         }
@@ -124,7 +141,11 @@ impl Homes {
 
     /// Stops a home and forgets it.
     pub fn remove(&self, id: &HomeId) -> Option<Arc<Home>> {
-        let old = self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(id);
+        let old = self
+            .0
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .remove(id);
         if let Some(old) = &old {
             old.stop.cancel();
         }

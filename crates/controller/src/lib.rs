@@ -25,6 +25,7 @@
 //! ```
 
 pub mod build;
+mod changes;
 pub mod clock;
 pub mod cluster;
 pub mod context;

@@ -41,7 +41,10 @@ pub struct Objects<K> {
 
 impl<K> Default for Objects<K> {
     fn default() -> Self {
-        Self { map: RwLock::default(), synced: watch::Sender::new(false) }
+        Self {
+            map: RwLock::default(),
+            synced: watch::Sender::new(false),
+        }
     }
 }
 
@@ -55,7 +58,11 @@ fn is_newer<K: Resource>(new: &K, old: &K) -> bool {
     if new.uid() != old.uid() {
         return true;
     }
-    let version = |object: &K| object.resource_version().and_then(|version| version.parse::<u64>().ok());
+    let version = |object: &K| {
+        object
+            .resource_version()
+            .and_then(|version| version.parse::<u64>().ok())
+    };
     match (version(new), version(old)) {
         (Some(new), Some(old)) => new > old,
         _ => true,
@@ -64,16 +71,22 @@ fn is_newer<K: Resource>(new: &K, old: &K) -> bool {
 
 impl<K: Resource> Objects<K> {
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Name, Arc<K>>> {
-        self.map.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.map
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Name, Arc<K>>> {
-        self.map.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.map
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// The object of this name.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
-        self.read().get(&(namespace.to_owned(), name.to_owned())).cloned()
+        self.read()
+            .get(&(namespace.to_owned(), name.to_owned()))
+            .cloned()
     }
 
     /// All objects, in the order of their names.
@@ -112,7 +125,10 @@ impl<K: Resource> Objects<K> {
         let change = match map.get_mut(&name_of(&*new)) {
             Some(known) if known.uid() == new.uid() && is_newer(&*new, known) => {
                 let old = std::mem::replace(known, new.clone());
-                Some(Change::Set { old: Some(old), new: new.clone() })
+                Some(Change::Set {
+                    old: Some(old),
+                    new: new.clone(),
+                })
             }
             _ => None,
         };
@@ -123,7 +139,10 @@ impl<K: Resource> Objects<K> {
     pub fn gone(&self, object: &K) -> Option<Change<K>> {
         let name = name_of(object);
         let mut map = self.write();
-        if map.get(&name).is_some_and(|known| known.uid() != object.uid()) {
+        if map
+            .get(&name)
+            .is_some_and(|known| known.uid() != object.uid())
+        {
             return None;
         }
         map.remove(&name).map(Change::Gone)
@@ -132,8 +151,15 @@ impl<K: Resource> Objects<K> {
     /// Takes away what a complete list did not have.
     fn keep_only(&self, names: &BTreeSet<Name>) -> Vec<Change<K>> {
         let mut map = self.write();
-        let gone: Vec<Name> = map.keys().filter(|name| !names.contains(*name)).cloned().collect();
-        gone.iter().filter_map(|name| map.remove(name)).map(Change::Gone).collect()
+        let gone: Vec<Name> = map
+            .keys()
+            .filter(|name| !names.contains(*name))
+            .cloned()
+            .collect();
+        gone.iter()
+            .filter_map(|name| map.remove(name))
+            .map(Change::Gone)
+            .collect()
     }
 
     /// Whether a complete list has been seen.
@@ -149,8 +175,13 @@ impl<K: Resource> Objects<K> {
 }
 
 /// Keeps `objects` equal to what the API server has until `stop` is cancelled; `on` hears of each change.
-pub async fn follow<K, F>(api: Api<K>, config: watcher::Config, objects: Arc<Objects<K>>, stop: CancellationToken, on: F)
-where
+pub async fn follow<K, F>(
+    api: Api<K>,
+    config: watcher::Config,
+    objects: Arc<Objects<K>>,
+    stop: CancellationToken,
+    on: F,
+) where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
     F: Fn(Change<K>),
 {
@@ -206,13 +237,18 @@ mod tests {
     }
 
     fn version(objects: &Objects<ConfigMap>) -> Option<String> {
-        objects.get("ns", "a").and_then(|object| object.resource_version())
+        objects
+            .get("ns", "a")
+            .and_then(|object| object.resource_version())
     }
 
     #[test]
     fn the_newer_version_stays_whoever_brought_it() {
         let objects = Objects::default();
-        assert!(matches!(objects.observed(object("9", "u")), Some(Change::Set { old: None, .. })));
+        assert!(matches!(
+            objects.observed(object("9", "u")),
+            Some(Change::Set { old: None, .. })
+        ));
         objects.wrote(object("11", "u"));
         assert!(objects.observed(object("10", "u")).is_none());
         assert!(objects.observed(object("11", "u")).is_none());
@@ -224,11 +260,17 @@ mod tests {
     fn a_write_does_not_bring_back_what_has_gone() {
         let objects = Objects::default();
         objects.observed(object("9", "u"));
-        assert!(matches!(objects.gone(&object("9", "u")), Some(Change::Gone(_))));
+        assert!(matches!(
+            objects.gone(&object("9", "u")),
+            Some(Change::Gone(_))
+        ));
         objects.wrote(object("10", "u"));
         assert_eq!(version(&objects), None);
         objects.observed(object("20", "v"));
-        assert!(objects.gone(&object("9", "u")).is_none(), "an older object of that name went");
+        assert!(
+            objects.gone(&object("9", "u")).is_none(),
+            "an older object of that name went"
+        );
         assert_eq!(version(&objects).as_deref(), Some("20"));
     }
 }

@@ -46,7 +46,9 @@ impl std::str::FromStr for Controller {
         Self::ALL
             .into_iter()
             .find(|controller| controller.name() == text)
-            .ok_or_else(|| format!("unknown controller '{text}'; hint: source, kustomize and fleet are known"))
+            .ok_or_else(|| {
+                format!("unknown controller '{text}'; hint: source, kustomize and fleet are known")
+            })
     }
 }
 
@@ -109,13 +111,15 @@ impl Options {
             data_dir: data_dir.into(),
             controllers: Controller::ALL.into(),
             namespace: fairway_types::names::SYSTEM_NAMESPACE.to_owned(),
-            concurrent: 64,
+            concurrent: 256,
             concurrent_per_cluster: 6,
-            concurrent_builds: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+            concurrent_builds: std::thread::available_parallelism()
+                .map_or(2, std::num::NonZero::get),
             build_cache_bytes: 256 << 20,
             no_cross_namespace_refs: locked,
             no_remote_bases: locked,
-            default_service_account: locked.then(|| fairway_types::names::APPLIER_SERVICE_ACCOUNT.to_owned()),
+            default_service_account: locked
+                .then(|| fairway_types::names::APPLIER_SERVICE_ACCOUNT.to_owned()),
             strict_substitutions: true,
             requeue_dependency: Duration::from_secs(30),
             interval_jitter: 5,
@@ -129,7 +133,10 @@ impl Options {
     /// An interval as it is waited for: not absurdly short or long, and spread.
     pub(crate) fn interval(&self, wanted: Duration) -> Duration {
         let longest = Duration::from_hours(24 * 365);
-        crate::queue::jitter(wanted.clamp(self.min_interval, longest), self.interval_jitter)
+        crate::queue::jitter(
+            wanted.clamp(self.min_interval, longest),
+            self.interval_jitter,
+        )
     }
 }
 
@@ -139,9 +146,15 @@ mod tests {
 
     #[test]
     fn profiles_differ_in_what_they_refuse() {
-        let (locked, flux) = (Options::new("/x", Profile::Locked), Options::new("/x", Profile::Flux));
+        let (locked, flux) = (
+            Options::new("/x", Profile::Locked),
+            Options::new("/x", Profile::Flux),
+        );
         assert!(locked.no_cross_namespace_refs && locked.no_remote_bases);
-        assert_eq!(locked.default_service_account.as_deref(), Some("fairway-applier"));
+        assert_eq!(
+            locked.default_service_account.as_deref(),
+            Some("fairway-applier")
+        );
         assert!(!flux.no_cross_namespace_refs && flux.default_service_account.is_none());
     }
 

@@ -57,9 +57,16 @@ where
     S: Serialize,
 {
     let json = |status: &S| serde_json::to_value(status).map_err(kube::Error::SerdeError);
-    let Some(change) = difference(&json(old)?, &json(new)?) else { return Ok(None) };
-    let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
-    let answer = api.patch_status(name, &params, &Patch::Merge(&json!({"status": change}))).await?;
+    let Some(change) = difference(&json(old)?, &json(new)?) else {
+        return Ok(None);
+    };
+    let params = PatchParams {
+        field_manager: Some(manager.to_owned()),
+        ..PatchParams::default()
+    };
+    let answer = api
+        .patch_status(name, &params, &Patch::Merge(&json!({"status": change})))
+        .await?;
     Ok(Some(objects.wrote(answer)))
 }
 

@@ -84,11 +84,17 @@ pub struct Cache {
 impl Cache {
     /// A cache that keeps about `max_weight` bytes of objects.
     pub fn new(max_weight: usize) -> Self {
-        Self { inner: Mutex::default(), max_weight, max_places: 65_536 }
+        Self {
+            inner: Mutex::default(),
+            max_weight,
+            max_places: 65_536,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.inner
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Looks a build up. Reads trees, so it may block.
@@ -104,7 +110,12 @@ impl Cache {
             .lock()
             .places
             .get(place)
-            .map(|slot| slot.entries.iter().map(|e| (e.reads.clone(), e.commit == commit)).collect())
+            .map(|slot| {
+                slot.entries
+                    .iter()
+                    .map(|e| (e.reads.clone(), e.commit == commit))
+                    .collect()
+            })
             .unwrap_or_default();
         let mut found = None;
         for (reads, same_commit) in candidates {
@@ -113,23 +124,36 @@ impl Cache {
                 break;
             }
         }
-        let Some(reads) = found else { return Ok(Known::Nothing) };
+        let Some(reads) = found else {
+            return Ok(Known::Nothing);
+        };
         let mut inner = self.lock();
-        let Some(entry) =
-            inner.slot(place).and_then(|slot| slot.entries.iter_mut().find(|e| Arc::ptr_eq(&e.reads, &reads)))
-        else {
+        let Some(entry) = inner.slot(place).and_then(|slot| {
+            slot.entries
+                .iter_mut()
+                .find(|e| Arc::ptr_eq(&e.reads, &reads))
+        }) else {
             return Ok(Known::Nothing);
         };
         commit.clone_into(&mut entry.commit);
         Ok(match (entry.finished.get(finish), &entry.built) {
-            (Some(finished), _) => Known::Finished(finished.digest.clone(), finished.rendered.clone()),
+            (Some(finished), _) => {
+                Known::Finished(finished.digest.clone(), finished.rendered.clone())
+            }
             (None, Some(built)) => Known::Built(built.clone()),
             (None, None) => Known::Nothing,
         })
     }
 
     /// Keeps the result of a build.
-    pub fn built(&self, place: &Place, commit: &str, reads: ReadSet, objects: Arc<Vec<serde_json::Value>>, weight: usize) {
+    pub fn built(
+        &self,
+        place: &Place,
+        commit: &str,
+        reads: ReadSet,
+        objects: Arc<Vec<serde_json::Value>>,
+        weight: usize,
+    ) {
         let mut inner = self.lock();
         inner.uses += 1;
         let uses = inner.uses;
@@ -157,10 +181,17 @@ impl Cache {
     }
 
     /// Keeps a finished result of a build that [`Cache::built`] knows.
-    pub fn finished(&self, place: &Place, commit: &str, finish: [u8; 32], rendered: &Arc<Rendered>) {
+    pub fn finished(
+        &self,
+        place: &Place,
+        commit: &str,
+        finish: [u8; 32],
+        rendered: &Arc<Rendered>,
+    ) {
         let mut inner = self.lock();
-        let Some(entry) =
-            inner.slot(place).and_then(|slot| slot.entries.iter_mut().find(|entry| entry.commit == commit))
+        let Some(entry) = inner
+            .slot(place)
+            .and_then(|slot| slot.entries.iter_mut().find(|entry| entry.commit == commit))
         else {
             return;
         };
@@ -168,9 +199,13 @@ impl Cache {
         if entry.finished.len() >= FINISHED_A_RESULT {
             entry.finished.clear();
         }
-        entry
-            .finished
-            .insert(finish, Finished { digest: rendered.digest.clone(), rendered: Some(rendered.clone()) });
+        entry.finished.insert(
+            finish,
+            Finished {
+                digest: rendered.digest.clone(),
+                rendered: Some(rendered.clone()),
+            },
+        );
         let after = entry.held();
         inner.weight = (inner.weight + after).saturating_sub(before);
         inner.shrink(self.max_weight, self.max_places);
@@ -185,12 +220,20 @@ impl Cache {
 impl Entry {
     fn held(&self) -> usize {
         let built = if self.built.is_some() { self.weight } else { 0 };
-        built + self.finished.values().filter_map(|f| f.rendered.as_ref()).map(|r| r.weight()).sum::<usize>()
+        built
+            + self
+                .finished
+                .values()
+                .filter_map(|f| f.rendered.as_ref())
+                .map(|r| r.weight())
+                .sum::<usize>()
     }
 
     fn drop_objects(&mut self) {
         self.built = None;
-        self.finished.values_mut().for_each(|finished| finished.rendered = None);
+        self.finished
+            .values_mut()
+            .for_each(|finished| finished.rendered = None);
     }
 }
 
@@ -208,7 +251,11 @@ impl Inner {
         if self.weight <= max_weight && self.places.len() <= max_places {
             return;
         }
-        let mut by_use: Vec<(u64, Place)> = self.places.iter().map(|(place, slot)| (slot.used, place.clone())).collect();
+        let mut by_use: Vec<(u64, Place)> = self
+            .places
+            .iter()
+            .map(|(place, slot)| (slot.used, place.clone()))
+            .collect();
         by_use.sort_by_key(|(used, _)| *used);
         by_use.pop();
         let mut spare = self.places.len().saturating_sub(max_places);
@@ -216,10 +263,17 @@ impl Inner {
             if spare > 0 {
                 spare -= 1;
                 if let Some(slot) = self.places.remove(&place) {
-                    self.weight = self.weight.saturating_sub(slot.entries.iter().map(Entry::held).sum());
+                    self.weight = self
+                        .weight
+                        .saturating_sub(slot.entries.iter().map(Entry::held).sum());
                 }
             } else if self.weight > max_weight / 4 * 3 {
-                for entry in self.places.get_mut(&place).into_iter().flat_map(|slot| &mut slot.entries) {
+                for entry in self
+                    .places
+                    .get_mut(&place)
+                    .into_iter()
+                    .flat_map(|slot| &mut slot.entries)
+                {
                     self.weight = self.weight.saturating_sub(entry.held());
                     entry.drop_objects();
                 }
@@ -235,7 +289,12 @@ mod tests {
     use serde_json::json;
 
     fn place(path: &str) -> Place {
-        Place { repository: "r".into(), view: String::new(), path: path.into(), options: Options::flux() }
+        Place {
+            repository: "r".into(),
+            view: String::new(),
+            path: path.into(),
+            options: Options::flux(),
+        }
     }
 
     fn tree(a: &str, b: &str) -> MemoryTree {
@@ -255,22 +314,43 @@ mod tests {
     const PLAIN: [u8; 32] = [0; 32];
 
     fn rendered() -> Arc<Rendered> {
-        Arc::new(Rendered { objects: vec![json!({})], digest: "sha256:1".into() })
+        Arc::new(Rendered {
+            objects: vec![json!({})],
+            digest: "sha256:1".into(),
+        })
     }
 
     #[test]
     fn a_commit_that_changes_nothing_that_was_read_is_not_built() {
         let cache = Cache::new(1 << 20);
         let first = tree("1", "1");
-        assert!(matches!(cache.look_up(&place("p"), "c1", &first, &PLAIN), Ok(Known::Nothing)));
+        assert!(matches!(
+            cache.look_up(&place("p"), "c1", &first, &PLAIN),
+            Ok(Known::Nothing)
+        ));
         build(&cache, &place("p"), "c1", &first);
-        assert!(matches!(cache.look_up(&place("p"), "c1", &first, &PLAIN), Ok(Known::Built(_))));
+        assert!(matches!(
+            cache.look_up(&place("p"), "c1", &first, &PLAIN),
+            Ok(Known::Built(_))
+        ));
         cache.finished(&place("p"), "c1", PLAIN, &rendered());
         let other = tree("1", "2");
-        assert!(matches!(cache.look_up(&place("p"), "c2", &other, &PLAIN), Ok(Known::Finished(_, Some(_)))));
-        assert!(matches!(cache.look_up(&place("p"), "c3", &tree("2", "1"), &PLAIN), Ok(Known::Nothing)));
-        assert!(matches!(cache.look_up(&place("q"), "c1", &first, &PLAIN), Ok(Known::Nothing)));
-        assert!(matches!(cache.look_up(&place("p"), "c1", &first, &[1; 32]), Ok(Known::Built(_))));
+        assert!(matches!(
+            cache.look_up(&place("p"), "c2", &other, &PLAIN),
+            Ok(Known::Finished(_, Some(_)))
+        ));
+        assert!(matches!(
+            cache.look_up(&place("p"), "c3", &tree("2", "1"), &PLAIN),
+            Ok(Known::Nothing)
+        ));
+        assert!(matches!(
+            cache.look_up(&place("q"), "c1", &first, &PLAIN),
+            Ok(Known::Nothing)
+        ));
+        assert!(matches!(
+            cache.look_up(&place("p"), "c1", &first, &[1; 32]),
+            Ok(Known::Built(_))
+        ));
     }
 
     #[test]
@@ -278,9 +358,15 @@ mod tests {
         let cache = Cache::new(1 << 20);
         build(&cache, &place("p"), "c1", &tree("1", ""));
         build(&cache, &place("p"), "c2", &tree("2", ""));
-        assert!(matches!(cache.look_up(&place("p"), "c3", &tree("1", ""), &PLAIN), Ok(Known::Built(_))));
+        assert!(matches!(
+            cache.look_up(&place("p"), "c3", &tree("1", ""), &PLAIN),
+            Ok(Known::Built(_))
+        ));
         build(&cache, &place("p"), "c4", &tree("4", ""));
-        assert!(matches!(cache.look_up(&place("p"), "c5", &tree("1", ""), &PLAIN), Ok(Known::Nothing)));
+        assert!(matches!(
+            cache.look_up(&place("p"), "c5", &tree("1", ""), &PLAIN),
+            Ok(Known::Nothing)
+        ));
     }
 
     #[test]
@@ -292,7 +378,9 @@ mod tests {
             cache.finished(&at, "c", PLAIN, &rendered());
         }
         assert!(cache.weight() <= 2500 + 1200, "{}", cache.weight());
-        let old = cache.look_up(&place("0"), "c", &tree("1", ""), &PLAIN).unwrap();
+        let old = cache
+            .look_up(&place("0"), "c", &tree("1", ""), &PLAIN)
+            .unwrap();
         assert!(matches!(old, Known::Finished(digest, None) if digest == "sha256:1"));
         assert!(matches!(
             cache.look_up(&place("9"), "c", &tree("1", ""), &PLAIN),

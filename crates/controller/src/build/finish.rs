@@ -27,7 +27,10 @@ impl Variables {
     }
 
     fn digest(&self, hasher: &mut Sha256) {
-        hasher.update([u8::from(self.strict), u8::from(self.strategy == SubstituteStrategy::Always)]);
+        hasher.update([
+            u8::from(self.strict),
+            u8::from(self.strategy == SubstituteStrategy::Always),
+        ]);
         for (name, value) in &self.values {
             for text in [name, value] {
                 hasher.update((text.len() as u64).to_le_bytes());
@@ -84,7 +87,12 @@ pub(crate) fn weight(value: &Value) -> usize {
     match value {
         Value::String(text) => 32 + text.len(),
         Value::Array(items) => 32 + items.iter().map(weight).sum::<usize>(),
-        Value::Object(map) => 48 + map.iter().map(|(key, item)| 56 + key.len() + weight(item)).sum::<usize>(),
+        Value::Object(map) => {
+            48 + map
+                .iter()
+                .map(|(key, item)| 56 + key.len() + weight(item))
+                .sum::<usize>()
+        }
         _ => 32,
     }
 }
@@ -126,7 +134,9 @@ pub fn finish(objects: impl IntoIterator<Item = Value>, how: &Finish) -> Result<
     let mut out = Vec::new();
     let mut hasher = Sha256::new();
     for (index, object) in objects.into_iter().enumerate() {
-        let subject = ObjectId::of(&object).ok_or(Error::NoIdentity(index))?.subject();
+        let subject = ObjectId::of(&object)
+            .ok_or(Error::NoIdentity(index))?
+            .subject();
         let mut object = match &how.variables {
             Some(variables) => substitute_object(object, &subject, variables)?,
             None => object,
@@ -139,24 +149,36 @@ pub fn finish(objects: impl IntoIterator<Item = Value>, how: &Finish) -> Result<
         hasher.update(b"\n");
         out.push(object);
     }
-    Ok(Rendered { objects: out, digest: format!("sha256:{}", hex(&hasher.finalize())) })
+    Ok(Rendered {
+        objects: out,
+        digest: format!("sha256:{}", hex(&hasher.finalize())),
+    })
 }
 
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
 }
 
 fn is_name(name: &str) -> bool {
     let mut chars = name.chars();
-    chars.next().is_some_and(|c| c == '_' || c.is_ascii_alphabetic())
+    chars
+        .next()
+        .is_some_and(|c| c == '_' || c.is_ascii_alphabetic())
         && chars.all(|c| c == '_' || c.is_ascii_alphanumeric())
 }
 
 fn substitute_object(object: Value, subject: &str, variables: &Variables) -> Result<Value, Error> {
-    let nothing_to_do = variables.values.is_empty() && variables.strategy == SubstituteStrategy::WithVariables;
+    let nothing_to_do =
+        variables.values.is_empty() && variables.strategy == SubstituteStrategy::WithVariables;
     let metadata = &object["metadata"];
-    let disabled = ["labels", "annotations"].iter().any(|part| metadata[part][names::SUBSTITUTE] == names::DISABLED);
+    let disabled = ["labels", "annotations"]
+        .iter()
+        .any(|part| metadata[part][names::SUBSTITUTE] == names::DISABLED);
     if nothing_to_do || disabled {
         return Ok(object);
     }
@@ -165,15 +187,27 @@ fn substitute_object(object: Value, subject: &str, variables: &Variables) -> Res
         return Ok(object);
     }
     let lookup = |name: &str| variables.values.get(name).map(String::as_str);
-    let replaced = substitute::substitute(&text, &lookup, variables.strict)
-        .map_err(|source| Error::Substitute { object: subject.to_owned(), source })?;
+    let replaced = substitute::substitute(&text, &lookup, variables.strict).map_err(|source| {
+        Error::Substitute {
+            object: subject.to_owned(),
+            source,
+        }
+    })?;
     if replaced == text {
         return Ok(object);
     }
-    let invalid = |line: usize| Error::NotYaml { object: subject.to_owned(), line };
-    let documents = fairway_yaml::parse(&replaced).map_err(|error| invalid(error.line as usize))?;
-    let [document] = documents.as_slice() else { return Err(invalid(1)) };
-    let object = document.root.to_json().map_err(|error| invalid(error.line as usize))?;
+    let invalid = |line: usize| Error::NotYaml {
+        object: subject.to_owned(),
+        line,
+    };
+    let documents = fairway_yaml::parse(&replaced).map_err(|error| invalid(error.line))?;
+    let [document] = documents.as_slice() else {
+        return Err(invalid(1));
+    };
+    let object = document
+        .root
+        .to_json()
+        .map_err(|error| invalid(error.line))?;
     if ObjectId::of(&object).is_none() {
         return Err(invalid(1));
     }
@@ -207,11 +241,17 @@ mod tests {
     }
 
     fn with(values: &[(&str, &str)]) -> Finish {
-        let mut variables = Variables { strict: true, ..Variables::default() };
+        let mut variables = Variables {
+            strict: true,
+            ..Variables::default()
+        };
         for (name, value) in values {
             variables.set(*name, value);
         }
-        Finish { variables: Some(variables), common: None }
+        Finish {
+            variables: Some(variables),
+            common: None,
+        }
     }
 
     #[test]
@@ -220,25 +260,45 @@ mod tests {
         let object = &rendered.objects[0];
         assert_eq!(object["data"]["host"], "web.example.com");
         assert_eq!(object["data"]["script"], "echo ${HOME}\nline web\n");
-        assert_eq!(object["metadata"]["annotations"]["replicas"], 3, "as in Flux, plain text is typed again");
+        assert_eq!(
+            object["metadata"]["annotations"]["replicas"], 3,
+            "as in Flux, plain text is typed again"
+        );
     }
 
     #[test]
     fn nothing_is_done_without_variables_or_where_it_is_disabled() {
-        assert_eq!(finish([config_map()], &with(&[])).unwrap().objects[0], config_map());
+        assert_eq!(
+            finish([config_map()], &with(&[])).unwrap().objects[0],
+            config_map()
+        );
         let mut disabled = config_map();
         disabled["metadata"]["annotations"][names::SUBSTITUTE] = json!("disabled");
-        assert_eq!(finish([disabled.clone()], &with(&[("N", "3")])).unwrap().objects[0], disabled);
+        assert_eq!(
+            finish([disabled.clone()], &with(&[("N", "3")]))
+                .unwrap()
+                .objects[0],
+            disabled
+        );
     }
 
     #[test]
     fn errors_name_the_object_and_no_value() {
-        let error = finish([config_map()], &with(&[("HOST", "x")])).unwrap_err().to_string();
-        assert_eq!(error, "post build failed for 'ConfigMap/ns/a': variable not set (strict mode): \"N\"");
-        let error = finish([config_map()], &with(&[("N", "hunter2: {"), ("HOST", "b")])).unwrap_err().to_string();
+        let error = finish([config_map()], &with(&[("HOST", "x")]))
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "post build failed for 'ConfigMap/ns/a': variable not set (strict mode): \"N\""
+        );
+        let error = finish([config_map()], &with(&[("N", "hunter2: {"), ("HOST", "b")]))
+            .unwrap_err()
+            .to_string();
         assert!(!error.contains("hunter2"), "{error}");
         assert!(error.contains("invalid YAML at line"), "{error}");
-        let error = finish([config_map()], &with(&[("a-b", "x")])).unwrap_err().to_string();
+        let error = finish([config_map()], &with(&[("a-b", "x")]))
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("'a-b' var name is invalid"), "{error}");
         let error = finish([json!({"kind": "X"})], &Finish::default()).unwrap_err();
         assert_eq!(error, Error::NoIdentity(0));
@@ -251,12 +311,21 @@ mod tests {
             labels: BTreeMap::from([("team".into(), "a".into())]),
             annotations: BTreeMap::from([("replicas".into(), "x".into())]),
         };
-        let how = Finish { variables: None, common: Some(common) };
+        let how = Finish {
+            variables: None,
+            common: Some(common),
+        };
         let rendered = finish([config_map()], &how).unwrap();
         assert_eq!(rendered.objects[0]["metadata"]["labels"]["team"], "a");
-        assert_eq!(rendered.objects[0]["metadata"]["annotations"]["replicas"], "x");
+        assert_eq!(
+            rendered.objects[0]["metadata"]["annotations"]["replicas"],
+            "x"
+        );
         assert_ne!(rendered.digest, plain.digest);
         assert_ne!(how.key(), Finish::default().key());
-        assert_eq!(plain.digest, finish([config_map()], &Finish::default()).unwrap().digest);
+        assert_eq!(
+            plain.digest,
+            finish([config_map()], &Finish::default()).unwrap().digest
+        );
     }
 }

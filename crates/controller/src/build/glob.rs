@@ -10,7 +10,10 @@ enum Piece {
     Star,
     Any,
     Literal(char),
-    Class { negated: bool, ranges: Vec<(char, char)> },
+    Class {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
 }
 
 /// A parsed pattern.
@@ -39,7 +42,11 @@ impl Pattern {
                             break;
                         }
                         let low = class_char(&mut chars)?;
-                        let high = if chars.next_if_eq(&'-').is_some() { class_char(&mut chars)? } else { low };
+                        let high = if chars.next_if_eq(&'-').is_some() {
+                            class_char(&mut chars)?
+                        } else {
+                            low
+                        };
                         ranges.push((low, high));
                     }
                     Piece::Class { negated, ranges }
@@ -83,7 +90,9 @@ impl Piece {
             Self::Star => false,
             Self::Any => true,
             Self::Literal(l) => *l == c,
-            Self::Class { negated, ranges } => ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated,
+            Self::Class { negated, ranges } => {
+                ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated
+            }
         }
     }
 }
@@ -101,7 +110,9 @@ mod tests {
     use super::*;
 
     fn matches(pattern: &str, text: &str) -> bool {
-        Pattern::parse(pattern).unwrap().matches(&text.chars().collect::<Vec<_>>())
+        Pattern::parse(pattern)
+            .unwrap()
+            .matches(&text.chars().collect::<Vec<_>>())
     }
 
     #[test]

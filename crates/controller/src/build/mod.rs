@@ -82,7 +82,12 @@ impl Builder {
     }
 
     /// What the objects' digest would be, if that can be told without building.
-    pub async fn peek(self: &Arc<Self>, source: Arc<Source>, spec: &KustomizationSpec, how: &Finish) -> Option<String> {
+    pub async fn peek(
+        self: &Arc<Self>,
+        source: Arc<Source>,
+        spec: &KustomizationSpec,
+        how: &Finish,
+    ) -> Option<String> {
         let (this, place, key) = (self.clone(), place(&source, spec), how.key());
         tokio::task::spawn_blocking(move || {
             let tree = CommitTree(source.tree.clone());
@@ -107,7 +112,12 @@ impl Builder {
         how: Finish,
     ) -> Result<Arc<Rendered>, Error> {
         let interrupted = |error: &dyn std::fmt::Display| Error::Interrupted(error.to_string());
-        let permit = self.pool.clone().acquire_owned().await.map_err(|error| interrupted(&error))?;
+        let permit = self
+            .pool
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|error| interrupted(&error))?;
         let (this, place) = (self.clone(), place(&source, spec));
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
@@ -117,10 +127,19 @@ impl Builder {
         .map_err(|error| interrupted(&error))?
     }
 
-    fn render_now(&self, source: &Source, place: &Place, how: &Finish) -> Result<Arc<Rendered>, Error> {
+    fn render_now(
+        &self,
+        source: &Source,
+        place: &Place,
+        how: &Finish,
+    ) -> Result<Arc<Rendered>, Error> {
         let tree = CommitTree(source.tree.clone());
         let key = how.key();
-        let built = match self.cache.look_up(place, &source.commit, &tree, &key).map_err(Error::tree)? {
+        let built = match self
+            .cache
+            .look_up(place, &source.commit, &tree, &key)
+            .map_err(Error::tree)?
+        {
             Known::Finished(_, Some(rendered)) => {
                 self.hits.fetch_add(1, Ordering::Relaxed);
                 return Ok(rendered);
@@ -136,9 +155,17 @@ impl Builder {
         Ok(rendered)
     }
 
-    fn build(&self, source: &Source, place: &Place, tree: &CommitTree) -> Result<Arc<Vec<serde_json::Value>>, Error> {
+    fn build(
+        &self,
+        source: &Source,
+        place: &Place,
+        tree: &CommitTree,
+    ) -> Result<Arc<Vec<serde_json::Value>>, Error> {
         if tree.kind(&place.path).map_err(Error::tree)? != Some(EntryKind::Dir) {
-            return Err(Error::PathNotFound { path: place.path.clone(), revision: source.revision.clone() });
+            return Err(Error::PathNotFound {
+                path: place.path.clone(),
+                revision: source.revision.clone(),
+            });
         }
         self.builds.fetch_add(1, Ordering::Relaxed);
         let recorder = Recorder::new(tree);
@@ -147,10 +174,20 @@ impl Builder {
         for warning in &build.warnings {
             tracing::debug!(path = place.path, "{warning}");
         }
-        let objects: Vec<_> = build.resources.into_iter().map(|resource| resource.object).collect();
+        let objects: Vec<_> = build
+            .resources
+            .into_iter()
+            .map(|resource| resource.object)
+            .collect();
         let weight = objects.iter().map(finish::weight).sum();
         let objects = Arc::new(objects);
-        self.cache.built(place, &source.commit, recorder.into_read_set(), objects.clone(), weight);
+        self.cache.built(
+            place,
+            &source.commit,
+            recorder.into_read_set(),
+            objects.clone(),
+            weight,
+        );
         Ok(objects)
     }
 }

@@ -39,7 +39,10 @@ pub fn options(spec: &KustomizationSpec) -> Options {
             patches: spec
                 .patches
                 .iter()
-                .map(|patch| Patch { patch: patch.patch.clone(), target: patch.target.as_ref().map(selector) })
+                .map(|patch| Patch {
+                    patch: patch.patch.clone(),
+                    target: patch.target.as_ref().map(selector),
+                })
                 .collect(),
             images: spec
                 .images
@@ -66,7 +69,12 @@ mod tests {
 
     #[test]
     fn paths_stay_inside() {
-        let at = |path: &str| self::path(&KustomizationSpec { path: Some(path.into()), ..Default::default() });
+        let at = |path: &str| {
+            self::path(&KustomizationSpec {
+                path: Some(path.into()),
+                ..Default::default()
+            })
+        };
         assert_eq!(at("./clusters//dev/"), "clusters/dev");
         assert_eq!(at("/"), "");
         assert_eq!(at("../../etc"), "etc");

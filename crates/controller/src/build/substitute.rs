@@ -54,7 +54,12 @@ pub fn substitute<'v>(
     lookup: &dyn Fn(&str) -> Option<&'v str>,
     strict: bool,
 ) -> Result<String, Error> {
-    let mut reader = Reader { text, at: 0, lookup, strict };
+    let mut reader = Reader {
+        text,
+        at: 0,
+        lookup,
+        strict,
+    };
     let mut out = String::with_capacity(text.len());
     while let Some(c) = reader.peek() {
         if reader.starts_expression() {
@@ -100,12 +105,18 @@ impl<'t, 'v> Reader<'t, 'v> {
     }
 
     fn close(&mut self) -> Result<(), Error> {
-        if self.eat('}') { Ok(()) } else { Err(Error::BadSubstitution(self.at)) }
+        if self.eat('}') {
+            Ok(())
+        } else {
+            Err(Error::BadSubstitution(self.at))
+        }
     }
 
     fn name(&mut self) -> &'t str {
         let rest = self.rest();
-        let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !(c.is_alphanumeric() || c == '_'))
+            .unwrap_or(rest.len());
         self.at += end;
         &rest[..end]
     }
@@ -194,7 +205,11 @@ impl<'t, 'v> Reader<'t, 'v> {
             self.at += c.len_utf8();
             out.push(c);
         }
-        if self.at == start { Err(Error::Argument(name.to_owned())) } else { Ok(out) }
+        if self.at == start {
+            Err(Error::Argument(name.to_owned()))
+        } else {
+            Ok(out)
+        }
     }
 
     fn default(&mut self, name: &str, depth: usize) -> Result<String, Error> {
@@ -251,7 +266,11 @@ impl<'t, 'v> Reader<'t, 'v> {
             return Err(Error::BadSubstitution(self.at));
         }
         while self.eat('/') {}
-        let with = if self.peek() == Some('}') { None } else { Some(self.argument(name, |c| c == '}', true, depth)?) };
+        let with = if self.peek() == Some('}') {
+            None
+        } else {
+            Some(self.argument(name, |c| c == '}', true, depth)?)
+        };
         self.close()?;
         let value = self.value(name)?;
         let to = with.as_deref().unwrap_or("");
@@ -284,7 +303,11 @@ impl<'t, 'v> Reader<'t, 'v> {
             trim_prefix(&mut chars, &pattern, longest);
         } else {
             chars.reverse();
-            trim_prefix(&mut chars, &pattern.chars().rev().collect::<String>(), longest);
+            trim_prefix(
+                &mut chars,
+                &pattern.chars().rev().collect::<String>(),
+                longest,
+            );
             chars.reverse();
         }
         Ok(chars.into_iter().collect())
@@ -292,7 +315,9 @@ impl<'t, 'v> Reader<'t, 'v> {
 }
 
 fn trim_prefix(chars: &mut Vec<char>, pattern: &str, longest: bool) {
-    let Ok(pattern) = Pattern::parse(pattern) else { return };
+    let Ok(pattern) = Pattern::parse(pattern) else {
+        return;
+    };
     let mut lengths = 1..=chars.len();
     let found = if longest {
         lengths.rev().find(|n| pattern.matches(&chars[..*n]))
@@ -328,7 +353,9 @@ fn first(value: &str, change: fn(char) -> char) -> String {
 
 /// Positions are bytes; a character that is cut through becomes U+FFFD.
 fn substring(value: &str, offset: &str, length: Option<&str>) -> String {
-    let Ok(mut from) = offset.parse::<i64>() else { return value.to_owned() };
+    let Ok(mut from) = offset.parse::<i64>() else {
+        return value.to_owned();
+    };
     let total = value.len() as i64;
     if from < 0 {
         from = from.saturating_add(total).max(0);
@@ -447,8 +474,14 @@ mod tests {
     #[test]
     fn strict_wants_a_value_or_a_default() {
         let none = |_: &str| None;
-        assert_eq!(substitute("${a}", &none, true), Err(Error::NotSet("a".into())));
-        assert_eq!(substitute("${a^^}", &none, true), Err(Error::NotSet("a".into())));
+        assert_eq!(
+            substitute("${a}", &none, true),
+            Err(Error::NotSet("a".into()))
+        );
+        assert_eq!(
+            substitute("${a^^}", &none, true),
+            Err(Error::NotSet("a".into()))
+        );
         assert_eq!(substitute("${a:-b}", &none, true).as_deref(), Ok("b"));
     }
 

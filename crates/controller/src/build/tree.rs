@@ -20,11 +20,23 @@ fn error(error: fairway_git::TreeError) -> TreeError {
     use fairway_git::TreeError as E;
     match error {
         E::NotFound { path } => TreeError::NotFound { path },
-        E::IsDir { path } => TreeError::WrongKind { path, expected: "file" },
-        E::NotDir { path } => TreeError::WrongKind { path, expected: "directory" },
+        E::IsDir { path } => TreeError::WrongKind {
+            path,
+            expected: "file",
+        },
+        E::NotDir { path } => TreeError::WrongKind {
+            path,
+            expected: "directory",
+        },
         E::Outside { path } => TreeError::Outside { path },
-        E::Unreadable { path, detail } => TreeError::Store { path, message: detail },
-        other => TreeError::Store { path: String::new(), message: other.to_string() },
+        E::Unreadable { path, detail } => TreeError::Store {
+            path,
+            message: detail,
+        },
+        other => TreeError::Store {
+            path: String::new(),
+            message: other.to_string(),
+        },
     }
 }
 
@@ -38,7 +50,13 @@ impl FileTree for CommitTree {
     }
 
     fn list(&self, path: &str) -> Result<Vec<(String, EntryKind)>, TreeError> {
-        Ok(self.0.list(path).map_err(error)?.into_iter().map(|(name, what)| (name, kind(what))).collect())
+        Ok(self
+            .0
+            .list(path)
+            .map_err(error)?
+            .into_iter()
+            .map(|(name, what)| (name, kind(what)))
+            .collect())
     }
 
     fn fingerprint(&self, path: &str) -> Result<Option<Fingerprint>, TreeError> {

@@ -86,16 +86,23 @@ const BELIEVED: Duration = Duration::from_secs(30);
 impl Connections {
     /// No connections yet.
     pub fn new(strictness: Strictness) -> Self {
-        Self { known: Mutex::default(), strictness, watched: false.into() }
+        Self {
+            known: Mutex::default(),
+            strictness,
+            watched: false.into(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Place, Known>> {
-        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.known
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Says whether a watch tells about changes.
     pub fn set_watched(&self, watched: bool) {
-        self.watched.store(watched, std::sync::atomic::Ordering::Relaxed);
+        self.watched
+            .store(watched, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// The target that a kubeconfig leads to. `make` wraps a new connection.
@@ -111,9 +118,12 @@ impl Connections {
             secret: (namespace.to_owned(), reference.name.clone()),
             key: reference.key.clone(),
         };
-        let watched = self.watched.load(std::sync::atomic::Ordering::Relaxed) && home.id == HomeId::Hub;
+        let watched =
+            self.watched.load(std::sync::atomic::Ordering::Relaxed) && home.id == HomeId::Hub;
         if let Some(known) = self.lock().get(&place)
-            && known.checked.is_some_and(|at| watched || at.elapsed() < BELIEVED)
+            && known
+                .checked
+                .is_some_and(|at| watched || at.elapsed() < BELIEVED)
         {
             return Ok(known.target.clone());
         }
@@ -134,7 +144,11 @@ impl Connections {
                     return Ok(known.target.clone());
                 }
                 let (namespace, name) = name();
-                return Err(ConnectError::Unreadable { namespace, name, error });
+                return Err(ConnectError::Unreadable {
+                    namespace,
+                    name,
+                    error,
+                });
             }
         };
         let data = secret.data.unwrap_or_default();
@@ -142,9 +156,17 @@ impl Connections {
             Some(key) => vec![key],
             None => names::KUBECONFIG_KEYS.to_vec(),
         };
-        let Some(bytes) = wanted.iter().find_map(|key| data.get(*key)).map(|bytes| &bytes.0) else {
+        let Some(bytes) = wanted
+            .iter()
+            .find_map(|key| data.get(*key))
+            .map(|bytes| &bytes.0)
+        else {
             let (namespace, name) = name();
-            return Err(ConnectError::NoKey { namespace, name, key: wanted.join("' or '") });
+            return Err(ConnectError::NoKey {
+                namespace,
+                name,
+                key: wanted.join("' or '"),
+            });
         };
         let digest: [u8; 32] = Sha256::digest(bytes).into();
         if let Some(known) = self.lock().get_mut(&place)
@@ -154,10 +176,16 @@ impl Connections {
             return Ok(known.target.clone());
         }
         let text = String::from_utf8_lossy(bytes);
-        let connection = Connection::from_kubeconfig_yaml(&text, None, self.strictness).await.map_err(|error| {
-            let (namespace, name) = name();
-            ConnectError::Invalid { namespace, name, error }
-        })?;
+        let connection = Connection::from_kubeconfig_yaml(&text, None, self.strictness)
+            .await
+            .map_err(|error| {
+                let (namespace, name) = name();
+                ConnectError::Invalid {
+                    namespace,
+                    name,
+                    error,
+                }
+            })?;
         let mut known = self.lock();
         if let Some(other) = known.get_mut(&place)
             && other.digest == digest
@@ -166,7 +194,14 @@ impl Connections {
             return Ok(other.target.clone());
         }
         let target = make(connection);
-        let old = known.insert(place, Known { digest, target: target.clone(), checked: Some(Instant::now()) });
+        let old = known.insert(
+            place,
+            Known {
+                digest,
+                target: target.clone(),
+                checked: Some(Instant::now()),
+            },
+        );
         drop(known);
         if let Some(old) = old {
             old.target.stop.cancel();
@@ -185,6 +220,9 @@ impl Connections {
 
     /// All targets.
     pub fn all(&self) -> Vec<Arc<Target>> {
-        self.lock().values().map(|known| known.target.clone()).collect()
+        self.lock()
+            .values()
+            .map(|known| known.target.clone())
+            .collect()
     }
 }

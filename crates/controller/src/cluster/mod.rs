@@ -8,6 +8,7 @@
 //! ```
 
 mod connections;
+mod owners;
 mod reconcile;
 pub mod residents;
 mod sync;

@@ -28,12 +28,18 @@ const CONTACT: Duration = Duration::from_mins(5);
 enum Seen {
     Suspended,
     Failed(&'static str, String),
-    Answers { version: String, sync: Option<Result<Vec<String>, String>>, degraded: Option<String> },
+    Answers {
+        version: String,
+        sync: Option<Result<Vec<String>, String>>,
+        degraded: Option<String>,
+    },
 }
 
 pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Outcome {
     let (namespace, name) = ticket.key().clone();
-    let Some(hub) = context.hub() else { return Outcome::Done };
+    let Some(hub) = context.hub() else {
+        return Outcome::Done;
+    };
     let id = HomeId::Cluster((namespace.clone(), name.clone()));
     let Some(cluster) = context.clusters.get(&namespace, &name) else {
         context.homes.remove(&id);
@@ -49,7 +55,8 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
     let before = cluster.status.clone().unwrap_or_default();
     let after = judge(&cluster, &before, &seen, (context.clock)());
     let ready = |status: &ClusterStatus| {
-        conditions::get(&status.conditions, names::READY).map(|ready| (ready.status, ready.message.clone()))
+        conditions::get(&status.conditions, names::READY)
+            .map(|ready| (ready.status, ready.message.clone()))
     };
     if ready(&before) != ready(&after)
         && let Some(condition) = conditions::get(&after.conditions, names::READY)
@@ -57,13 +64,26 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
         let failed = condition.status == ConditionStatus::False;
         context.fleet_events.record(Happening {
             object: reference(&*cluster),
-            severity: if failed { Severity::Error } else { Severity::Info },
+            severity: if failed {
+                Severity::Error
+            } else {
+                Severity::Info
+            },
             reason: condition.reason.clone(),
             message: condition.message.clone(),
             metadata: std::collections::BTreeMap::new(),
         });
     }
-    match status::write(&api, &context.clusters, &name, &before, &after, names::FLEET_MANAGER).await {
+    match status::write(
+        &api,
+        &context.clusters,
+        &name,
+        &before,
+        &after,
+        names::FLEET_MANAGER,
+    )
+    .await
+    {
         Ok(Some((_, Some(change)))) => context.cluster_changed(&change),
         Err(error) if !status::is_gone(&error) => {
             tracing::warn!(cluster = name, %error, "status of Cluster not written");
@@ -73,7 +93,10 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
     }
     match seen {
         Seen::Suspended => Outcome::Done,
-        Seen::Failed(..) | Seen::Answers { sync: Some(Err(_)), .. } => Outcome::Backoff,
+        Seen::Failed(..)
+        | Seen::Answers {
+            sync: Some(Err(_)), ..
+        } => Outcome::Backoff,
         Seen::Answers { .. } => Outcome::After(retry),
     }
 }
@@ -83,13 +106,19 @@ async fn look(context: &Arc<Context>, cluster: &Cluster, id: &HomeId) -> Seen {
         context.homes.remove(id);
         return Seen::Suspended;
     }
-    let Some(hub) = context.hub() else { return Seen::Suspended };
+    let Some(hub) = context.hub() else {
+        return Seen::Suspended;
+    };
     let namespace = cluster.namespace().unwrap_or_default();
     let target = match &cluster.spec.kube_config {
         None => hub.target.clone(),
         Some(reference) => {
             let make = |connection| context.target(connection);
-            match context.connections.resolve(&hub, &namespace, &reference.secret_ref, make).await {
+            match context
+                .connections
+                .resolve(&hub, &namespace, &reference.secret_ref, make)
+                .await
+            {
                 Ok(target) => target,
                 Err(error) => return Seen::Failed("KubeConfigFailed", error.to_string()),
             }
@@ -100,9 +129,10 @@ async fn look(context: &Arc<Context>, cluster: &Cluster, id: &HomeId) -> Seen {
             target.went_down(error.to_string());
             Seen::Failed(reason::CLUSTER_UNREACHABLE, error.to_string())
         }
-        Err(error) if error.is_unauthorized() || error.is_forbidden() => {
-            Seen::Failed(reason::AUTHENTICATION_FAILED, format!("the cluster refuses the credentials: {error}"))
-        }
+        Err(error) if error.is_unauthorized() || error.is_forbidden() => Seen::Failed(
+            reason::AUTHENTICATION_FAILED,
+            format!("the cluster refuses the credentials: {error}"),
+        ),
         Err(error) => Seen::Failed(reason::FAILED, error.to_string()),
         Ok(version) => {
             target.came_up();
@@ -113,7 +143,11 @@ async fn look(context: &Arc<Context>, cluster: &Cluster, id: &HomeId) -> Seen {
                 }
                 Some(wanted) => Some(sync::ensure(context, cluster, wanted, id, &target).await),
             };
-            Seen::Answers { version, sync, degraded: target.observer.degraded() }
+            Seen::Answers {
+                version,
+                sync,
+                degraded: target.observer.degraded(),
+            }
         }
     }
 }
@@ -121,12 +155,20 @@ async fn look(context: &Arc<Context>, cluster: &Cluster, id: &HomeId) -> Seen {
 async fn ask(target: &Target) -> Result<String, RequestError> {
     let version = target.connection.version().await?;
     if !target.residents.is_fresh() {
-        target.residents.refresh(&target.connection, &target.mapper).await?;
+        target
+            .residents
+            .refresh(&target.connection, &target.mapper)
+            .await?;
     }
     Ok(version)
 }
 
-fn judge(cluster: &Cluster, before: &ClusterStatus, seen: &Seen, now: jiff::Timestamp) -> ClusterStatus {
+fn judge(
+    cluster: &Cluster,
+    before: &ClusterStatus,
+    seen: &Seen,
+    now: jiff::Timestamp,
+) -> ClusterStatus {
     let mut status = before.clone();
     let generation = cluster.metadata.generation;
     status.observed_generation = generation;
@@ -138,18 +180,38 @@ fn judge(cluster: &Cluster, before: &ClusterStatus, seen: &Seen, now: jiff::Time
         conditions::set(list, type_, is, reason, message, generation, now);
     };
     match seen {
-        Seen::Suspended => set(names::READY, ConditionStatus::Unknown, reason::SUSPENDED, "suspended"),
+        Seen::Suspended => set(
+            names::READY,
+            ConditionStatus::Unknown,
+            reason::SUSPENDED,
+            "suspended",
+        ),
         Seen::Failed(reason, message) => set(names::READY, ConditionStatus::False, reason, message),
-        Seen::Answers { version, sync, degraded } => {
+        Seen::Answers {
+            version,
+            sync,
+            degraded,
+        } => {
             let message = format!("{version} answers");
             match sync {
                 None => {
-                    set(names::READY, ConditionStatus::True, reason::SUCCEEDED, &message);
+                    set(
+                        names::READY,
+                        ConditionStatus::True,
+                        reason::SUCCEEDED,
+                        &message,
+                    );
                     conditions::remove(list, SYNCED);
                 }
                 Some(Ok(superseded)) => {
-                    set(names::READY, ConditionStatus::True, reason::SUCCEEDED, &message);
-                    let mut text = "its own sources and Kustomizations are reconciled from here".to_owned();
+                    set(
+                        names::READY,
+                        ConditionStatus::True,
+                        reason::SUCCEEDED,
+                        &message,
+                    );
+                    let mut text =
+                        "its own sources and Kustomizations are reconciled from here".to_owned();
                     if !superseded.is_empty() {
                         text = format!("{text}; superseded: {}", superseded.join(", "));
                     }
@@ -165,7 +227,15 @@ fn judge(cluster: &Cluster, before: &ClusterStatus, seen: &Seen, now: jiff::Time
                 }
                 Some(Err(error)) => {
                     set(names::READY, ConditionStatus::False, "SyncFailed", error);
-                    conditions::set(list, SYNCED, ConditionStatus::False, reason::FAILED, error, generation, now);
+                    conditions::set(
+                        list,
+                        SYNCED,
+                        ConditionStatus::False,
+                        reason::FAILED,
+                        error,
+                        generation,
+                        now,
+                    );
                 }
             }
             match degraded {
@@ -174,12 +244,20 @@ fn judge(cluster: &Cluster, before: &ClusterStatus, seen: &Seen, now: jiff::Time
                 }
                 Some(why) => {
                     let is = ConditionStatus::False;
-                    conditions::set(list, WATCHING, is, reason::WATCH_FORBIDDEN, why, generation, now);
+                    conditions::set(
+                        list,
+                        WATCHING,
+                        is,
+                        reason::WATCH_FORBIDDEN,
+                        why,
+                        generation,
+                        now,
+                    );
                 }
             }
-            let stale = before.last_contact.is_none_or(|at| {
-                now.duration_since(at).unsigned_abs() >= CONTACT
-            });
+            let stale = before
+                .last_contact
+                .is_none_or(|at| now.duration_since(at).unsigned_abs() >= CONTACT);
             let was_ready = conditions::is_true(&before.conditions, names::READY);
             if stale || !was_ready || before.version.as_ref() != Some(version) {
                 status.last_contact = Some(now);
@@ -206,7 +284,11 @@ mod tests {
     }
 
     fn answers() -> Seen {
-        Seen::Answers { version: "v1.37.0".into(), sync: None, degraded: None }
+        Seen::Answers {
+            version: "v1.37.0".into(),
+            sync: None,
+            degraded: None,
+        }
     }
 
     fn at(second: i64) -> Timestamp {
@@ -218,14 +300,26 @@ mod tests {
         let first = judge(&cluster(), &ClusterStatus::default(), &answers(), at(0));
         assert_eq!(first.version.as_deref(), Some("v1.37.0"));
         assert_eq!(judge(&cluster(), &first, &answers(), at(299)), first);
-        assert_eq!(judge(&cluster(), &first, &answers(), at(300)).last_contact, Some(at(300)));
+        assert_eq!(
+            judge(&cluster(), &first, &answers(), at(300)).last_contact,
+            Some(at(300))
+        );
     }
 
     #[test]
     fn an_outage_is_told_and_so_is_its_end() {
         let good = judge(&cluster(), &ClusterStatus::default(), &answers(), at(0));
-        let bad = judge(&cluster(), &good, &Seen::Failed(reason::CLUSTER_UNREACHABLE, "refused".into()), at(10));
-        assert!(conditions::is(&bad.conditions, names::READY, ConditionStatus::False));
+        let bad = judge(
+            &cluster(),
+            &good,
+            &Seen::Failed(reason::CLUSTER_UNREACHABLE, "refused".into()),
+            at(10),
+        );
+        assert!(conditions::is(
+            &bad.conditions,
+            names::READY,
+            ConditionStatus::False
+        ));
         assert_eq!(bad.last_contact, Some(at(0)), "when it last answered");
         let again = judge(&cluster(), &bad, &answers(), at(20));
         assert_eq!(again.last_contact, Some(at(20)));

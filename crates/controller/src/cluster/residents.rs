@@ -30,7 +30,10 @@ const FRESH: Duration = Duration::from_mins(5);
 
 /// What counts as a resident: it is neither suspended nor pointed elsewhere.
 pub fn resident(object: &Kustomization) -> Option<Resident> {
-    if object.spec.suspend || object.spec.kube_config.is_some() || object.metadata.deletion_timestamp.is_some() {
+    if object.spec.suspend
+        || object.spec.kube_config.is_some()
+        || object.metadata.deletion_timestamp.is_some()
+    {
         return None;
     }
     Some(Resident {
@@ -44,7 +47,12 @@ impl Residents {
     /// The resident of this path, as last seen.
     pub fn at(&self, path: &str) -> Option<Resident> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.as_ref()?.1.iter().find(|resident| resident.path == path).cloned()
+        known
+            .as_ref()?
+            .1
+            .iter()
+            .find(|resident| resident.path == path)
+            .cloned()
     }
 
     /// Whether they were looked for lately.
@@ -54,8 +62,15 @@ impl Residents {
     }
 
     /// Looks for them. A cluster that does not know the kind has none.
-    pub async fn refresh(&self, connection: &Connection, mapper: &Mapper) -> Result<(), RequestError> {
-        let resource = match mapper.served(names::KUSTOMIZE_GROUP, "v1", "Kustomization").await {
+    pub async fn refresh(
+        &self,
+        connection: &Connection,
+        mapper: &Mapper,
+    ) -> Result<(), RequestError> {
+        let resource = match mapper
+            .served(names::KUSTOMIZE_GROUP, "v1", "Kustomization")
+            .await
+        {
             Ok(resource) => Some(resource),
             Err(RequestError::UnknownKind { .. }) => None,
             Err(error) => return Err(error),
@@ -99,8 +114,14 @@ mod tests {
             }))
             .unwrap()
         };
-        assert_eq!(resident(&object(json!({"path": "./a/b/"}))).unwrap().path, "a/b");
+        assert_eq!(
+            resident(&object(json!({"path": "./a/b/"}))).unwrap().path,
+            "a/b"
+        );
         assert_eq!(resident(&object(json!({"suspend": true}))), None);
-        assert_eq!(resident(&object(json!({"kubeConfig": {"secretRef": {"name": "x"}}}))), None);
+        assert_eq!(
+            resident(&object(json!({"kubeConfig": {"secretRef": {"name": "x"}}}))),
+            None
+        );
     }
 }

@@ -31,7 +31,9 @@ pub(super) async fn ensure(
     let home = match context.homes.get(id) {
         Some(home) if home.target.id == target.id => home,
         _ => {
-            definitions(target).await.map_err(|error| format!("definitions of Flux's kinds: {error}"))?;
+            definitions(target)
+                .await
+                .map_err(|error| format!("definitions of Flux's kinds: {error}"))?;
             let home = Home::new(id.clone(), target.clone(), context.stop.child_token());
             context.homes.set(home.clone());
             follow_home(context, &home);
@@ -44,14 +46,19 @@ pub(super) async fn ensure(
     };
     tokio::time::timeout(Duration::from_secs(30), synced)
         .await
-        .map_err(|_| "the cluster's GitRepositories and Kustomizations cannot be watched".to_owned())?;
+        .map_err(|_| {
+            "the cluster's GitRepositories and Kustomizations cannot be watched".to_owned()
+        })?;
     bootstrap(context, cluster, sync, &home).await?;
     Ok(context.superseded(id))
 }
 
 /// The definitions of Flux's kinds, where the cluster lacks them.
 async fn definitions(target: &Target) -> Result<(), RequestError> {
-    let wanted = [(names::SOURCE_GROUP, "GitRepository"), (names::KUSTOMIZE_GROUP, "Kustomization")];
+    let wanted = [
+        (names::SOURCE_GROUP, "GitRepository"),
+        (names::KUSTOMIZE_GROUP, "Kustomization"),
+    ];
     let mut missing = false;
     for (group, kind) in wanted {
         match target.mapper.resource(&format!("{group}/v1"), kind).await {
@@ -64,11 +71,20 @@ async fn definitions(target: &Target) -> Result<(), RequestError> {
         return Ok(());
     }
     let session = target.connection.session();
-    let resource = target.mapper.resource("apiextensions.k8s.io/v1", "CustomResourceDefinition").await?;
+    let resource = target
+        .mapper
+        .resource("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+        .await?;
     for definition in fairway_types::crds() {
-        let group = definition.pointer("/spec/group").and_then(Value::as_str).unwrap_or_default();
+        let group = definition
+            .pointer("/spec/group")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         if wanted.iter().any(|(wanted, _)| *wanted == group) {
-            let options = ApplyOptions { manager: names::FLEET_MANAGER, dry_run: false };
+            let options = ApplyOptions {
+                manager: names::FLEET_MANAGER,
+                dry_run: false,
+            };
             session.apply(&resource, &definition, options).await?;
         }
     }
@@ -87,10 +103,18 @@ async fn definitions(target: &Target) -> Result<(), RequestError> {
 }
 
 /// Namespace, GitRepository and Kustomization `flux-system`, where the cluster lacks them.
-async fn bootstrap(context: &Arc<Context>, cluster: &Cluster, sync: &ClusterSync, home: &Home) -> Result<(), String> {
+async fn bootstrap(
+    context: &Arc<Context>,
+    cluster: &Cluster,
+    sync: &ClusterSync,
+    home: &Home,
+) -> Result<(), String> {
     let reference = &sync.source_ref;
     if reference.kind != "GitRepository" {
-        return Err(format!("spec.sync.sourceRef: kind '{}' has no controller here", reference.kind));
+        return Err(format!(
+            "spec.sync.sourceRef: kind '{}' has no controller here",
+            reference.kind
+        ));
     }
     let own = cluster.namespace().unwrap_or_default();
     let namespace = reference.namespace.as_ref().unwrap_or(&own);
@@ -104,7 +128,12 @@ async fn bootstrap(context: &Arc<Context>, cluster: &Cluster, sync: &ClusterSync
     let source = context
         .hub()
         .and_then(|hub| hub.repositories.get(namespace, &reference.name))
-        .ok_or_else(|| format!("spec.sync.sourceRef: GitRepository '{namespace}/{}' not found", reference.name))?;
+        .ok_or_else(|| {
+            format!(
+                "spec.sync.sourceRef: GitRepository '{namespace}/{}' not found",
+                reference.name
+            )
+        })?;
     let client = home.connection.client();
     let failed = |what: &str| {
         let what = what.to_owned();
@@ -112,9 +141,15 @@ async fn bootstrap(context: &Arc<Context>, cluster: &Cluster, sync: &ClusterSync
     };
     if home.repositories.get(BOOTSTRAP, BOOTSTRAP).is_none() {
         let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
-        let wanted = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": BOOTSTRAP}});
+        let wanted =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": BOOTSTRAP}});
         let wanted = serde_json::from_value(wanted).map_err(|error| error.to_string())?;
-        if namespaces.get_opt(BOOTSTRAP).await.map_err(failed("namespace flux-system"))?.is_none() {
+        if namespaces
+            .get_opt(BOOTSTRAP)
+            .await
+            .map_err(failed("namespace flux-system"))?
+            .is_none()
+        {
             ignore_existing(namespaces.create(&PostParams::default(), &wanted).await)
                 .map_err(failed("namespace flux-system"))?;
         }
@@ -140,7 +175,10 @@ async fn bootstrap(context: &Arc<Context>, cluster: &Cluster, sync: &ClusterSync
                 .map_err(failed("Kustomization flux-system"))?;
         }
         // One that the repository brings says its path itself.
-        Some(found) if !found.labels().contains_key(names::OWNER_NAME) && spec::path(&found.spec) != path(sync) => {
+        Some(found)
+            if !found.labels().contains_key(names::OWNER_NAME)
+                && spec::path(&found.spec) != path(sync) =>
+        {
             let patch = json!({"spec": {"path": sync.path}});
             api.patch(BOOTSTRAP, &PatchParams::default(), &Patch::Merge(&patch))
                 .await
@@ -152,7 +190,10 @@ async fn bootstrap(context: &Arc<Context>, cluster: &Cluster, sync: &ClusterSync
 }
 
 fn path(sync: &ClusterSync) -> String {
-    let spec = fairway_types::KustomizationSpec { path: Some(sync.path.clone()), ..Default::default() };
+    let spec = fairway_types::KustomizationSpec {
+        path: Some(sync.path.clone()),
+        ..Default::default()
+    };
     spec::path(&spec)
 }
 
@@ -178,11 +219,22 @@ const CONTROLLERS: [&str; 7] = [
 /// Scales Flux's controllers down to nothing. Answers which.
 pub(crate) fn supersede(objects: &mut [Value]) -> Vec<String> {
     let mut superseded = Vec::new();
-    for object in objects.iter_mut().filter(|object| object["kind"] == "Deployment") {
-        let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-        let part_of = object.pointer("/metadata/labels/app.kubernetes.io~1part-of").and_then(Value::as_str);
+    for object in objects
+        .iter_mut()
+        .filter(|object| object["kind"] == "Deployment")
+    {
+        let name = object
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let part_of = object
+            .pointer("/metadata/labels/app.kubernetes.io~1part-of")
+            .and_then(Value::as_str);
         if part_of == Some("flux") && CONTROLLERS.contains(&name) {
-            let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
+            let namespace = object
+                .pointer("/metadata/namespace")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             superseded.push(format!("Deployment/{namespace}/{name}"));
             object["spec"]["replicas"] = json!(0);
         }
@@ -200,8 +252,15 @@ mod tests {
             json!({"kind": "Deployment", "metadata": {"name": name, "namespace": "flux-system",
                    "labels": {"app.kubernetes.io/part-of": part_of}}, "spec": {"replicas": 1}})
         };
-        let mut objects = [deployment("kustomize-controller", "flux"), deployment("web", "flux"), deployment("source-controller", "me")];
-        assert_eq!(supersede(&mut objects), ["Deployment/flux-system/kustomize-controller"]);
+        let mut objects = [
+            deployment("kustomize-controller", "flux"),
+            deployment("web", "flux"),
+            deployment("source-controller", "me"),
+        ];
+        assert_eq!(
+            supersede(&mut objects),
+            ["Deployment/flux-system/kustomize-controller"]
+        );
         assert_eq!(objects[0]["spec"]["replicas"], 0);
         assert_eq!(objects[1]["spec"]["replicas"], 1);
         assert_eq!(objects[2]["spec"]["replicas"], 1);

@@ -49,7 +49,10 @@ const PROBE_MAX: Duration = Duration::from_mins(1);
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Target").field("id", &self.id).field("lane", &self.lane).finish_non_exhaustive()
+        f.debug_struct("Target")
+            .field("id", &self.id)
+            .field("lane", &self.lane)
+            .finish_non_exhaustive()
     }
 }
 
@@ -73,7 +76,9 @@ impl Target {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Down>> {
-        self.down.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.down
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Who saves requests by watching.
@@ -98,7 +103,10 @@ impl Target {
             down.reason = reason;
             return;
         }
-        *down = Some(Down { reason, failures: 1 });
+        *down = Some(Down {
+            reason,
+            failures: 1,
+        });
         if let Some(me) = self.me.upgrade() {
             tokio::spawn(me.probe());
         }
@@ -113,7 +121,9 @@ impl Target {
 
     async fn probe(self: Arc<Self>) {
         loop {
-            let Some(down) = self.lock().clone() else { return };
+            let Some(down) = self.lock().clone() else {
+                return;
+            };
             let pause = jitter(backoff(PROBE_MIN, PROBE_MAX, down.failures), 20);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}

@@ -20,14 +20,21 @@ use crate::queue::Priority;
 
 /// Listens until the target is given up.
 pub(crate) async fn listen(context: Weak<Context>, target: Weak<Target>) {
-    let Some((mut events, stop)) = target.upgrade().map(|t| (t.observer.subscribe(), t.stop.clone())) else { return };
+    let Some((mut events, stop)) = target
+        .upgrade()
+        .map(|t| (t.observer.subscribe(), t.stop.clone()))
+    else {
+        return;
+    };
     let mut backoff = Backoff::default();
     loop {
         let event = tokio::select! {
             event = events.recv() => event,
             () = stop.cancelled() => return,
         };
-        let (Some(context), Some(target)) = (context.upgrade(), target.upgrade()) else { return };
+        let (Some(context), Some(target)) = (context.upgrade(), target.upgrade()) else {
+            return;
+        };
         match event {
             Ok(event) => heard(&context, &target, &event, &mut backoff),
             Err(RecvError::Lagged(_)) => {
@@ -44,8 +51,12 @@ pub(crate) async fn listen(context: Weak<Context>, target: Weak<Target>) {
 fn heard(context: &Arc<Context>, target: &Arc<Target>, event: &ObjectEvent, backoff: &mut Backoff) {
     let owner = |key: &Key| key.name == event.owner.name && key.namespace == event.owner.namespace;
     for key in context.keys_of(target).into_iter().filter(owner) {
-        let Some(home) = context.homes.get(&key.home) else { continue };
-        let Some(object) = home.kustomizations.get(&key.namespace, &key.name) else { continue };
+        let Some(home) = context.homes.get(&key.home) else {
+            continue;
+        };
+        let Some(object) = home.kustomizations.get(&key.namespace, &key.name) else {
+            continue;
+        };
         if object.spec.suspend || object.metadata.deletion_timestamp.is_some() {
             continue;
         }
@@ -62,7 +73,11 @@ fn heard(context: &Arc<Context>, target: &Arc<Target>, event: &ObjectEvent, back
             ObjectChange::Drifted(drift) => drift.to_string(),
         };
         let now = Instant::now();
-        let interval = object.spec.interval.get().clamp(Duration::from_secs(10), Duration::from_hours(24));
+        let interval = object
+            .spec
+            .interval
+            .get()
+            .clamp(Duration::from_secs(10), Duration::from_hours(24));
         let correction = backoff.drifted(&event.id, now, interval);
         if backoff.len() > 1024 {
             backoff.prune(now, interval);
@@ -90,13 +105,18 @@ fn heard(context: &Arc<Context>, target: &Arc<Target>, event: &ObjectEvent, back
 
 /// Whether a change of health changes what the Kustomization says of itself.
 fn matters(object: &Kustomization, status: Status) -> bool {
-    let Some(ready) = object.status.as_ref().and_then(|status| conditions::get(&status.conditions, names::READY))
+    let Some(ready) = object
+        .status
+        .as_ref()
+        .and_then(|status| conditions::get(&status.conditions, names::READY))
     else {
         return false;
     };
     let checks = object.spec.wait || !object.spec.health_checks.is_empty();
     match ready.status {
-        ConditionStatus::False => ready.reason == reason::HEALTH_CHECK_FAILED && status == Status::Current,
+        ConditionStatus::False => {
+            ready.reason == reason::HEALTH_CHECK_FAILED && status == Status::Current
+        }
         ConditionStatus::True => checks && status == Status::Failed,
         ConditionStatus::Unknown => false,
     }

@@ -54,8 +54,12 @@ pub(crate) struct Limiter {
 
 impl Limiter {
     pub(crate) fn judge(&mut self, event: &Fingerprint, now: Instant) -> Verdict {
-        let bucket = self.buckets.entry(event.object.clone()).or_insert(Bucket { tokens: BURST, at: now });
-        let refilled = now.saturating_duration_since(bucket.at).as_secs_f64() / REFILL.as_secs_f64();
+        let bucket = self.buckets.entry(event.object.clone()).or_insert(Bucket {
+            tokens: BURST,
+            at: now,
+        });
+        let refilled =
+            now.saturating_duration_since(bucket.at).as_secs_f64() / REFILL.as_secs_f64();
         bucket.tokens = (bucket.tokens + refilled).min(BURST);
         bucket.at = now;
         if bucket.tokens < 1.0 {
@@ -75,15 +79,25 @@ impl Limiter {
     /// Remembers under which name an event was written.
     pub(crate) fn wrote(&mut self, event: Fingerprint, name: String, now: Instant) {
         if self.seen.len() >= MAX_REMEMBERED {
-            self.seen.retain(|_, seen| now.saturating_duration_since(seen.last) < REPEAT_WINDOW);
+            self.seen
+                .retain(|_, seen| now.saturating_duration_since(seen.last) < REPEAT_WINDOW);
         }
         if self.seen.len() >= MAX_REMEMBERED {
             self.seen.clear();
         }
         if self.buckets.len() >= MAX_REMEMBERED {
-            self.buckets.retain(|_, bucket| now.saturating_duration_since(bucket.at) < REFILL * BURST as u32);
+            self.buckets.retain(|_, bucket| {
+                now.saturating_duration_since(bucket.at) < REFILL * BURST as u32
+            });
         }
-        self.seen.insert(event, Seen { name, count: 1, last: now });
+        self.seen.insert(
+            event,
+            Seen {
+                name,
+                count: 1,
+                last: now,
+            },
+        );
     }
 
     /// Forgets an Event that is no longer there.
@@ -97,7 +111,12 @@ mod tests {
     use super::*;
 
     fn event(message: &str) -> Fingerprint {
-        Fingerprint { object: "uid".into(), reason: "R".into(), message: message.into(), warning: false }
+        Fingerprint {
+            object: "uid".into(),
+            reason: "R".into(),
+            message: message.into(),
+            warning: false,
+        }
     }
 
     #[test]
@@ -105,18 +124,32 @@ mod tests {
         let (mut limiter, now) = (Limiter::default(), Instant::now());
         assert_eq!(limiter.judge(&event("m"), now), Verdict::Create);
         limiter.wrote(event("m"), "e1".into(), now);
-        assert_eq!(limiter.judge(&event("m"), now), Verdict::Count("e1".into(), 2));
+        assert_eq!(
+            limiter.judge(&event("m"), now),
+            Verdict::Count("e1".into(), 2)
+        );
         assert_eq!(limiter.judge(&event("other"), now), Verdict::Create);
-        assert_eq!(limiter.judge(&event("m"), now + Duration::from_mins(11)), Verdict::Create);
+        assert_eq!(
+            limiter.judge(&event("m"), now + Duration::from_mins(11)),
+            Verdict::Create
+        );
     }
 
     #[test]
     fn one_object_cannot_flood() {
         let (mut limiter, now) = (Limiter::default(), Instant::now());
-        let written = (0..100).filter(|n| limiter.judge(&event(&n.to_string()), now) == Verdict::Create).count();
+        let written = (0..100)
+            .filter(|n| limiter.judge(&event(&n.to_string()), now) == Verdict::Create)
+            .count();
         assert_eq!(written, 25);
-        assert_eq!(limiter.judge(&event("x"), now + Duration::from_mins(5)), Verdict::Create);
-        let other = Fingerprint { object: "another".into(), ..event("x") };
+        assert_eq!(
+            limiter.judge(&event("x"), now + Duration::from_mins(5)),
+            Verdict::Create
+        );
+        let other = Fingerprint {
+            object: "another".into(),
+            ..event("x")
+        };
         assert_eq!(limiter.judge(&other, now), Verdict::Create);
     }
 }

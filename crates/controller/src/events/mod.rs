@@ -59,19 +59,42 @@ impl Recorder {
     pub fn start(client: kube::Client, component: &'static str, stop: CancellationToken) -> Self {
         let (sender, receiver) = mpsc::channel(CAPACITY);
         let dropped = Arc::new(AtomicU64::new(0));
-        tokio::spawn(write_all(client, component, receiver, stop, dropped.clone()));
+        tokio::spawn(write_all(
+            client,
+            component,
+            receiver,
+            stop,
+            dropped.clone(),
+        ));
         Self { sender, dropped }
     }
 
     /// Records what happened.
     pub fn record(&self, happening: Happening) {
         let object = &happening.object;
-        let (kind, name) = (object.kind.as_deref().unwrap_or(""), object.name.as_deref().unwrap_or(""));
+        let (kind, name) = (
+            object.kind.as_deref().unwrap_or(""),
+            object.name.as_deref().unwrap_or(""),
+        );
         let namespace = object.namespace.as_deref().unwrap_or("");
         match happening.severity {
-            Severity::Info => tracing::info!(kind, namespace, name, reason = happening.reason, "{}", happening.message),
+            Severity::Info => tracing::info!(
+                kind,
+                namespace,
+                name,
+                reason = happening.reason,
+                "{}",
+                happening.message
+            ),
             Severity::Error => {
-                tracing::warn!(kind, namespace, name, reason = happening.reason, "{}", happening.message);
+                tracing::warn!(
+                    kind,
+                    namespace,
+                    name,
+                    reason = happening.reason,
+                    "{}",
+                    happening.message
+                );
             }
         }
         if self.sender.try_send(happening).is_err() {
@@ -100,7 +123,11 @@ async fn write_all(
             () = stop.cancelled() => None,
         };
         let Some(happening) = happening else { return };
-        let namespace = happening.object.namespace.clone().unwrap_or_else(|| "default".to_owned());
+        let namespace = happening
+            .object
+            .namespace
+            .clone()
+            .unwrap_or_else(|| "default".to_owned());
         let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
         if let Err(error) = write(&api, component, &mut limiter, happening).await {
             dropped.fetch_add(1, Ordering::Relaxed);
@@ -127,7 +154,10 @@ async fn write(
         Verdict::Drop => Ok(()),
         Verdict::Count(name, count) => {
             let patch = serde_json::json!({"count": count, "lastTimestamp": Time(timestamp)});
-            match api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+            match api
+                .patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
+                .await
+            {
                 Ok(_) => Ok(()),
                 Err(error) => {
                     limiter.lost(&fingerprint);
@@ -148,7 +178,11 @@ async fn write(
 /// The Event for a happening, named as client-go names it: the object and the time.
 fn event(component: &'static str, happening: Happening, now: Timestamp) -> Event {
     let object_name = happening.object.name.clone().unwrap_or_default();
-    let namespace = happening.object.namespace.clone().unwrap_or_else(|| "default".to_owned());
+    let namespace = happening
+        .object
+        .namespace
+        .clone()
+        .unwrap_or_else(|| "default".to_owned());
     let mut message = happening.message;
     if message.len() > MAX_MESSAGE {
         let mut end = MAX_MESSAGE;
@@ -167,11 +201,21 @@ fn event(component: &'static str, happening: Happening, now: Timestamp) -> Event
         involved_object: happening.object,
         reason: Some(happening.reason),
         message: Some(message),
-        type_: Some(if happening.severity == Severity::Error { "Warning" } else { "Normal" }.to_owned()),
+        type_: Some(
+            if happening.severity == Severity::Error {
+                "Warning"
+            } else {
+                "Normal"
+            }
+            .to_owned(),
+        ),
         first_timestamp: Some(Time(now)),
         last_timestamp: Some(Time(now)),
         count: Some(1),
-        source: Some(EventSource { component: Some(component.to_owned()), ..EventSource::default() }),
+        source: Some(EventSource {
+            component: Some(component.to_owned()),
+            ..EventSource::default()
+        }),
         reporting_component: Some(component.to_owned()),
         ..Event::default()
     }
@@ -210,14 +254,20 @@ mod tests {
             severity: Severity::Error,
             reason: "BuildFailed".into(),
             message: "ä".repeat(MAX_MESSAGE),
-            metadata: BTreeMap::from([("kustomize.toolkit.fluxcd.io/revision".into(), "main@sha1:abc".into())]),
+            metadata: BTreeMap::from([(
+                "kustomize.toolkit.fluxcd.io/revision".into(),
+                "main@sha1:abc".into(),
+            )]),
         };
         let event = event("kustomize-controller", happening, Timestamp::UNIX_EPOCH);
         let json = serde_json::to_value(&event).unwrap();
         assert_eq!(json["type"], "Warning");
         assert_eq!(json["metadata"]["name"], "apps.0");
         assert_eq!(json["metadata"]["namespace"], "flux-system");
-        assert_eq!(json["metadata"]["annotations"]["kustomize.toolkit.fluxcd.io/revision"], "main@sha1:abc");
+        assert_eq!(
+            json["metadata"]["annotations"]["kustomize.toolkit.fluxcd.io/revision"],
+            "main@sha1:abc"
+        );
         assert_eq!(json["source"]["component"], "kustomize-controller");
         assert!(json["message"].as_str().unwrap().len() <= MAX_MESSAGE);
     }

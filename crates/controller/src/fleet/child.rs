@@ -2,6 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::build::finish::hex;
+
 /// Names of Kustomizations become label values (`kustomize.toolkit.fluxcd.io/name`), which end at 63 bytes.
 pub(super) const MAX_NAME: usize = 63;
 
@@ -19,7 +21,7 @@ pub fn child_name(fleet: &str, cluster: &str) -> String {
         return whole;
     }
     let digest = Sha256::digest(format!("{fleet}/{cluster}"));
-    let hash: String = digest.iter().take(HASH / 2).map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex(&digest[..HASH / 2]);
     let mut end = MAX_NAME - HASH - 1;
     while !whole.is_char_boundary(end) {
         end -= 1;
@@ -34,12 +36,18 @@ mod tests {
 
     #[test]
     fn long_names_are_cut_and_stay_apart() {
-        let (a, b) = (child_name("platform", &"x".repeat(70)), child_name("platform", &"x".repeat(71)));
+        let (a, b) = (
+            child_name("platform", &"x".repeat(70)),
+            child_name("platform", &"x".repeat(71)),
+        );
         assert_eq!(a.len(), MAX_NAME);
         assert_ne!(a, b);
         assert!(a.starts_with("platform-xxx"));
         // the same text cut at another place is another pair
-        assert_ne!(child_name(&"a".repeat(40), &"b".repeat(40)), child_name(&format!("{}-b", "a".repeat(40)), &"b".repeat(38)));
+        assert_ne!(
+            child_name(&"a".repeat(40), &"b".repeat(40)),
+            child_name(&format!("{}-b", "a".repeat(40)), &"b".repeat(38))
+        );
     }
 
     proptest! {

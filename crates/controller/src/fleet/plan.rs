@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fairway_types::fleet::{ClusterMatch, OnLeave};
-use fairway_types::{Cluster, ClusterSelector, FleetKustomization, Kustomization, KustomizationSpec, names};
+use fairway_types::{
+    Cluster, ClusterSelector, FleetKustomization, Kustomization, KustomizationSpec, names,
+};
 use kube::ResourceExt;
 use serde_json::{Map, Value, json};
 
@@ -29,7 +31,9 @@ pub enum ChildError {
     #[error("the rendered template is no valid Kustomization: {0}")]
     Invalid(String),
     /// An object of that name exists and is not ours.
-    #[error("Kustomization '{0}' exists and does not belong to this FleetKustomization; it is left alone, hint: rename one of the two")]
+    #[error(
+        "Kustomization '{0}' exists and does not belong to this FleetKustomization; it is left alone, hint: rename one of the two"
+    )]
     Foreign(String),
 }
 
@@ -75,7 +79,9 @@ pub fn select<'c>(
         None => None,
         Some(reference) => Some(
             selectors(&reference.name)
-                .ok_or_else(|| SelectError::NoSuchSelector(reference.name.clone(), namespace.to_owned()))?
+                .ok_or_else(|| {
+                    SelectError::NoSuchSelector(reference.name.clone(), namespace.to_owned())
+                })?
                 .spec
                 .selector(),
         ),
@@ -94,7 +100,10 @@ pub fn select<'c>(
 /// Whether a Kustomization was made by this fleet: by label and by the uid of the owner.
 pub fn is_child(fleet: &FleetKustomization, candidate: &Kustomization) -> bool {
     candidate.labels().get(names::FLEET_NAME) == Some(&fleet.name_any())
-        && candidate.owner_references().iter().any(|owner| Some(&owner.uid) == fleet.metadata.uid.as_ref())
+        && candidate
+            .owner_references()
+            .iter()
+            .any(|owner| Some(&owner.uid) == fleet.metadata.uid.as_ref())
 }
 
 /// Compares what should be with what is. `existing` finds a Kustomization of the fleet's namespace by name.
@@ -106,12 +115,17 @@ pub fn plan(
     children: &[Arc<Kustomization>],
     existing: &dyn Fn(&str) -> Option<Arc<Kustomization>>,
 ) -> Plan {
-    let mut plan = Plan { children: Vec::new(), leavers: Vec::new() };
+    let mut plan = Plan {
+        children: Vec::new(),
+        leavers: Vec::new(),
+    };
     for cluster in matching {
         let name = child_name(&fleet.name_any(), &cluster.name_any());
         let found = existing(&name);
         let action = match found.as_deref() {
-            Some(other) if !is_child(fleet, other) => Action::Refuse(ChildError::Foreign(name.clone())),
+            Some(other) if !is_child(fleet, other) => {
+                Action::Refuse(ChildError::Foreign(name.clone()))
+            }
             Some(_) if cluster.spec.suspend => Action::Keep,
             None if cluster.spec.suspend => Action::Keep,
             found => match render(fleet, cluster, &name) {
@@ -120,14 +134,21 @@ pub fn plan(
                 Ok(wanted) => Action::Apply(wanted),
             },
         };
-        plan.children.push(Child { cluster: cluster.name_any(), name, action });
+        plan.children.push(Child {
+            cluster: cluster.name_any(),
+            name,
+            action,
+        });
     }
     for child in children.iter().filter(|child| is_child(fleet, child)) {
         let name = child.name_any();
-        if plan.children.iter().any(|wanted| wanted.name == name) || child.metadata.deletion_timestamp.is_some() {
+        if plan.children.iter().any(|wanted| wanted.name == name)
+            || child.metadata.deletion_timestamp.is_some()
+        {
             continue;
         }
-        let orphans = child.spec.deletion_policy() == fairway_types::kustomization::DeletionPolicy::Orphan;
+        let orphans =
+            child.spec.deletion_policy() == fairway_types::kustomization::DeletionPolicy::Orphan;
         let policy = match fleet.spec.on_leave {
             OnLeave::Orphan if !orphans => Some("Orphan"),
             OnLeave::Prune if orphans => Some("Delete"),
@@ -139,7 +160,11 @@ pub fn plan(
 }
 
 /// The Kustomization of one cluster.
-pub fn render(fleet: &FleetKustomization, cluster: &Cluster, name: &str) -> Result<Value, ChildError> {
+pub fn render(
+    fleet: &FleetKustomization,
+    cluster: &Cluster,
+    name: &str,
+) -> Result<Value, ChildError> {
     let facts = ClusterFacts {
         name: cluster.name_any(),
         namespace: cluster.namespace().unwrap_or_default(),
@@ -186,13 +211,19 @@ pub fn render(fleet: &FleetKustomization, cluster: &Cluster, name: &str) -> Resu
         }
     }
     for (key, value) in &template.metadata.labels {
-        labels.insert(key.clone(), template::render_text(value, &facts, "template.metadata.labels")?);
+        labels.insert(
+            key.clone(),
+            template::render_text(value, &facts, "template.metadata.labels")?,
+        );
     }
     labels.insert(names::FLEET_NAME.to_owned(), fleet.name_any());
     labels.insert(names::CLUSTER_NAME.to_owned(), label_value(&facts.name));
     let mut annotations = BTreeMap::new();
     for (key, value) in &template.metadata.annotations {
-        annotations.insert(key.clone(), template::render_text(value, &facts, "template.metadata.annotations")?);
+        annotations.insert(
+            key.clone(),
+            template::render_text(value, &facts, "template.metadata.annotations")?,
+        );
     }
     let mut metadata = json!({
         "name": name,
@@ -220,11 +251,21 @@ pub fn render(fleet: &FleetKustomization, cluster: &Cluster, name: &str) -> Resu
 
 /// Names of Clusters may be longer than label values.
 fn label_value(name: &str) -> String {
-    if name.len() <= super::child::MAX_NAME { name.to_owned() } else { child_name("", name) }
+    if name.len() <= super::child::MAX_NAME {
+        name.to_owned()
+    } else {
+        child_name("", name)
+    }
 }
 
 fn add_variables(post_build: &mut Map<String, Value>, facts: &ClusterFacts) {
-    let Some(variables) = post_build.entry("substitute").or_insert_with(|| json!({})).as_object_mut() else { return };
+    let Some(variables) = post_build
+        .entry("substitute")
+        .or_insert_with(|| json!({}))
+        .as_object_mut()
+    else {
+        return;
+    };
     let label = |key: &str| facts.labels.get(key).filter(|value| !value.is_empty());
     let known = [
         ("CLUSTER_NAME", Some(&facts.name)),
@@ -241,9 +282,13 @@ fn add_variables(post_build: &mut Map<String, Value>, facts: &ClusterFacts) {
 /// Whether the live child already says what is wanted. Specs are compared in their typed form, so that a default that
 /// the API server filled in is no difference.
 fn is_same(live: &Kustomization, wanted: &Value) -> bool {
-    let Ok(wanted) = serde_json::from_value::<Kustomization>(wanted.clone()) else { return false };
+    let Ok(wanted) = serde_json::from_value::<Kustomization>(wanted.clone()) else {
+        return false;
+    };
     let covers = |live: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>| {
-        wanted.iter().all(|(key, value)| live.get(key) == Some(value))
+        wanted
+            .iter()
+            .all(|(key, value)| live.get(key) == Some(value))
     };
     live.spec == wanted.spec
         && covers(live.labels(), wanted.labels())
@@ -292,7 +337,9 @@ mod tests {
     }
 
     fn applied(action: &Action) -> Kustomization {
-        let Action::Apply(object) = action else { panic!("{action:?}") };
+        let Action::Apply(object) = action else {
+            panic!("{action:?}")
+        };
         serde_json::from_value(object.clone()).unwrap()
     }
 
@@ -304,7 +351,14 @@ mod tests {
         assert_eq!(child.name_any(), "apps-dev-eu");
         assert_eq!(child.spec.path.as_deref(), Some("clusters/dev/eu"));
         assert_eq!(child.spec.depends_on[0].name, "platform-dev-eu");
-        let secret = child.spec.kube_config.as_ref().unwrap().secret_ref.as_ref().unwrap();
+        let secret = child
+            .spec
+            .kube_config
+            .as_ref()
+            .unwrap()
+            .secret_ref
+            .as_ref()
+            .unwrap();
         assert_eq!(secret.name, "dev-eu-kubeconfig");
         let variables = &child.spec.post_build.as_ref().unwrap().substitute;
         assert_eq!(variables["CLUSTER_NAME"], "dev-eu");
@@ -320,12 +374,16 @@ mod tests {
         let (fleet, cluster) = (fleet(template()), cluster("dev-eu", labels()));
         let first = plan(&fleet, &[&cluster], &[], &|_| None);
         let child = Arc::new(applied(&first.children[0].action));
-        let again = plan(&fleet, &[&cluster], std::slice::from_ref(&child), &|_| Some(child.clone()));
+        let again = plan(&fleet, &[&cluster], std::slice::from_ref(&child), &|_| {
+            Some(child.clone())
+        });
         assert_eq!(again.children[0].action, Action::Keep);
         let mut edited = (*child).clone();
         edited.spec.prune = false;
         let edited = Arc::new(edited);
-        let repaired = plan(&fleet, &[&cluster], std::slice::from_ref(&edited), &|_| Some(edited.clone()));
+        let repaired = plan(&fleet, &[&cluster], std::slice::from_ref(&edited), &|_| {
+            Some(edited.clone())
+        });
         assert!(applied(&repaired.children[0].action).spec.prune);
     }
 
@@ -336,17 +394,28 @@ mod tests {
         let mut foreign = applied(&first.children[0].action);
         foreign.metadata.owner_references = None;
         let foreign = Arc::new(foreign);
-        let plan = plan(&fleet, &[&cluster], std::slice::from_ref(&foreign), &|_| Some(foreign.clone()));
-        assert_eq!(plan.children[0].action, Action::Refuse(ChildError::Foreign("apps-dev-eu".into())));
+        let plan = plan(&fleet, &[&cluster], std::slice::from_ref(&foreign), &|_| {
+            Some(foreign.clone())
+        });
+        assert_eq!(
+            plan.children[0].action,
+            Action::Refuse(ChildError::Foreign("apps-dev-eu".into()))
+        );
         assert!(plan.leavers.is_empty());
     }
 
     #[test]
     fn a_missing_label_fails_that_cluster_alone() {
         let fleet = fleet(template());
-        let (good, bad) = (cluster("good", labels()), cluster("bad", json!({"environment": "dev"})));
+        let (good, bad) = (
+            cluster("good", labels()),
+            cluster("bad", json!({"environment": "dev"})),
+        );
         let plan = plan(&fleet, &[&bad, &good], &[], &|_| None);
-        assert!(matches!(plan.children[0].action, Action::Refuse(ChildError::Template(_))));
+        assert!(matches!(
+            plan.children[0].action,
+            Action::Refuse(ChildError::Template(_))
+        ));
         assert!(matches!(plan.children[1].action, Action::Apply(_)));
     }
 
@@ -371,19 +440,33 @@ mod tests {
 
     #[test]
     fn selects_by_labels_and_by_a_named_rule() {
-        let clusters =
-            [cluster("a", json!({"environment": "dev"})), cluster("b", json!({"environment": "dev", "region": "eu"}))];
+        let clusters = [
+            cluster("a", json!({"environment": "dev"})),
+            cluster("b", json!({"environment": "dev", "region": "eu"})),
+        ];
         let rule: ClusterSelector = serde_json::from_value(json!({
             "apiVersion": "fleet.fairway.dev/v1alpha1", "kind": "ClusterSelector", "metadata": {"name": "eu"},
             "spec": {"matchLabels": {"region": "eu"}},
         }))
         .unwrap();
         let rule = Arc::new(rule);
-        let wanted: ClusterMatch =
-            serde_json::from_value(json!({"matchLabels": {"environment": "dev"}, "selectorRef": {"name": "eu"}})).unwrap();
-        let found = select(&wanted, "fs", &clusters, &|name| (name == "eu").then(|| rule.clone())).unwrap();
-        assert_eq!(found.iter().map(|c| c.name_any()).collect::<Vec<_>>(), ["b"]);
+        let wanted: ClusterMatch = serde_json::from_value(
+            json!({"matchLabels": {"environment": "dev"}, "selectorRef": {"name": "eu"}}),
+        )
+        .unwrap();
+        let found = select(&wanted, "fs", &clusters, &|name| {
+            (name == "eu").then(|| rule.clone())
+        })
+        .unwrap();
+        assert_eq!(
+            found.iter().map(|c| c.name_any()).collect::<Vec<_>>(),
+            ["b"]
+        );
         assert!(select(&wanted, "fs", &clusters, &|_| None).is_err());
-        assert!(select(&wanted, "elsewhere", &clusters, &|_| Some(rule.clone())).unwrap().is_empty());
+        assert!(
+            select(&wanted, "elsewhere", &clusters, &|_| Some(rule.clone()))
+                .unwrap()
+                .is_empty()
+        );
     }
 }

@@ -29,7 +29,9 @@ const INTERVAL: Duration = Duration::from_mins(10);
 
 pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Outcome {
     let (namespace, name) = ticket.key().clone();
-    let Some(hub) = context.hub() else { return Outcome::Done };
+    let Some(hub) = context.hub() else {
+        return Outcome::Done;
+    };
     // A fleet is planned from everything or not at all: a cluster that was not listed yet has not left.
     let synced = async {
         context.clusters.synced().await;
@@ -40,7 +42,9 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
         () = synced => {}
         () = context.stop.cancelled() => return Outcome::Done,
     }
-    let Some(fleet) = context.fleets.get(&namespace, &name) else { return Outcome::Done };
+    let Some(fleet) = context.fleets.get(&namespace, &name) else {
+        return Outcome::Done;
+    };
     if fleet.metadata.deletion_timestamp.is_some() || fleet.spec.suspend {
         // Children go with their owner; their workloads do what `deletionPolicy` says on each of them.
         return Outcome::Done;
@@ -50,10 +54,22 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
     let existing = |name: &str| hub.kustomizations.get(&namespace, name);
     let before = fleet.status.clone().unwrap_or_default();
     let now = (context.clock)();
-    let (after, outcome) = match plan::select(&fleet.spec.cluster_selector, &namespace, &clusters, &selector) {
+    let (after, outcome) = match plan::select(
+        &fleet.spec.cluster_selector,
+        &namespace,
+        &clusters,
+        &selector,
+    ) {
         Err(error) => {
             let mut after = before.clone();
-            set_ready(&mut after, &fleet, ConditionStatus::False, reason::SELECTOR_FAILED, &error.to_string(), now);
+            set_ready(
+                &mut after,
+                &fleet,
+                ConditionStatus::False,
+                reason::SELECTOR_FAILED,
+                &error.to_string(),
+                now,
+            );
             (after, Outcome::Backoff)
         }
         Ok(matching) => {
@@ -67,13 +83,26 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
             let complete = carry_out(&context, &hub, &fleet, &mut plan).await;
             let summary = summary::summarize(&plan, &existing);
             let after = judge(&fleet, &before, summary, now);
-            let next = if complete { Outcome::After(context.options.interval(INTERVAL)) } else { Outcome::Backoff };
+            let next = if complete {
+                Outcome::After(context.options.interval(INTERVAL))
+            } else {
+                Outcome::Backoff
+            };
             (after, next)
         }
     };
     tell(&context, &fleet, &before, &after);
     let api: Api<FleetKustomization> = Api::namespaced(hub.connection.client(), &namespace);
-    match status::write(&api, &context.fleets, &name, &before, &after, names::FLEET_MANAGER).await {
+    match status::write(
+        &api,
+        &context.fleets,
+        &name,
+        &before,
+        &after,
+        names::FLEET_MANAGER,
+    )
+    .await
+    {
         Ok(Some((_, Some(change)))) => context.fleet_changed(&change),
         Err(error) if !status::is_gone(&error) => {
             tracing::warn!(fleet = name, %error, "status of FleetKustomization not written");
@@ -85,14 +114,22 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
 }
 
 /// Creates, changes and deletes children. Whether all of that could be done; what could not is in the plan.
-async fn carry_out(context: &Arc<Context>, hub: &Arc<Home>, fleet: &FleetKustomization, plan: &mut Plan) -> bool {
+async fn carry_out(
+    context: &Arc<Context>,
+    hub: &Arc<Home>,
+    fleet: &FleetKustomization,
+    plan: &mut Plan,
+) -> bool {
     let namespace = fleet.namespace().unwrap_or_default();
     let api: Api<Kustomization> = Api::namespaced(hub.connection.client(), &namespace);
     let mut writes: Vec<BoxFuture<'_, bool>> = Vec::new();
     for child in &mut plan.children {
         writes.push(Box::pin(write_child(context, hub, api.clone(), child)));
     }
-    let written: Vec<bool> = futures::stream::iter(writes).buffer_unordered(CONCURRENCY).collect().await;
+    let written: Vec<bool> = futures::stream::iter(writes)
+        .buffer_unordered(CONCURRENCY)
+        .collect()
+        .await;
     let mut complete = written.into_iter().all(|done| done);
     for (name, policy) in &plan.leavers {
         if let Err(error) = remove(&api, name, *policy).await {
@@ -104,20 +141,35 @@ async fn carry_out(context: &Arc<Context>, hub: &Arc<Home>, fleet: &FleetKustomi
 }
 
 /// Creates or changes one child. Whether that is settled; a refusal is, and is noted in the plan.
-async fn write_child(context: &Arc<Context>, hub: &Arc<Home>, api: Api<Kustomization>, child: &mut Child) -> bool {
-    let Action::Apply(object) = &child.action else { return true };
+async fn write_child(
+    context: &Arc<Context>,
+    hub: &Arc<Home>,
+    api: Api<Kustomization>,
+    child: &mut Child,
+) -> bool {
+    let Action::Apply(object) = &child.action else {
+        return true;
+    };
     let params = PatchParams::apply(names::FLEET_MANAGER).force();
-    let is_new = hub.kustomizations.get(&namespace_of(object), &child.name).is_none();
+    let is_new = hub
+        .kustomizations
+        .get(&namespace_of(object), &child.name)
+        .is_none();
     match api.patch(&child.name, &params, &Patch::Apply(object)).await {
         Ok(answer) => {
-            let change = if is_new { hub.kustomizations.observed(answer) } else { hub.kustomizations.wrote(answer).1 };
+            let change = if is_new {
+                hub.kustomizations.observed(answer)
+            } else {
+                hub.kustomizations.wrote(answer).1
+            };
             if let Some(change) = change {
                 context.kustomization_changed(&HomeId::Hub, &change);
             }
             true
         }
         Err(error) => {
-            let refused = matches!(&error, kube::Error::Api(status) if matches!(status.code, 400 | 422));
+            let refused =
+                matches!(&error, kube::Error::Api(status) if matches!(status.code, 400 | 422));
             tracing::warn!(child = child.name, %error, "child not written");
             child.action = Action::Refuse(ChildError::Invalid(error.to_string()));
             refused
@@ -126,12 +178,25 @@ async fn write_child(context: &Arc<Context>, hub: &Arc<Home>, api: Api<Kustomiza
 }
 
 fn namespace_of(object: &serde_json::Value) -> String {
-    object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned()
+    object["metadata"]["namespace"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// Says first what is to become of the workloads, then removes the child.
-async fn remove(api: &Api<Kustomization>, name: &str, policy: Option<&'static str>) -> Result<(), kube::Error> {
-    let gone = |error: kube::Error| if status::is_gone(&error) { Ok(()) } else { Err(error) };
+async fn remove(
+    api: &Api<Kustomization>,
+    name: &str,
+    policy: Option<&'static str>,
+) -> Result<(), kube::Error> {
+    let gone = |error: kube::Error| {
+        if status::is_gone(&error) {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    };
     if let Some(policy) = policy {
         let patch = json!({"spec": {"deletionPolicy": policy}});
         let params = PatchParams {
@@ -157,7 +222,15 @@ fn set_ready(
     now: jiff::Timestamp,
 ) {
     let generation = fleet.metadata.generation;
-    conditions::set(&mut status.conditions, names::READY, is, reason, message, generation, now);
+    conditions::set(
+        &mut status.conditions,
+        names::READY,
+        is,
+        reason,
+        message,
+        generation,
+        now,
+    );
     status.observed_generation = generation;
     if let Some(requested) = fleet.annotations().get(names::REQUESTED_AT) {
         status.last_handled_reconcile_at = Some(requested.clone());
@@ -173,7 +246,14 @@ fn judge(
     let mut after = before.clone();
     after.clusters = summary.counts;
     after.summary = summary.clusters;
-    set_ready(&mut after, fleet, summary.ready, summary.reason, &summary.message, now);
+    set_ready(
+        &mut after,
+        fleet,
+        summary.ready,
+        summary.reason,
+        &summary.message,
+        now,
+    );
     after
 }
 
@@ -183,17 +263,25 @@ fn tell(
     before: &FleetKustomizationStatus,
     after: &FleetKustomizationStatus,
 ) {
-    let ready = |status: &FleetKustomizationStatus| conditions::get(&status.conditions, names::READY).cloned();
+    let ready = |status: &FleetKustomizationStatus| {
+        conditions::get(&status.conditions, names::READY).cloned()
+    };
     let Some(now) = ready(after) else { return };
     let was = ready(before);
-    let same = was.as_ref().is_some_and(|was| was.status == now.status && was.reason == now.reason);
+    let same = was
+        .as_ref()
+        .is_some_and(|was| was.status == now.status && was.reason == now.reason);
     if same || now.status == ConditionStatus::Unknown {
         return;
     }
     let failed = now.status == ConditionStatus::False;
     context.fleet_events.record(Happening {
         object: reference(fleet),
-        severity: if failed { Severity::Error } else { Severity::Info },
+        severity: if failed {
+            Severity::Error
+        } else {
+            Severity::Info
+        },
         reason: now.reason,
         message: now.message,
         metadata: BTreeMap::new(),

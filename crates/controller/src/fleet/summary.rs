@@ -25,12 +25,28 @@ pub struct Summary {
 
 /// Sums up; `child` finds a Kustomization by its name.
 pub fn summarize(plan: &Plan, child: &dyn Fn(&str) -> Option<Arc<Kustomization>>) -> Summary {
-    let mut clusters: Vec<ClusterSummary> =
-        plan.children.iter().map(|planned| one(planned, child(&planned.name).as_deref())).collect();
-    let count = |status| clusters.iter().filter(|cluster| cluster.ready == status).count();
-    let (matched, ready, failed) = (clusters.len(), count(ConditionStatus::True), count(ConditionStatus::False));
+    let mut clusters: Vec<ClusterSummary> = plan
+        .children
+        .iter()
+        .map(|planned| one(planned, child(&planned.name).as_deref()))
+        .collect();
+    let count = |status| {
+        clusters
+            .iter()
+            .filter(|cluster| cluster.ready == status)
+            .count()
+    };
+    let (matched, ready, failed) = (
+        clusters.len(),
+        count(ConditionStatus::True),
+        count(ConditionStatus::False),
+    );
     let mut summary = Summary {
-        counts: ClusterCounts { matched: matched as i32, ready: ready as i32, failed: failed as i32 },
+        counts: ClusterCounts {
+            matched: matched as i32,
+            ready: ready as i32,
+            failed: failed as i32,
+        },
         clusters: Vec::new(),
         ready: ConditionStatus::True,
         reason: reason::RECONCILIATION_SUCCEEDED,
@@ -44,13 +60,23 @@ pub fn summarize(plan: &Plan, child: &dyn Fn(&str) -> Option<Arc<Kustomization>>
     } else if failed > 0 {
         summary.ready = ConditionStatus::False;
         let templates = plan.children.iter().any(|child| {
-            matches!(child.action, Action::Refuse(ChildError::Template(_) | ChildError::Invalid(_)))
+            matches!(
+                child.action,
+                Action::Refuse(ChildError::Template(_) | ChildError::Invalid(_))
+            )
         });
-        summary.reason = if templates { reason::TEMPLATE_FAILED } else { reason::RECONCILIATION_FAILED };
+        summary.reason = if templates {
+            reason::TEMPLATE_FAILED
+        } else {
+            reason::RECONCILIATION_FAILED
+        };
         if let Some(first) = clusters.first() {
             let text = first.message.as_deref().unwrap_or_default();
             let line = text.lines().next().unwrap_or_default();
-            summary.message = format!("{ready} of {matched} clusters ready, {failed} failed; {}: {line}", first.name);
+            summary.message = format!(
+                "{ready} of {matched} clusters ready, {failed} failed; {}: {line}",
+                first.name
+            );
         }
     } else if ready < matched {
         summary.ready = ConditionStatus::Unknown;
@@ -73,7 +99,12 @@ fn one(planned: &Child, child: Option<&Kustomization>) -> ClusterSummary {
         Action::Refuse(error) => {
             summary.ready = ConditionStatus::False;
             summary.reason = Some(
-                if matches!(error, ChildError::Foreign(_)) { "ForeignObject" } else { reason::TEMPLATE_FAILED }.to_owned(),
+                if matches!(error, ChildError::Foreign(_)) {
+                    "ForeignObject"
+                } else {
+                    reason::TEMPLATE_FAILED
+                }
+                .to_owned(),
             );
             summary.message = Some(error.to_string());
             summary.kustomization = None;
@@ -82,7 +113,9 @@ fn one(planned: &Child, child: Option<&Kustomization>) -> ClusterSummary {
         Action::Apply(_) => {}
         Action::Keep => {
             let Some(child) = child else { return summary };
-            let Some(status) = &child.status else { return summary };
+            let Some(status) = &child.status else {
+                return summary;
+            };
             summary.revision.clone_from(&status.last_applied_revision);
             if let Some(condition) = conditions::get(&status.conditions, names::READY) {
                 let is_current = status.observed_generation == child.metadata.generation;
@@ -91,7 +124,9 @@ fn one(planned: &Child, child: Option<&Kustomization>) -> ClusterSummary {
                     status => status,
                 };
                 // A child that waits for another one is not broken.
-                if condition.status == ConditionStatus::False && condition.reason == reason::DEPENDENCY_NOT_READY {
+                if condition.status == ConditionStatus::False
+                    && condition.reason == reason::DEPENDENCY_NOT_READY
+                {
                     summary.ready = ConditionStatus::Unknown;
                 }
                 summary.reason = Some(condition.reason.clone());
@@ -110,7 +145,11 @@ mod tests {
     use serde_json::json;
 
     fn kept(name: &str) -> Child {
-        Child { cluster: name.into(), name: format!("apps-{name}"), action: Action::Keep }
+        Child {
+            cluster: name.into(),
+            name: format!("apps-{name}"),
+            action: Action::Keep,
+        }
     }
 
     fn child(status: &str, reason: &str, message: &str) -> Arc<Kustomization> {
@@ -130,15 +169,26 @@ mod tests {
 
     #[test]
     fn all_ready() {
-        let plan = Plan { children: vec![kept("a"), kept("b")], leavers: vec![] };
-        let summary = summarize(&plan, &|_| Some(child("True", "ReconciliationSucceeded", "ok")));
-        assert_eq!((summary.ready, summary.message.as_str()), (ConditionStatus::True, "2 of 2 clusters ready"));
+        let plan = Plan {
+            children: vec![kept("a"), kept("b")],
+            leavers: vec![],
+        };
+        let summary = summarize(&plan, &|_| {
+            Some(child("True", "ReconciliationSucceeded", "ok"))
+        });
+        assert_eq!(
+            (summary.ready, summary.message.as_str()),
+            (ConditionStatus::True, "2 of 2 clusters ready")
+        );
         assert_eq!(summary.clusters[0].revision.as_deref(), Some("main@sha1:1"));
     }
 
     #[test]
     fn one_failure_is_named_first() {
-        let plan = Plan { children: vec![kept("a"), kept("b"), kept("c")], leavers: vec![] };
+        let plan = Plan {
+            children: vec![kept("a"), kept("b"), kept("c")],
+            leavers: vec![],
+        };
         let summary = summarize(&plan, &|name| {
             Some(match name {
                 "apps-b" => child("False", "BuildFailed", "kustomization.yaml:3: no\nmore"),
@@ -148,13 +198,32 @@ mod tests {
         });
         assert_eq!(summary.ready, ConditionStatus::False);
         assert_eq!(summary.reason, "ReconciliationFailed");
-        assert_eq!(summary.message, "1 of 3 clusters ready, 1 failed; b: kustomization.yaml:3: no");
-        assert_eq!(summary.counts, ClusterCounts { matched: 3, ready: 1, failed: 1 });
+        assert_eq!(
+            summary.message,
+            "1 of 3 clusters ready, 1 failed; b: kustomization.yaml:3: no"
+        );
+        assert_eq!(
+            summary.counts,
+            ClusterCounts {
+                matched: 3,
+                ready: 1,
+                failed: 1
+            }
+        );
     }
 
     #[test]
     fn nothing_matched_is_not_green() {
-        let summary = summarize(&Plan { children: vec![], leavers: vec![] }, &|_| None);
-        assert_eq!((summary.ready, summary.reason), (ConditionStatus::False, "SelectorFailed"));
+        let summary = summarize(
+            &Plan {
+                children: vec![],
+                leavers: vec![],
+            },
+            &|_| None,
+        );
+        assert_eq!(
+            (summary.ready, summary.reason),
+            (ConditionStatus::False, "SelectorFailed")
+        );
     }
 }

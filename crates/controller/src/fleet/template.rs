@@ -22,7 +22,9 @@ pub struct ClusterFacts {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The cluster lacks the label.
-    #[error("{at}: cluster '{cluster}' has no label '{key}'; hint: label it, or leave it out of the selection")]
+    #[error(
+        "{at}: cluster '{cluster}' has no label '{key}'; hint: label it, or leave it out of the selection"
+    )]
     MissingLabel {
         /// Where in the template.
         at: String,
@@ -82,7 +84,9 @@ pub fn render_text(text: &str, cluster: &ClusterFacts, at: &str) -> Result<Strin
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(open) = rest.find("{{") {
-        let Some(length) = rest[open + 2..].find("}}") else { break };
+        let Some(length) = rest[open + 2..].find("}}") else {
+            break;
+        };
         let expression = rest[open + 2..open + 2 + length].trim();
         let end = open + 2 + length + 2;
         match expression.strip_prefix("cluster.") {
@@ -107,10 +111,13 @@ fn lookup<'c>(field: &str, cluster: &'c ClusterFacts, at: &str) -> Result<&'c st
         "name" => Ok(&cluster.name),
         "namespace" => Ok(&cluster.namespace),
         _ => {
-            let key = field.strip_prefix("labels.").filter(|key| !key.is_empty()).ok_or_else(|| Error::Unknown {
-                at: at.to_owned(),
-                expression: format!("cluster.{field}"),
-            })?;
+            let key = field
+                .strip_prefix("labels.")
+                .filter(|key| !key.is_empty())
+                .ok_or_else(|| Error::Unknown {
+                    at: at.to_owned(),
+                    expression: format!("cluster.{field}"),
+                })?;
             match cluster.labels.get(key) {
                 Some(value) if !value.is_empty() => Ok(value),
                 found => {
@@ -136,9 +143,13 @@ mod tests {
         ClusterFacts {
             name: "prod-eu-west-1".into(),
             namespace: "flux-system".into(),
-            labels: [("region", "eu-west-1"), ("team", ""), ("example.com/tier", "gold")]
-                .map(|(k, v)| (k.to_owned(), v.to_owned()))
-                .into(),
+            labels: [
+                ("region", "eu-west-1"),
+                ("team", ""),
+                ("example.com/tier", "gold"),
+            ]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .into(),
         }
     }
 
@@ -161,7 +172,11 @@ mod tests {
 
     #[test]
     fn a_missing_value_is_an_error_never_empty() {
-        let failed = |text: &str| render(&json!({"a": [text]}), &prod()).unwrap_err().to_string();
+        let failed = |text: &str| {
+            render(&json!({"a": [text]}), &prod())
+                .unwrap_err()
+                .to_string()
+        };
         assert_eq!(
             failed("{{ cluster.labels.environment }}"),
             "template.a[0]: cluster 'prod-eu-west-1' has no label 'environment'; hint: label it, or leave it out of the selection"
@@ -170,7 +185,9 @@ mod tests {
             failed("{{ cluster.labels.team }}"),
             "template.a[0]: label 'team' of cluster 'prod-eu-west-1' is empty"
         );
-        assert!(failed("{{ cluster.labels. }}").contains("unknown expression '{{ cluster.labels. }}'"));
+        assert!(
+            failed("{{ cluster.labels. }}").contains("unknown expression '{{ cluster.labels. }}'")
+        );
         assert!(failed("{{ cluster.size }}").contains("unknown expression"));
     }
 

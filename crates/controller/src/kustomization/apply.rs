@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fairway_apply::engine::{self, change_log};
-use fairway_apply::plan::{self, Owner, Plan, Settings};
+use fairway_apply::plan::{self, Owner, Plan, PlanError, Settings};
 use fairway_apply::wait::{self, End};
-use fairway_apply::{Impersonation, RequestError, Session};
+use fairway_apply::{Impersonation, RequestError, Session, prune};
 use fairway_types::names::{self, reason};
 use fairway_types::{Inventory, InventoryEntry, Kustomization, ObjectId, conditions};
 use kube::ResourceExt;
 
 use super::failure::{Failure, of_plan};
-use super::{ALLOW_EMPTY, pinned, progress};
+use super::inputs::not_run_if;
+use super::{ALLOW_EMPTY, progress};
 use crate::build::finish::Rendered;
 use crate::cluster::Target;
 use crate::context::Context;
@@ -24,15 +25,23 @@ use crate::options::Remotes;
 use crate::queue::Ticket;
 use crate::source::NOT_RUN;
 
-use super::reconcile::Attempt;
+use super::attempt::Attempt;
 
 /// Who a Kustomization is applied as: its service account, else the default one, else the connection itself.
 pub(super) fn account(context: &Context, object: &Kustomization) -> Option<String> {
-    object.spec.service_account_name.clone().or_else(|| context.options.default_service_account.clone())
+    object
+        .spec
+        .service_account_name
+        .clone()
+        .or_else(|| context.options.default_service_account.clone())
 }
 
 /// A session on the target under that account.
-pub(super) fn session(target: &Target, namespace: &str, account: Option<&str>) -> Result<Session, Failure> {
+pub(super) fn session(
+    target: &Target,
+    namespace: &str,
+    account: Option<&str>,
+) -> Result<Session, Failure> {
     match account {
         None => Ok(target.connection.session()),
         Some(name) => target
@@ -43,7 +52,10 @@ pub(super) fn session(target: &Target, namespace: &str, account: Option<&str>) -
 }
 
 pub(super) fn owner(object: &Kustomization) -> Owner {
-    Owner { name: object.name_any(), namespace: object.namespace().unwrap_or_default() }
+    Owner {
+        name: object.name_any(),
+        namespace: object.namespace().unwrap_or_default(),
+    }
 }
 
 /// What one run brings to the cluster.
@@ -58,16 +70,27 @@ pub(super) struct Work<'a> {
 
 impl Work<'_> {
     /// Applies, prunes and checks the health. Says whether anything changed.
-    pub(super) async fn run(&self, attempt: &mut Attempt<'_>, ticket: &mut Ticket<Key>) -> Result<bool, Failure> {
+    pub(super) async fn run(
+        &self,
+        attempt: &mut Attempt<'_>,
+        ticket: &mut Ticket<Key>,
+    ) -> Result<bool, Failure> {
         let object = attempt.object.clone();
         let spec = &object.spec;
         let session = session(self.target, self.key.namespace.as_str(), self.account)?;
         let owner = owner(&object);
         let previous = attempt.status.inventory.clone().unwrap_or_default();
-        let allow_empty = object.annotations().get(ALLOW_EMPTY).is_some_and(|value| value == "true");
-        let settings = Settings { owner: &owner, force: spec.force, allow_empty };
-        let planned =
-            plan::plan(self.rendered.objects.clone(), &previous, settings).map_err(|error| of_plan(&error))?;
+        let allow_empty = object
+            .annotations()
+            .get(ALLOW_EMPTY)
+            .is_some_and(|value| value == "true");
+        let settings = Settings {
+            owner: &owner,
+            force: spec.force,
+            allow_empty,
+        };
+        let planned = plan::plan(self.rendered.objects.clone(), &previous, settings)
+            .map_err(|error| not_run_if(self.needs_keys(&error), of_plan(&error)))?;
         self.announce(attempt, &planned, &previous).await?;
 
         let timeout = spec.timeout().get();
@@ -78,18 +101,33 @@ impl Work<'_> {
         Metrics::count(&self.context.metrics.applies);
         // Whatever happens from here on, the cluster is not what it was known to be.
         self.context.memory.uncertain(self.key);
-        let applied = tokio::time::timeout(timeout, pinned::apply(&session, self.target, planned, options))
-            .await
-            .map_err(|_| format!("apply did not finish within the timeout of {}", spec.timeout()))
-            .and_then(|applied| applied)
-            .map_err(|message| Failure::failed(reason::RECONCILIATION_FAILED, message))?;
+        let applied = tokio::time::timeout(
+            timeout,
+            engine::apply(&session, &self.target.mapper, &planned, &options),
+        )
+        .await
+        .map_err(|_| {
+            let message = format!(
+                "apply did not finish within the timeout of {}",
+                spec.timeout()
+            );
+            Failure::failed(reason::RECONCILIATION_FAILED, message)
+        })?;
         let report = match applied {
             Ok(report) => report,
             Err(stopped) => {
                 let log = change_log(&stopped.report.changes);
                 let text = stopped.error.to_string();
-                let message = if log.is_empty() { text } else { format!("{text}\n{log}") };
-                return Err(self.request_failed(reason::RECONCILIATION_FAILED, message, stopped.error.request()));
+                let message = if log.is_empty() {
+                    text
+                } else {
+                    format!("{text}\n{log}")
+                };
+                return Err(self.request_failed(
+                    reason::RECONCILIATION_FAILED,
+                    message,
+                    stopped.error.request(),
+                ));
             }
         };
         let log = change_log(&report.changes);
@@ -98,13 +136,20 @@ impl Work<'_> {
         }
         let mut changed = report.changed();
         let mut inventory = report.inventory.clone();
-        self.target.observer.track(&owner, &report.inventory, &spec.ignore);
+        self.target
+            .observer
+            .track(&owner, &report.inventory, &spec.ignore);
         if spec.prune {
             let stale = plan::stale(&previous, &report.wanted);
             if !stale.is_empty() {
-                let pruned = pinned::prune(&session, self.target, owner, stale, report.wanted)
-                    .await
-                    .map_err(|message| Failure::failed(reason::PRUNE_FAILED, message))?;
+                let pruned = prune::prune(
+                    &session,
+                    &self.target.mapper,
+                    &owner,
+                    &stale,
+                    &report.wanted,
+                )
+                .await;
                 let log = change_log(&pruned.changes);
                 if !log.is_empty() {
                     changed = true;
@@ -123,30 +168,57 @@ impl Work<'_> {
         attempt.status.inventory = Some(inventory);
         // From here on this run only waits; others may use the cluster meanwhile.
         ticket.release_slot();
-        self.check(attempt, ticket, &session, report.checked, changed).await?;
+        self.check(attempt, ticket, &session, report.checked, changed)
+            .await?;
         Ok(changed)
     }
 
+    /// Secrets that nobody has the keys for here.
+    fn needs_keys(&self, error: &PlanError) -> bool {
+        self.is_offline() && matches!(error, PlanError::Encrypted(_))
+    }
+
+    fn is_offline(&self) -> bool {
+        matches!(self.context.options.remotes, Remotes::Only(_))
+    }
+
     /// Writes down what is about to be created, before it is.
-    async fn announce(&self, attempt: &mut Attempt<'_>, planned: &Plan, previous: &Inventory) -> Result<(), Failure> {
+    async fn announce(
+        &self,
+        attempt: &mut Attempt<'_>,
+        planned: &Plan,
+        previous: &Inventory,
+    ) -> Result<(), Failure> {
         let mut union = previous.clone();
         for entry in planned.inventory().entries {
             union.insert(entry);
         }
         union.sort();
-        let known: HashSet<&str> = previous.entries.iter().map(|entry| entry.id.as_str()).collect();
-        let names_more = union.entries.iter().any(|entry| !known.contains(entry.id.as_str()));
+        let known: HashSet<&str> = previous
+            .entries
+            .iter()
+            .map(|entry| entry.id.as_str())
+            .collect();
+        let names_more = union
+            .entries
+            .iter()
+            .any(|entry| !known.contains(entry.id.as_str()));
         let status = &attempt.status;
         let new = status.last_attempted_revision.as_deref() != Some(self.revision)
-            || status.history.first().is_none_or(|last| last.digest != self.rendered.digest)
+            || status
+                .history
+                .first()
+                .is_none_or(|last| last.digest != self.rendered.digest)
             || status.observed_generation != attempt.object.metadata.generation;
         if !names_more && !new {
             // Looking for drift is no progress worth a write.
             return Ok(());
         }
         let timeout = attempt.object.spec.timeout();
-        let message =
-            format!("Detecting drift for revision {} with a timeout of {timeout}", self.revision);
+        let message = format!(
+            "Detecting drift for revision {} with a timeout of {timeout}",
+            self.revision
+        );
         let now = attempt.now();
         if names_more {
             attempt.status.inventory = Some(union);
@@ -154,7 +226,10 @@ impl Work<'_> {
         attempt.status.last_attempted_revision = Some(self.revision.to_owned());
         progress::progressing(&mut attempt.status, &message, now);
         attempt.write().await.map_err(|error| {
-            Failure::failed(reason::RECONCILIATION_FAILED, format!("failed to update status: {error}"))
+            Failure::failed(
+                reason::RECONCILIATION_FAILED,
+                format!("failed to update status: {error}"),
+            )
         })
     }
 
@@ -183,7 +258,11 @@ impl Work<'_> {
     ) -> Result<(), Failure> {
         let object = attempt.object.clone();
         let spec = &object.spec;
-        let entries = if spec.wait { applied } else { self.listed(&object).await? };
+        let entries = if spec.wait {
+            applied
+        } else {
+            self.listed(&object).await?
+        };
         let is_self = |entry: &InventoryEntry| {
             entry.object().is_ok_and(|id| {
                 id.kind == "Kustomization"
@@ -192,7 +271,10 @@ impl Work<'_> {
                     && id.namespace == self.key.namespace
             })
         };
-        let entries: Vec<InventoryEntry> = entries.into_iter().filter(|entry| !is_self(entry)).collect();
+        let entries: Vec<InventoryEntry> = entries
+            .into_iter()
+            .filter(|entry| !is_self(entry))
+            .collect();
         let now = attempt.now();
         if entries.is_empty() {
             progress::checked(&mut attempt.status, None, now);
@@ -208,11 +290,14 @@ impl Work<'_> {
         let mut report = self.wait(session, &entries, &options, ticket).await?;
         let timeout = spec.timeout();
         if report.end == End::TimedOut {
-            let message =
-                format!("Running health checks for revision {} with a timeout of {timeout}", self.revision);
+            let message = format!(
+                "Running health checks for revision {} with a timeout of {timeout}",
+                self.revision
+            );
             progress::checking(&mut attempt.status, &message, now);
             attempt.write().await.map_err(|error| {
-                let message = format!("unable to update the healthy status to progressing: {error}");
+                let message =
+                    format!("unable to update the healthy status to progressing: {error}");
                 Failure::failed(reason::RECONCILIATION_FAILED, message)
             })?;
             options.timeout = timeout.get();
@@ -247,22 +332,27 @@ impl Work<'_> {
         options: &wait::Options,
         ticket: &Ticket<Key>,
     ) -> Result<wait::Report, Failure> {
-        let interrupted = |message: String| Failure::failed(reason::HEALTH_CHECK_FAILED, message);
-        if !matches!(self.context.options.remotes, Remotes::Only(_)) {
+        if !self.is_offline() {
             return tokio::select! {
-                report = pinned::wait(session, self.target, entries.to_vec(), options.clone()) => report.map_err(interrupted),
+                report = wait::wait(session, &self.target.mapper, entries, options) => Ok(report),
                 () = ticket.superseded() => Err(Failure::Superseded),
+                () = self.context.stop.cancelled() => Err(Failure::Superseded),
             };
         }
         let deadline = Instant::now() + options.timeout;
         loop {
-            let run: Vec<InventoryEntry> = entries.iter().filter(|entry| !self.is_not_run(entry)).cloned().collect();
+            let run: Vec<InventoryEntry> = entries
+                .iter()
+                .filter(|entry| !self.is_not_run(entry))
+                .cloned()
+                .collect();
             let left = deadline.saturating_duration_since(Instant::now());
             let mut step = options.clone();
             step.timeout = left.min(Duration::from_secs(1));
             let report = tokio::select! {
-                report = pinned::wait(session, self.target, run, step) => report.map_err(interrupted)?,
+                report = wait::wait(session, &self.target.mapper, &run, &step) => report,
                 () = ticket.superseded() => return Err(Failure::Superseded),
+                () = self.context.stop.cancelled() => return Err(Failure::Superseded),
             };
             if report.end != End::TimedOut || left.is_zero() {
                 return Ok(report);
@@ -272,17 +362,34 @@ impl Work<'_> {
 
     /// Whether an entry is a Flux object of this home that is not run.
     fn is_not_run(&self, entry: &InventoryEntry) -> bool {
-        let (Some(home), Ok(id)) = (self.context.homes.get(&self.key.home), entry.object()) else { return false };
+        let (Some(home), Ok(id)) = (self.context.homes.get(&self.key.home), entry.object()) else {
+            return false;
+        };
         let list = match id.kind.as_str() {
-            "GitRepository" => home.repositories.get(&id.namespace, &id.name).and_then(|object| {
-                object.status.as_ref().map(|status| status.conditions.clone())
-            }),
-            "Kustomization" => home.kustomizations.get(&id.namespace, &id.name).and_then(|object| {
-                object.status.as_ref().map(|status| status.conditions.clone())
-            }),
+            "GitRepository" => home
+                .repositories
+                .get(&id.namespace, &id.name)
+                .and_then(|object| {
+                    object
+                        .status
+                        .as_ref()
+                        .map(|status| status.conditions.clone())
+                }),
+            "Kustomization" => {
+                home.kustomizations
+                    .get(&id.namespace, &id.name)
+                    .and_then(|object| {
+                        object
+                            .status
+                            .as_ref()
+                            .map(|status| status.conditions.clone())
+                    })
+            }
             _ => None,
         };
-        list.is_some_and(|list| conditions::get(&list, names::READY).is_some_and(|ready| ready.reason == NOT_RUN))
+        list.is_some_and(|list| {
+            conditions::get(&list, names::READY).is_some_and(|ready| ready.reason == NOT_RUN)
+        })
     }
 
     /// `spec.healthChecks` as entries.
@@ -295,13 +402,18 @@ impl Work<'_> {
                     (group.to_owned(), version.to_owned())
                 }
                 None => {
-                    let resource = self.target.mapper.of_kind(&check.kind).await.map_err(|error| {
-                        self.request_failed(
-                            reason::HEALTH_CHECK_FAILED,
-                            format!("spec.healthChecks: {error}"),
-                            Some(&error),
-                        )
-                    })?;
+                    let resource =
+                        self.target
+                            .mapper
+                            .of_kind(&check.kind)
+                            .await
+                            .map_err(|error| {
+                                self.request_failed(
+                                    reason::HEALTH_CHECK_FAILED,
+                                    format!("spec.healthChecks: {error}"),
+                                    Some(&error),
+                                )
+                            })?;
                     (resource.group, resource.version)
                 }
             };
@@ -327,8 +439,9 @@ fn jobs_with_ttl(rendered: &Rendered) -> HashSet<ObjectId> {
     rendered
         .objects
         .iter()
-        .filter(|object| object["kind"] == "Job" && object.pointer("/spec/ttlSecondsAfterFinished").is_some())
+        .filter(|object| {
+            object["kind"] == "Job" && object.pointer("/spec/ttlSecondsAfterFinished").is_some()
+        })
         .filter_map(ObjectId::of)
         .collect()
 }
-

@@ -38,7 +38,11 @@ pub fn find_cycle(start: &Id, depends_on: &dyn Fn(&Id) -> Vec<Id>) -> Option<Vec
 
 /// `a/x -> a/y -> a/x`.
 pub fn describe(cycle: &[Id]) -> String {
-    cycle.iter().map(|(namespace, name)| format!("{namespace}/{name}")).collect::<Vec<_>>().join(" -> ")
+    cycle
+        .iter()
+        .map(|(namespace, name)| format!("{namespace}/{name}"))
+        .collect::<Vec<_>>()
+        .join(" -> ")
 }
 
 #[cfg(test)]
@@ -47,7 +51,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn graph(edges: &[(u8, u8)]) -> impl Fn(&Id) -> Vec<Id> + '_ {
-        move |from| edges.iter().filter(|(a, _)| id(*a) == *from).map(|(_, b)| id(*b)).collect()
+        move |from| {
+            edges
+                .iter()
+                .filter(|(a, _)| id(*a) == *from)
+                .map(|(_, b)| id(*b))
+                .collect()
+        }
     }
 
     fn id(n: u8) -> Id {
@@ -58,7 +68,10 @@ mod tests {
     fn names_the_cycle() {
         let cycle = find_cycle(&id(1), &graph(&[(1, 2), (2, 3), (3, 1), (2, 9)])).unwrap();
         assert_eq!(describe(&cycle), "ns/1 -> ns/2 -> ns/3 -> ns/1");
-        assert_eq!(describe(&find_cycle(&id(4), &graph(&[(4, 4)])).unwrap()), "ns/4 -> ns/4");
+        assert_eq!(
+            describe(&find_cycle(&id(4), &graph(&[(4, 4)])).unwrap()),
+            "ns/4 -> ns/4"
+        );
     }
 
     #[test]

@@ -17,13 +17,20 @@ pub struct Known<'a> {
 }
 
 /// Why the dependency is not ready; nothing where it is.
-pub fn why_not(namespace: &str, name: &str, dependency: Option<&Kustomization>, known: Known<'_>) -> Option<String> {
+pub fn why_not(
+    namespace: &str,
+    name: &str,
+    dependency: Option<&Kustomization>,
+    known: Known<'_>,
+) -> Option<String> {
     let id = format!("{namespace}/{name}");
     let Some(dependency) = dependency else {
         return Some(format!("dependency '{id}' not found"));
     };
     let not_ready = || Some(format!("dependency '{id}' is not ready"));
-    let Some(status) = &dependency.status else { return not_ready() };
+    let Some(status) = &dependency.status else {
+        return not_ready();
+    };
     let ready = conditions::get(&status.conditions, names::READY);
     if known.not_run_is_ready && ready.is_some_and(|condition| condition.reason == NOT_RUN) {
         return None;
@@ -35,7 +42,10 @@ pub fn why_not(namespace: &str, name: &str, dependency: Option<&Kustomization>, 
         return not_ready();
     }
     match known.shared_revision {
-        Some(revision) if status.last_applied_revision.as_deref() != Some(revision) && !known.renders_the_same => {
+        Some(revision)
+            if status.last_applied_revision.as_deref() != Some(revision)
+                && !known.renders_the_same =>
+        {
             Some(format!("dependency '{id}' revision is not up to date"))
         }
         _ => None,
@@ -70,29 +80,62 @@ mod tests {
         .unwrap()
     }
 
-    const ALONE: Known<'_> = Known { shared_revision: None, renders_the_same: false, not_run_is_ready: false };
+    const ALONE: Known<'_> = Known {
+        shared_revision: None,
+        renders_the_same: false,
+        not_run_is_ready: false,
+    };
 
     #[test]
     fn exists_is_current_ready_and_of_the_same_revision() {
         let why = |dependency: Option<&Kustomization>, known| why_not("ns", "b", dependency, known);
         assert_eq!(why(None, ALONE).unwrap(), "dependency 'ns/b' not found");
         assert_eq!(why(Some(&dependency("True", 2, "r1")), ALONE), None);
-        assert_eq!(why(Some(&dependency("True", 1, "r1")), ALONE).unwrap(), "dependency 'ns/b' is not ready");
-        assert_eq!(why(Some(&dependency("False", 2, "r1")), ALONE).unwrap(), "dependency 'ns/b' is not ready");
-        let shared = Known { shared_revision: Some("r2"), ..ALONE };
+        assert_eq!(
+            why(Some(&dependency("True", 1, "r1")), ALONE).unwrap(),
+            "dependency 'ns/b' is not ready"
+        );
+        assert_eq!(
+            why(Some(&dependency("False", 2, "r1")), ALONE).unwrap(),
+            "dependency 'ns/b' is not ready"
+        );
+        let shared = Known {
+            shared_revision: Some("r2"),
+            ..ALONE
+        };
         assert_eq!(
             why(Some(&dependency("True", 2, "r1")), shared).unwrap(),
             "dependency 'ns/b' revision is not up to date"
         );
         assert_eq!(why(Some(&dependency("True", 2, "r2")), shared), None);
-        assert_eq!(why(Some(&dependency("True", 2, "r1")), Known { renders_the_same: true, ..shared }), None);
+        assert_eq!(
+            why(
+                Some(&dependency("True", 2, "r1")),
+                Known {
+                    renders_the_same: true,
+                    ..shared
+                }
+            ),
+            None
+        );
     }
 
     #[test]
     fn what_is_not_run_passes_only_where_that_is_asked_for() {
         let object = dependency("Unknown", 2, "r1");
         assert!(why_not("ns", "b", Some(&object), ALONE).is_some());
-        assert!(why_not("ns", "b", Some(&object), Known { not_run_is_ready: true, ..ALONE }).is_none());
+        assert!(
+            why_not(
+                "ns",
+                "b",
+                Some(&object),
+                Known {
+                    not_run_is_ready: true,
+                    ..ALONE
+                }
+            )
+            .is_none()
+        );
     }
 
     #[test]

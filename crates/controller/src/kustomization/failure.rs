@@ -11,13 +11,23 @@ use crate::build;
 pub(super) enum Failure {
     /// Tried again after `retryInterval`; told as a warning.
     #[error("{message}")]
-    Failed { reason: &'static str, message: String },
+    Failed {
+        reason: &'static str,
+        message: String,
+    },
     /// Something else has to happen first: looked at again soon.
     #[error("{message}")]
-    Waiting { reason: &'static str, message: String, told: Option<String> },
+    Waiting {
+        reason: &'static str,
+        message: String,
+        told: Option<String>,
+    },
     /// Not tried again before the object changes.
     #[error("{message}")]
-    Stalled { reason: &'static str, message: String },
+    Stalled {
+        reason: &'static str,
+        message: String,
+    },
     /// There is no controller for this here, and nobody is to be bothered.
     #[error("not run: {0}")]
     NotRun(String),
@@ -31,7 +41,10 @@ pub(super) enum Failure {
 
 impl Failure {
     pub(super) fn failed(reason: &'static str, message: impl ToString) -> Self {
-        Self::Failed { reason, message: message.to_string() }
+        Self::Failed {
+            reason,
+            message: message.to_string(),
+        }
     }
 }
 
@@ -67,8 +80,13 @@ mod tests {
 
     #[test]
     fn an_empty_build_says_how_to_allow_it() {
-        let Failure::Failed { message, .. } = of_plan(&PlanError::EmptiesInventory(3)) else { panic!() };
+        let Failure::Failed { message, .. } = of_plan(&PlanError::EmptiesInventory(3)) else {
+            panic!()
+        };
         assert!(message.contains("all 3 objects"), "{message}");
-        assert!(message.contains("fleet.fairway.dev/allow-empty: \"true\""), "{message}");
+        assert!(
+            message.contains("fleet.fairway.dev/allow-empty: \"true\""),
+            "{message}"
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use fairway_apply::engine::change_log;
-use fairway_apply::plan;
+use fairway_apply::{plan, prune};
 use fairway_types::kustomization::DeletionPolicy;
 use fairway_types::names::{self, reason};
 use fairway_types::{Kustomization, conditions};
@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
-use super::{apply, pinned};
+use super::apply;
 use crate::cluster::ConnectError;
 use crate::context::Context;
 use crate::events::{Happening, Severity, reference};
@@ -20,15 +20,30 @@ use crate::home::{Home, Key};
 use crate::queue::Outcome;
 use crate::status;
 
-pub(super) async fn run(context: &Arc<Context>, home: &Arc<Home>, key: &Key, object: &Arc<Kustomization>) -> Outcome {
-    if !object.finalizers().iter().any(|name| name == names::FINALIZER) {
+pub(super) async fn run(
+    context: &Arc<Context>,
+    home: &Arc<Home>,
+    key: &Key,
+    object: &Arc<Kustomization>,
+) -> Outcome {
+    if !object
+        .finalizers()
+        .iter()
+        .any(|name| name == names::FINALIZER)
+    {
         return Outcome::Done;
     }
     if deletes(object) {
         match delete(context, home, object).await {
             Ok(()) => {}
             Err(message) => {
-                tell(home, object, Severity::Error, reason::PRUNE_FAILED, message.clone());
+                tell(
+                    home,
+                    object,
+                    Severity::Error,
+                    reason::PRUNE_FAILED,
+                    message.clone(),
+                );
                 explain(context, home, object, &message).await;
                 return Outcome::Backoff;
             }
@@ -57,9 +72,17 @@ fn deletes(object: &Kustomization) -> bool {
     !object.spec.suspend && has_objects && object.spec.deletion_policy() != DeletionPolicy::Orphan
 }
 
-async fn delete(context: &Arc<Context>, home: &Arc<Home>, object: &Arc<Kustomization>) -> Result<(), String> {
+async fn delete(
+    context: &Arc<Context>,
+    home: &Arc<Home>,
+    object: &Arc<Kustomization>,
+) -> Result<(), String> {
     let namespace = object.namespace().unwrap_or_default();
-    let inventory = object.status.as_ref().and_then(|status| status.inventory.clone()).unwrap_or_default();
+    let inventory = object
+        .status
+        .as_ref()
+        .and_then(|status| status.inventory.clone())
+        .unwrap_or_default();
     let target = match &object.spec.kube_config {
         None => home.target.clone(),
         Some(reference) => {
@@ -67,7 +90,11 @@ async fn delete(context: &Arc<Context>, home: &Arc<Home>, object: &Arc<Kustomiza
                 return Err("spec.kubeConfig.configMapRef is not supported yet".to_owned());
             };
             let make = |connection| context.target(connection);
-            match context.connections.resolve(home, &namespace, secret, make).await {
+            match context
+                .connections
+                .resolve(home, &namespace, secret, make)
+                .await
+            {
                 Ok(target) => target,
                 // As in Flux: nobody can delete them any more, so they are named and left.
                 Err(error @ (ConnectError::NoSecret(..) | ConnectError::NoKey { .. })) => {
@@ -86,26 +113,38 @@ async fn delete(context: &Arc<Context>, home: &Arc<Home>, object: &Arc<Kustomiza
         }
     };
     let account = apply::account(context, object);
-    let session =
-        apply::session(&target, &namespace, account.as_deref()).map_err(|failure| failure.to_string())?;
+    let session = apply::session(&target, &namespace, account.as_deref())
+        .map_err(|failure| failure.to_string())?;
     let owner = apply::owner(object);
     let stale = plan::stale(&inventory, &HashSet::new());
     let timeout = object.spec.timeout().get();
-    let pruned =
-        tokio::time::timeout(timeout, pinned::prune(&session, &target, owner, stale, HashSet::new()))
-            .await
-            .map_err(|_| format!("pruning did not finish within the timeout of {}", object.spec.timeout()))??;
+    let pruned = tokio::time::timeout(
+        timeout,
+        prune::prune(&session, &target.mapper, &owner, &stale, &HashSet::new()),
+    )
+    .await
+    .map_err(|_| {
+        format!(
+            "pruning did not finish within the timeout of {}",
+            object.spec.timeout()
+        )
+    })?;
     let log = change_log(&pruned.changes);
     if !log.is_empty() {
-        let ready = object.status.as_ref().and_then(|status| conditions::get(&status.conditions, names::READY));
-        let why = ready.map_or("info", |ready| ready.reason.as_str()).to_owned();
+        let ready = object
+            .status
+            .as_ref()
+            .and_then(|status| conditions::get(&status.conditions, names::READY));
+        let why = ready
+            .map_or("info", |ready| ready.reason.as_str())
+            .to_owned();
         tell(home, object, Severity::Info, &why, log);
     }
     if let Some(message) = pruned.message() {
         return Err(message);
     }
     if object.spec.deletion_policy() == DeletionPolicy::WaitForTermination
-        && let Err(error) = pinned::wait_for_termination(&session, pruned.deleted, timeout).await
+        && let Err(error) = prune::wait_for_termination(&session, &pruned.deleted, timeout).await
     {
         let message = format!("failed to wait for resources termination: {error}");
         tell(home, object, Severity::Error, reason::PRUNE_FAILED, message);
@@ -114,38 +153,73 @@ async fn delete(context: &Arc<Context>, home: &Arc<Home>, object: &Arc<Kustomiza
 }
 
 fn tell(home: &Home, object: &Kustomization, severity: Severity, why: &str, message: String) {
-    let revision = object.status.as_ref().and_then(|status| status.last_applied_revision.clone());
+    let revision = object
+        .status
+        .as_ref()
+        .and_then(|status| status.last_applied_revision.clone());
     home.kustomize_events.record(Happening {
         object: reference(object),
         severity,
         reason: why.to_owned(),
         message,
-        metadata: revision.into_iter().map(|revision| (names::REVISION.to_owned(), revision)).collect(),
+        metadata: revision
+            .into_iter()
+            .map(|revision| (names::REVISION.to_owned(), revision))
+            .collect(),
     });
 }
 
 /// Says on the object why it does not go.
 async fn explain(context: &Arc<Context>, home: &Arc<Home>, object: &Kustomization, message: &str) {
-    let api: Api<Kustomization> = Api::namespaced(home.connection.client(), &object.namespace().unwrap_or_default());
+    let api: Api<Kustomization> = Api::namespaced(
+        home.connection.client(),
+        &object.namespace().unwrap_or_default(),
+    );
     let before = object.status.clone().unwrap_or_default();
     let mut after = before.clone();
-    let now = super::progress::Now { generation: object.metadata.generation, time: (context.clock)() };
+    let now = super::progress::Now {
+        generation: object.metadata.generation,
+        time: (context.clock)(),
+    };
     super::progress::failed(&mut after, reason::PRUNE_FAILED, message, now);
     let manager = names::KUSTOMIZATION_STATUS_MANAGER;
-    let written = status::write(&api, &home.kustomizations, &object.name_any(), &before, &after, manager).await;
+    let written = status::write(
+        &api,
+        &home.kustomizations,
+        &object.name_any(),
+        &before,
+        &after,
+        manager,
+    )
+    .await;
     if let Ok(Some((_, Some(change)))) = written {
         context.kustomization_changed(&home.id, &change);
     }
 }
 
 async fn remove_finalizer(home: &Home, object: &Kustomization) -> Result<(), kube::Error> {
-    let api: Api<Kustomization> = Api::namespaced(home.connection.client(), &object.namespace().unwrap_or_default());
-    let finalizers: Vec<&String> = object.finalizers().iter().filter(|name| *name != names::FINALIZER).collect();
+    let api: Api<Kustomization> = Api::namespaced(
+        home.connection.client(),
+        &object.namespace().unwrap_or_default(),
+    );
+    let finalizers: Vec<&String> = object
+        .finalizers()
+        .iter()
+        .filter(|name| *name != names::FINALIZER)
+        .collect();
     // The status may have been written since: its version is the newest that is known.
-    let known = home.kustomizations.get(&object.namespace().unwrap_or_default(), &object.name_any());
+    let known = home
+        .kustomizations
+        .get(&object.namespace().unwrap_or_default(), &object.name_any());
     let version = known.as_deref().unwrap_or(object).resource_version();
     let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
-    let answer = api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?;
+    let answer = api
+        .patch(
+            &object.name_any(),
+            &PatchParams::default(),
+            &Patch::Merge(&patch),
+        )
+        .await?;
     home.kustomizations.wrote(answer);
     Ok(())
 }

@@ -11,12 +11,13 @@
 //! too much is harmless: only what carries the owner's labels is ever deleted.
 
 mod apply;
+mod attempt;
 pub mod cycle;
 pub mod depends;
 mod failure;
 mod finalize;
+mod inputs;
 pub(crate) mod memory;
-mod pinned;
 pub mod progress;
 mod reconcile;
 mod variables;

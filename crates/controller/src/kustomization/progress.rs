@@ -19,22 +19,58 @@ pub struct Now {
     pub time: Timestamp,
 }
 
-fn set(status: &mut KustomizationStatus, type_: &str, is: ConditionStatus, reason: &str, message: &str, now: Now) {
-    conditions::set(&mut status.conditions, type_, is, reason, message, now.generation, now.time);
+fn set(
+    status: &mut KustomizationStatus,
+    type_: &str,
+    is: ConditionStatus,
+    reason: &str,
+    message: &str,
+    now: Now,
+) {
+    conditions::set(
+        &mut status.conditions,
+        type_,
+        is,
+        reason,
+        message,
+        now.generation,
+        now.time,
+    );
 }
 
 /// Work on the cluster begins.
 pub fn progressing(status: &mut KustomizationStatus, message: &str, now: Now) {
     conditions::remove(&mut status.conditions, names::STALLED);
-    set(status, names::READY, ConditionStatus::Unknown, reason::PROGRESSING, "Reconciliation in progress", now);
-    set(status, names::RECONCILING, ConditionStatus::True, reason::PROGRESSING, message, now);
+    set(
+        status,
+        names::READY,
+        ConditionStatus::Unknown,
+        reason::PROGRESSING,
+        "Reconciliation in progress",
+        now,
+    );
+    set(
+        status,
+        names::RECONCILING,
+        ConditionStatus::True,
+        reason::PROGRESSING,
+        message,
+        now,
+    );
     conditions::ready_first(&mut status.conditions);
 }
 
 /// Health checks begin.
 pub fn checking(status: &mut KustomizationStatus, message: &str, now: Now) {
     progressing(status, message, now);
-    set(status, names::HEALTHY, ConditionStatus::Unknown, reason::PROGRESSING, message, now);
+    set(
+        status,
+        names::HEALTHY,
+        ConditionStatus::Unknown,
+        reason::PROGRESSING,
+        message,
+        now,
+    );
 }
 
 /// The health checks are over; nothing where there were none.
@@ -43,9 +79,23 @@ pub fn checked(status: &mut KustomizationStatus, result: Option<Result<&str, &st
         None => {
             conditions::remove(&mut status.conditions, names::HEALTHY);
         }
-        Some(Ok(message)) => set(status, names::HEALTHY, ConditionStatus::True, reason::SUCCEEDED, message, now),
+        Some(Ok(message)) => set(
+            status,
+            names::HEALTHY,
+            ConditionStatus::True,
+            reason::SUCCEEDED,
+            message,
+            now,
+        ),
         Some(Err(message)) => {
-            set(status, names::HEALTHY, ConditionStatus::False, reason::HEALTH_CHECK_FAILED, message, now);
+            set(
+                status,
+                names::HEALTHY,
+                ConditionStatus::False,
+                reason::HEALTH_CHECK_FAILED,
+                message,
+                now,
+            );
         }
     }
 }
@@ -55,7 +105,14 @@ pub fn succeeded(status: &mut KustomizationStatus, revision: &str, now: Now) {
     conditions::remove(&mut status.conditions, names::RECONCILING);
     conditions::remove(&mut status.conditions, names::STALLED);
     let message = format!("Applied revision: {revision}");
-    set(status, names::READY, ConditionStatus::True, reason::RECONCILIATION_SUCCEEDED, &message, now);
+    set(
+        status,
+        names::READY,
+        ConditionStatus::True,
+        reason::RECONCILIATION_SUCCEEDED,
+        &message,
+        now,
+    );
     conditions::ready_first(&mut status.conditions);
     status.last_applied_revision = Some(revision.to_owned());
     status.last_attempted_revision = Some(revision.to_owned());
@@ -65,10 +122,24 @@ pub fn succeeded(status: &mut KustomizationStatus, revision: &str, now: Now) {
 /// The run failed and will be tried again.
 pub fn failed(status: &mut KustomizationStatus, reason: &str, message: &str, now: Now) {
     conditions::remove(&mut status.conditions, names::STALLED);
-    set(status, names::READY, ConditionStatus::False, reason, message, now);
+    set(
+        status,
+        names::READY,
+        ConditionStatus::False,
+        reason,
+        message,
+        now,
+    );
     if let Some(reconciling) = conditions::get(&status.conditions, names::RECONCILING) {
         let message = reconciling.message.clone();
-        set(status, names::RECONCILING, ConditionStatus::True, reason::PROGRESSING_WITH_RETRY, &message, now);
+        set(
+            status,
+            names::RECONCILING,
+            ConditionStatus::True,
+            reason::PROGRESSING_WITH_RETRY,
+            &message,
+            now,
+        );
     }
     conditions::ready_first(&mut status.conditions);
 }
@@ -76,8 +147,22 @@ pub fn failed(status: &mut KustomizationStatus, reason: &str, message: &str, now
 /// The run failed and will not be tried again before something changes.
 pub fn stalled(status: &mut KustomizationStatus, reason: &str, message: &str, now: Now) {
     conditions::remove(&mut status.conditions, names::RECONCILING);
-    set(status, names::READY, ConditionStatus::False, reason, message, now);
-    set(status, names::STALLED, ConditionStatus::True, reason, message, now);
+    set(
+        status,
+        names::READY,
+        ConditionStatus::False,
+        reason,
+        message,
+        now,
+    );
+    set(
+        status,
+        names::STALLED,
+        ConditionStatus::True,
+        reason,
+        message,
+        now,
+    );
     conditions::ready_first(&mut status.conditions);
     status.observed_generation = now.generation;
 }
@@ -86,17 +171,34 @@ pub fn stalled(status: &mut KustomizationStatus, reason: &str, message: &str, no
 pub fn not_run(status: &mut KustomizationStatus, message: &str, now: Now) {
     conditions::remove(&mut status.conditions, names::RECONCILING);
     conditions::remove(&mut status.conditions, names::STALLED);
-    set(status, names::READY, ConditionStatus::Unknown, NOT_RUN, message, now);
+    set(
+        status,
+        names::READY,
+        ConditionStatus::Unknown,
+        NOT_RUN,
+        message,
+        now,
+    );
     status.observed_generation = now.generation;
 }
 
 /// Adds a run to the history.
-pub fn remember(status: &mut KustomizationStatus, digest: &str, revision: &str, ended: &str, took: Duration, now: Now) {
+pub fn remember(
+    status: &mut KustomizationStatus,
+    digest: &str,
+    revision: &str,
+    ended: &str,
+    took: Duration,
+    now: Now,
+) {
     let attempt = Snapshot {
         digest: digest.to_owned(),
         first_reconciled: now.time,
         last_reconciled: now.time,
-        last_reconciled_duration: Duration::from_millis(took.as_millis().min(u128::from(u64::MAX)) as u64).into(),
+        last_reconciled_duration: Duration::from_millis(
+            took.as_millis().min(u128::from(u64::MAX)) as u64
+        )
+        .into(),
         last_reconciled_status: ended.to_owned(),
         total_reconciliations: 1,
         metadata: BTreeMap::from([("revision".to_owned(), revision.to_owned())]),
@@ -109,19 +211,34 @@ mod tests {
     use super::*;
 
     fn now(second: i64) -> Now {
-        Now { generation: Some(7), time: Timestamp::from_second(second).unwrap() }
+        Now {
+            generation: Some(7),
+            time: Timestamp::from_second(second).unwrap(),
+        }
     }
 
     #[test]
     fn a_run_goes_through_the_conditions_of_flux() {
         let mut status = KustomizationStatus::default();
-        progressing(&mut status, "Building manifests for revision r1 with a timeout of 30s", now(1));
-        assert!(conditions::is(&status.conditions, names::READY, ConditionStatus::Unknown));
+        progressing(
+            &mut status,
+            "Building manifests for revision r1 with a timeout of 30s",
+            now(1),
+        );
+        assert!(conditions::is(
+            &status.conditions,
+            names::READY,
+            ConditionStatus::Unknown
+        ));
         assert_eq!(status.observed_generation, None, "not yet");
         checking(&mut status, "Running health checks", now(2));
         checked(&mut status, Some(Ok("Health check passed in 1s")), now(3));
         succeeded(&mut status, "r1", now(3));
-        let types: Vec<_> = status.conditions.iter().map(|c| (c.type_.as_str(), c.status.as_str())).collect();
+        let types: Vec<_> = status
+            .conditions
+            .iter()
+            .map(|c| (c.type_.as_str(), c.status.as_str()))
+            .collect();
         assert_eq!(types, [("Ready", "True"), ("Healthy", "True")]);
         assert_eq!(status.conditions[0].message, "Applied revision: r1");
         assert_eq!(status.observed_generation, Some(7));

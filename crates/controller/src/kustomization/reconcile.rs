@@ -1,80 +1,30 @@
 //! One run over one Kustomization.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fairway_types::names::{self, reason};
-use fairway_types::{Kustomization, KustomizationStatus, conditions};
+use fairway_types::{Kustomization, conditions};
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
 use super::apply::{self, Work};
+use super::attempt::Attempt;
 use super::failure::Failure;
+use super::inputs::{check_dependencies, not_run_if, refuse_cycle, source, target, unsupported};
 use super::memory::Applied;
-use super::progress::{self, Now};
-use super::{cycle, depends, finalize, variables};
+use super::{finalize, progress, variables};
 use crate::build::finish::Finish;
-use crate::cluster::{ConnectError, Target};
-use crate::context::{Context, is_requested, source_key};
-use crate::events::{Happening, Severity, reference};
+use crate::cluster::Target;
+use crate::context::{Context, is_requested};
+use crate::events::Severity;
 use crate::home::{Home, Key};
 use crate::metrics::Metrics;
 use crate::options::Remotes;
 use crate::queue::{Outcome, Priority, Ticket};
-use crate::source::{NOT_RUN, Source};
+use crate::source::Source;
 use crate::status;
-
-/// One run: the object as it was at the start, and the status as it becomes.
-pub(super) struct Attempt<'a> {
-    pub context: &'a Arc<Context>,
-    pub home: &'a Arc<Home>,
-    pub object: Arc<Kustomization>,
-    pub status: KustomizationStatus,
-    written: KustomizationStatus,
-    pub started: Instant,
-}
-
-impl<'a> Attempt<'a> {
-    fn new(context: &'a Arc<Context>, home: &'a Arc<Home>, object: Arc<Kustomization>) -> Self {
-        let status = object.status.clone().unwrap_or_default();
-        Self { context, home, object, written: status.clone(), status, started: Instant::now() }
-    }
-
-    pub(super) fn now(&self) -> Now {
-        Now { generation: self.object.metadata.generation, time: (self.context.clock)() }
-    }
-
-    /// Writes the status, if it differs from what was written last.
-    pub(super) async fn write(&mut self) -> Result<(), kube::Error> {
-        let name = self.object.name_any();
-        let api: Api<Kustomization> =
-            Api::namespaced(self.home.connection.client(), &self.object.namespace().unwrap_or_default());
-        let manager = names::KUSTOMIZATION_STATUS_MANAGER;
-        let objects = &self.home.kustomizations;
-        let answer = status::write(&api, objects, &name, &self.written, &self.status, manager).await?;
-        self.written = self.status.clone();
-        if let Some((_, Some(change))) = answer {
-            self.context.kustomization_changed(&self.home.id, &change);
-        }
-        Ok(())
-    }
-
-    /// Records an event. Without a reason of its own it has that of the Ready condition.
-    pub(super) fn tell(&self, severity: Severity, why: Option<&str>, message: String, revision: Option<&str>) {
-        let ready = conditions::get(&self.status.conditions, names::READY).map(|ready| ready.reason.clone());
-        let fallback = || if severity == Severity::Error { "error" } else { "info" }.to_owned();
-        let metadata = revision.map(|revision| (names::REVISION.to_owned(), revision.to_owned()));
-        self.home.kustomize_events.record(Happening {
-            object: reference(&*self.object),
-            severity,
-            reason: why.map(str::to_owned).or(ready).unwrap_or_else(fallback),
-            message,
-            metadata: BTreeMap::from_iter(metadata),
-        });
-    }
-}
 
 /// How a run that did not fail ended.
 enum Ended {
@@ -88,7 +38,9 @@ enum Ended {
 
 pub(crate) async fn reconcile(context: Arc<Context>, mut ticket: Ticket<Key>) -> Outcome {
     let key = ticket.key().clone();
-    let Some(home) = context.homes.get(&key.home) else { return Outcome::Done };
+    let Some(home) = context.homes.get(&key.home) else {
+        return Outcome::Done;
+    };
     // Without the sources and all Kustomizations nothing can be told about revisions and dependencies.
     tokio::select! {
         () = async { home.repositories.synced().await; home.kustomizations.synced().await } => {}
@@ -101,7 +53,11 @@ pub(crate) async fn reconcile(context: Arc<Context>, mut ticket: Ticket<Key>) ->
     if object.metadata.deletion_timestamp.is_some() {
         return finalize::run(&context, &home, &key, &object).await;
     }
-    let object = if object.finalizers().iter().any(|name| name == names::FINALIZER) {
+    let object = if object
+        .finalizers()
+        .iter()
+        .any(|name| name == names::FINALIZER)
+    {
         object
     } else {
         match add_finalizer(&context, &home, &object).await {
@@ -127,7 +83,10 @@ async fn add_finalizer(
     home: &Home,
     object: &Kustomization,
 ) -> Result<Arc<Kustomization>, kube::Error> {
-    let api: Api<Kustomization> = Api::namespaced(home.connection.client(), &object.namespace().unwrap_or_default());
+    let api: Api<Kustomization> = Api::namespaced(
+        home.connection.client(),
+        &object.namespace().unwrap_or_default(),
+    );
     let mut finalizers = object.finalizers().to_vec();
     finalizers.push(names::FINALIZER.to_owned());
     // The version makes this fail rather than overwrite a finalizer that somebody else has just added.
@@ -136,7 +95,9 @@ async fn add_finalizer(
         field_manager: Some(names::KUSTOMIZATION_STATUS_MANAGER.to_owned()),
         ..PatchParams::default()
     };
-    let answer = api.patch(&object.name_any(), &params, &Patch::Merge(&patch)).await?;
+    let answer = api
+        .patch(&object.name_any(), &params, &Patch::Merge(&patch))
+        .await?;
     let (object, change) = home.kustomizations.wrote(answer);
     if let Some(change) = change {
         context.kustomization_changed(&home.id, &change);
@@ -152,15 +113,19 @@ async fn conclude(attempt: &mut Attempt<'_>, key: &Key, result: Result<Ended, Fa
     let retry = spec.retry_interval().get().max(options.min_interval);
     let revision = attempt.status.last_attempted_revision.clone();
     let now = attempt.now();
-    if !matches!(result, Err(Failure::Quiet | Failure::Superseded) | Ok(Ended::Deferred))
-        && let Some(requested) = attempt.object.annotations().get(names::REQUESTED_AT)
+    if !matches!(
+        result,
+        Err(Failure::Quiet | Failure::Superseded) | Ok(Ended::Deferred)
+    ) && let Some(requested) = attempt.object.annotations().get(names::REQUESTED_AT)
     {
         attempt.status.last_handled_reconcile_at = Some(requested.clone());
     }
     let outcome = match result {
         Ok(Ended::Applied) => {
             let next = fairway_types::Duration::from(spec.interval.get());
-            let took = fairway_types::Duration::from(Duration::from_millis(attempt.started.elapsed().as_millis() as u64));
+            let took = fairway_types::Duration::from(Duration::from_millis(
+                attempt.started.elapsed().as_millis() as u64,
+            ));
             attempt.tell(
                 Severity::Info,
                 None,
@@ -178,7 +143,11 @@ async fn conclude(attempt: &mut Attempt<'_>, key: &Key, result: Result<Ended, Fa
             attempt.tell(Severity::Error, None, message, revision.as_deref());
             Outcome::RetryAfter(retry)
         }
-        Err(Failure::Waiting { reason, message, told }) => {
+        Err(Failure::Waiting {
+            reason,
+            message,
+            told,
+        }) => {
             progress::failed(&mut attempt.status, reason, &message, now);
             if let Some(told) = told {
                 attempt.tell(Severity::Info, None, told, revision.as_deref());
@@ -205,7 +174,11 @@ async fn conclude(attempt: &mut Attempt<'_>, key: &Key, result: Result<Ended, Fa
     }
 }
 
-async fn run(attempt: &mut Attempt<'_>, key: &Key, ticket: &mut Ticket<Key>) -> Result<Ended, Failure> {
+async fn run(
+    attempt: &mut Attempt<'_>,
+    key: &Key,
+    ticket: &mut Ticket<Key>,
+) -> Result<Ended, Failure> {
     let (context, home, object) = (attempt.context, attempt.home, attempt.object.clone());
     let spec = &object.spec;
     let offline = matches!(context.options.remotes, Remotes::Only(_));
@@ -220,10 +193,14 @@ async fn run(attempt: &mut Attempt<'_>, key: &Key, ticket: &mut Ticket<Key>) -> 
     let target = target(context, home, &object).await?;
     context.goes_to(key, &target);
     let account = apply::account(context, &object);
-    let finish = variables::finish(home, &key.namespace, spec, context.options.strict_substitutions).await?;
+    let strict = context.options.strict_substitutions;
+    let finish = variables::finish(home, &key.namespace, spec, strict).await;
+    let finish = finish.map_err(|failure| not_run_if(offline, failure))?;
 
     // What is applied already needs neither its cluster nor its turn.
-    let touched = context.memory.take_touched(key);
+    if context.memory.take_touched(key) {
+        context.memory.uncertain(key);
+    }
     let digest = context.builder.peek(source.clone(), spec, &finish).await;
     let applied = context.memory.get(key).filter(|applied| {
         applied.target == target.id
@@ -234,8 +211,11 @@ async fn run(attempt: &mut Attempt<'_>, key: &Key, ticket: &mut Ticket<Key>) -> 
     let is_ready = conditions::is_true(&attempt.status.conditions, names::READY);
     let is_same = applied.is_some_and(|applied| Some(applied.digest) == digest) && is_ready;
     let is_new_revision = attempt.status.last_applied_revision.as_deref() != Some(&source.revision);
-    let requested = is_requested(&*object, attempt.status.last_handled_reconcile_at.as_deref());
-    let nothing_to_ask = is_same && !touched && !requested && (is_new_revision || target.is_watched());
+    let requested = is_requested(
+        &*object,
+        attempt.status.last_handled_reconcile_at.as_deref(),
+    );
+    let nothing_to_ask = is_same && !requested && (is_new_revision || target.is_watched());
 
     if let Err(why) = check_dependencies(context, home, &object, &source).await {
         // It stays as good as it is: nothing would change on its cluster.
@@ -244,7 +224,11 @@ async fn run(attempt: &mut Attempt<'_>, key: &Key, ticket: &mut Ticket<Key>) -> 
         } else {
             let retry = fairway_types::Duration::from(context.options.requeue_dependency);
             let told = format!("Dependencies do not meet ready condition, retrying in {retry}");
-            Failure::Waiting { reason: reason::DEPENDENCY_NOT_READY, message: why, told: Some(told) }
+            Failure::Waiting {
+                reason: reason::DEPENDENCY_NOT_READY,
+                message: why,
+                told: Some(told),
+            }
         });
     }
     if nothing_to_ask {
@@ -257,17 +241,28 @@ async fn run(attempt: &mut Attempt<'_>, key: &Key, ticket: &mut Ticket<Key>) -> 
             let now = attempt.now();
             progress::succeeded(&mut attempt.status, &source.revision, now);
             if let Some(digest) = digest {
-                remember(attempt, &digest, &source.revision, reason::RECONCILIATION_SUCCEEDED);
+                remember(
+                    attempt,
+                    &digest,
+                    &source.revision,
+                    reason::RECONCILIATION_SUCCEEDED,
+                );
             }
         }
         Metrics::count(&context.metrics.unchanged);
         return Ok(Ended::Unchanged);
     }
     if let Some(why) = target.why_down() {
-        return Err(Failure::failed(reason::RECONCILIATION_FAILED, format!("cluster unreachable: {why}")));
+        return Err(Failure::failed(
+            reason::RECONCILIATION_FAILED,
+            format!("cluster unreachable: {why}"),
+        ));
     }
     if object.labels().contains_key(names::FLEET_NAME) && !target.residents.is_fresh() {
-        let looked = target.residents.refresh(&target.connection, &target.mapper).await;
+        let looked = target
+            .residents
+            .refresh(&target.connection, &target.mapper)
+            .await;
         if let Err(error) = looked {
             if error.is_unreachable() {
                 target.went_down(error.to_string());
@@ -279,7 +274,18 @@ async fn run(attempt: &mut Attempt<'_>, key: &Key, ticket: &mut Ticket<Key>) -> 
     if let Some(conflict) = context.owner_conflict(&object, key, &target) {
         return Err(Failure::failed(reason::ENGINE_CONFLICT, conflict));
     }
-    work(attempt, key, ticket, Inputs { source, finish, target, account }).await
+    work(
+        attempt,
+        key,
+        ticket,
+        Inputs {
+            source,
+            finish,
+            target,
+            account,
+        },
+    )
+    .await
 }
 
 struct Inputs {
@@ -295,10 +301,18 @@ async fn work(
     ticket: &mut Ticket<Key>,
     inputs: Inputs,
 ) -> Result<Ended, Failure> {
-    let Inputs { source, finish, target, account } = inputs;
+    let Inputs {
+        source,
+        finish,
+        target,
+        account,
+    } = inputs;
     let context = attempt.context;
-    attempt.status.last_attempted_revision.get_or_insert_with(|| source.revision.clone());
-    let rendered = match context.builder.render(source.clone(), &attempt.object.spec, finish).await {
+    let rendered = match context
+        .builder
+        .render(source.clone(), &attempt.object.spec, finish)
+        .await
+    {
         Ok(rendered) => context.stand_in(key, rendered),
         Err(error) => {
             attempt.status.last_attempted_revision = Some(source.revision.clone());
@@ -332,7 +346,12 @@ async fn work(
             if quiet {
                 return Ok(Ended::Unchanged);
             }
-            remember(attempt, &rendered.digest, &source.revision, reason::RECONCILIATION_SUCCEEDED);
+            remember(
+                attempt,
+                &rendered.digest,
+                &source.revision,
+                reason::RECONCILIATION_SUCCEEDED,
+            );
             Ok(Ended::Applied)
         }
         Err(failure) => {
@@ -348,158 +367,4 @@ async fn work(
 fn remember(attempt: &mut Attempt<'_>, digest: &str, revision: &str, ended: &str) {
     let (took, now) = (attempt.started.elapsed(), attempt.now());
     progress::remember(&mut attempt.status, digest, revision, ended, took, now);
-}
-
-/// The first field that would change what happens in a way that is not there yet.
-fn unsupported(object: &Kustomization) -> Option<&'static str> {
-    let spec = &object.spec;
-    if spec.decryption.is_some() {
-        Some("spec.decryption")
-    } else if !spec.health_check_exprs.is_empty() {
-        Some("spec.healthCheckExprs")
-    } else if spec.depends_on.iter().any(|dependency| dependency.ready_expr.is_some()) {
-        Some("spec.dependsOn[].readyExpr")
-    } else if spec.kube_config.as_ref().is_some_and(|reference| reference.config_map_ref.is_some()) {
-        Some("spec.kubeConfig.configMapRef")
-    } else {
-        None
-    }
-}
-
-/// The source's current state, or why there is none.
-fn source(
-    context: &Context,
-    home: &Home,
-    object: &Kustomization,
-    offline: bool,
-) -> Result<Arc<Source>, Failure> {
-    let reference = &object.spec.source_ref;
-    let own = object.namespace().unwrap_or_default();
-    let namespace = reference.namespace.as_ref().unwrap_or(&own);
-    if context.options.no_cross_namespace_refs && *namespace != own {
-        return Err(Failure::Stalled {
-            reason: reason::ACCESS_DENIED,
-            message: format!(
-                "can't access '{}/{namespace}/{}', cross-namespace references have been blocked\n\
-                 hint: --no-cross-namespace-refs=false allows them",
-                reference.kind, reference.name
-            ),
-        });
-    }
-    let Some(key) = source_key(&home.id, object) else {
-        let message = format!("source `{}` kind '{}' has no controller here", reference.name, reference.kind);
-        return Err(if offline { Failure::NotRun(message) } else { Failure::failed(reason::ARTIFACT_FAILED, message) });
-    };
-    let Some(repository) = home.repositories.get(&key.namespace, &key.name) else {
-        let message = format!("gitrepositories.source.toolkit.fluxcd.io \"{}\" not found", key.name);
-        return Err(Failure::failed(reason::ARTIFACT_FAILED, message));
-    };
-    if let Some(source) = context.sources.get(&key) {
-        return Ok(source);
-    }
-    let ready = repository.status.as_ref().and_then(|status| conditions::get(&status.conditions, names::READY));
-    if let Some(ready) = ready
-        && ready.reason == NOT_RUN
-    {
-        return Err(Failure::NotRun(format!("its source GitRepository/{}/{} is not run", key.namespace, key.name)));
-    }
-    let was_applied = object.status.as_ref().is_some_and(|status| status.last_applied_revision.is_some());
-    if was_applied {
-        // This process has not fetched it yet, or cannot: what was said about the last revision still holds.
-        return Err(Failure::Quiet);
-    }
-    let retry = fairway_types::Duration::from(context.options.requeue_dependency);
-    Err(Failure::Waiting {
-        reason: reason::ARTIFACT_FAILED,
-        message: format!("Source artifact not found, retrying in {retry}"),
-        told: None,
-    })
-}
-
-/// What depends on itself would wait for ever.
-fn refuse_cycle(home: &Home, key: &Key) -> Result<(), Failure> {
-    let ids = |id: &cycle::Id| {
-        let found = home.kustomizations.get(&id.0, &id.1);
-        found.map(|object| dependencies(&object)).unwrap_or_default()
-    };
-    match cycle::find_cycle(&(key.namespace.clone(), key.name.clone()), &ids) {
-        None => Ok(()),
-        Some(cycle) => {
-            let message = format!("dependency cycle: {}", cycle::describe(&cycle));
-            let told = Some(message.clone());
-            Err(Failure::Waiting { reason: reason::DEPENDENCY_NOT_READY, message, told })
-        }
-    }
-}
-
-/// What a Kustomization depends on.
-fn dependencies(object: &Kustomization) -> Vec<cycle::Id> {
-    let own = object.namespace().unwrap_or_default();
-    object
-        .spec
-        .depends_on
-        .iter()
-        .map(|reference| (reference.namespace.clone().unwrap_or_else(|| own.clone()), reference.name.clone()))
-        .collect()
-}
-
-async fn check_dependencies(
-    context: &Arc<Context>,
-    home: &Arc<Home>,
-    object: &Kustomization,
-    source: &Arc<Source>,
-) -> Result<(), String> {
-    for (namespace, name) in dependencies(object) {
-        let dependency = home.kustomizations.get(&namespace, &name);
-        let shared = dependency.as_deref().filter(|dependency| depends::share_source(object, dependency));
-        let behind = shared.filter(|dependency| {
-            let applied = dependency.status.as_ref().and_then(|status| status.last_applied_revision.as_deref());
-            applied != Some(&source.revision)
-        });
-        let renders_the_same = match behind {
-            Some(dependency) => renders_the_same(context, home, dependency, source).await,
-            None => false,
-        };
-        let known = depends::Known {
-            shared_revision: shared.map(|_| source.revision.as_str()),
-            renders_the_same,
-            not_run_is_ready: matches!(context.options.remotes, Remotes::Only(_)),
-        };
-        if let Some(why) = depends::why_not(&namespace, &name, dependency.as_deref(), known) {
-            return Err(why);
-        }
-    }
-    Ok(())
-}
-
-/// Whether a dependency that is still at an older revision would look just the same at the new one.
-async fn renders_the_same(context: &Arc<Context>, home: &Home, object: &Kustomization, source: &Arc<Source>) -> bool {
-    let key = Key::new(&home.id, object.namespace().unwrap_or_default(), object.name_any());
-    let Some(applied) = context.memory.get(&key) else { return false };
-    let strict = context.options.strict_substitutions;
-    let Ok(finish) = variables::finish(home, &key.namespace, &object.spec, strict).await else { return false };
-    context.builder.peek(source.clone(), &object.spec, &finish).await.is_some_and(|digest| digest == applied.digest)
-}
-
-/// The cluster that a Kustomization goes to.
-pub(super) async fn target(
-    context: &Arc<Context>,
-    home: &Arc<Home>,
-    object: &Kustomization,
-) -> Result<Arc<Target>, Failure> {
-    let Some(reference) = &object.spec.kube_config else { return Ok(home.target.clone()) };
-    let Some(secret) = &reference.secret_ref else {
-        return Err(Failure::Stalled {
-            reason: "UnsupportedField",
-            message: "spec.kubeConfig.configMapRef is not supported yet".to_owned(),
-        });
-    };
-    let namespace = object.namespace().unwrap_or_default();
-    let make = |connection| context.target(connection);
-    context.connections.resolve(home, &namespace, secret, make).await.map_err(|error| match error {
-        error @ ConnectError::Invalid { .. } => Failure::failed(reason::RECONCILIATION_FAILED, error),
-        error => {
-            Failure::failed(reason::RECONCILIATION_FAILED, format!("failed to build kube client: {error}"))
-        }
-    })
 }

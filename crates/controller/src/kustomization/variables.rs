@@ -18,24 +18,36 @@ pub(super) async fn finish(
     strict: bool,
 ) -> Result<Finish, Failure> {
     let Some(post_build) = &spec.post_build else {
-        return Ok(Finish { variables: None, common: spec.common_metadata.clone() });
+        return Ok(Finish {
+            variables: None,
+            common: spec.common_metadata.clone(),
+        });
     };
     let mut variables = Variables {
-        strategy: post_build.substitute_strategy.unwrap_or(SubstituteStrategy::WithVariables),
+        strategy: post_build
+            .substitute_strategy
+            .unwrap_or(SubstituteStrategy::WithVariables),
         strict,
         ..Variables::default()
     };
     for reference in &post_build.substitute_from {
         let failed = |error: &dyn std::fmt::Display| {
             let (kind, name) = (&reference.kind, &reference.name);
-            Failure::failed(reason::BUILD_FAILED, format!("substitute from '{kind}/{name}' error: {error}"))
+            Failure::failed(
+                reason::BUILD_FAILED,
+                format!("substitute from '{kind}/{name}' error: {error}"),
+            )
         };
         let client = home.connection.client();
         let missing = |plural: &str| failed(&format!("{plural} \"{}\" not found", reference.name));
         match reference.kind.as_str() {
             "ConfigMap" => {
                 let api: Api<ConfigMap> = Api::namespaced(client, namespace);
-                match api.get_opt(&reference.name).await.map_err(|error| failed(&error))? {
+                match api
+                    .get_opt(&reference.name)
+                    .await
+                    .map_err(|error| failed(&error))?
+                {
                     Some(found) => {
                         for (name, value) in found.data.unwrap_or_default() {
                             variables.set(name, &value);
@@ -47,7 +59,11 @@ pub(super) async fn finish(
             }
             "Secret" => {
                 let api: Api<Secret> = Api::namespaced(client, namespace);
-                match api.get_opt(&reference.name).await.map_err(|error| failed(&error))? {
+                match api
+                    .get_opt(&reference.name)
+                    .await
+                    .map_err(|error| failed(&error))?
+                {
                     Some(found) => {
                         for (name, value) in found.data.unwrap_or_default() {
                             variables.set(name, &String::from_utf8_lossy(&value.0));
@@ -57,11 +73,18 @@ pub(super) async fn finish(
                     None => return Err(missing("secrets")),
                 }
             }
-            other => return Err(failed(&format!("kind '{other}' is neither ConfigMap nor Secret"))),
+            other => {
+                return Err(failed(&format!(
+                    "kind '{other}' is neither ConfigMap nor Secret"
+                )));
+            }
         }
     }
     for (name, value) in &post_build.substitute {
         variables.set(name, value);
     }
-    Ok(Finish { variables: Some(variables), common: spec.common_metadata.clone() })
+    Ok(Finish {
+        variables: Some(variables),
+        common: spec.common_metadata.clone(),
+    })
 }

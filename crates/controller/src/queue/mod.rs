@@ -51,11 +51,17 @@ pub struct Queue<K: Key> {
 impl<K: Key> Queue<K> {
     /// An empty queue.
     pub fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { schedule: Mutex::new(Schedule::new(limits)), changed: Notify::new(), again: Notify::new() })
+        Arc::new(Self {
+            schedule: Mutex::new(Schedule::new(limits)),
+            changed: Notify::new(),
+            again: Notify::new(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Schedule<K>> {
-        self.schedule.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.schedule
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Asks for `key` at once.
@@ -98,11 +104,19 @@ impl<K: Key> Queue<K> {
             let next = self.lock().next(Instant::now());
             let sleep_until = match next {
                 Next::Run(key) => {
-                    let ticket = Ticket { key, queue: self.clone(), finished: false };
+                    let ticket = Ticket {
+                        key,
+                        queue: self.clone(),
+                        finished: false,
+                    };
                     let (key, queue) = (ticket.key.clone(), ticket.queue.clone());
                     let future = work(ticket);
                     tasks.spawn(async move {
-                        let mut end = End { key, queue, outcome: Outcome::Backoff };
+                        let mut end = End {
+                            key,
+                            queue,
+                            outcome: Outcome::Backoff,
+                        };
                         end.outcome = future.await;
                     });
                     continue;
@@ -198,7 +212,8 @@ impl<K: Key> Ticket<K> {
 /// `duration`, give or take `percent` of it: what was started together shall not come back together.
 pub fn jitter(duration: Duration, percent: u32) -> Duration {
     // Each RandomState has keys of its own; that is all the randomness that spreading load needs.
-    let random = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), duration);
+    let random =
+        std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), duration);
     spread(duration, percent, random)
 }
 
@@ -230,15 +245,24 @@ mod tests {
             move |ticket| {
                 let seen = seen.clone();
                 async move {
-                    seen.lock().unwrap().push((*ticket.key(), begin.elapsed().as_secs()));
-                    if *ticket.key() == "now" { Outcome::After(Duration::from_secs(3)) } else { Outcome::Done }
+                    seen.lock()
+                        .unwrap()
+                        .push((*ticket.key(), begin.elapsed().as_secs()));
+                    if *ticket.key() == "now" {
+                        Outcome::After(Duration::from_secs(3))
+                    } else {
+                        Outcome::Done
+                    }
                 }
             }
         }));
         tokio::time::sleep(Duration::from_secs(7)).await;
         stop.cancel();
         runner.await.unwrap();
-        assert_eq!(*seen.lock().unwrap(), [("now", 0), ("now", 3), ("later", 5), ("now", 6)]);
+        assert_eq!(
+            *seen.lock().unwrap(),
+            [("now", 0), ("now", 3), ("later", 5), ("now", 6)]
+        );
     }
 
     #[tokio::test(start_paused = true)]

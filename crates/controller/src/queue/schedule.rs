@@ -39,7 +39,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { total: 64, per_lane: 8, backoff_min: Duration::from_millis(750), backoff_max: Duration::from_mins(15) }
+        Self {
+            total: 64,
+            per_lane: 8,
+            backoff_min: Duration::from_millis(750),
+            backoff_max: Duration::from_mins(15),
+        }
     }
 }
 
@@ -56,9 +61,20 @@ pub enum Next<K> {
 
 #[derive(Debug)]
 enum Place {
-    Waiting { at: Instant, lane: Lane, priority: Priority },
-    Ready { lane: Lane, priority: Priority },
-    Running { lane: Lane, holds_slot: bool, again: Option<(Instant, Lane, Priority)> },
+    Waiting {
+        at: Instant,
+        lane: Lane,
+        priority: Priority,
+    },
+    Ready {
+        lane: Lane,
+        priority: Priority,
+    },
+    Running {
+        lane: Lane,
+        holds_slot: bool,
+        again: Option<(Instant, Lane, Priority)>,
+    },
 }
 
 #[derive(Debug)]
@@ -103,10 +119,15 @@ impl<K: Clone + Ord + Hash> Schedule<K> {
         match self.places.get_mut(&key) {
             None => {
                 self.by_time.insert((at, key.clone()));
-                self.places.insert(key, Place::Waiting { at, lane, priority });
+                self.places
+                    .insert(key, Place::Waiting { at, lane, priority });
                 false
             }
-            Some(Place::Waiting { at: old, lane: old_lane, priority: old_priority }) => {
+            Some(Place::Waiting {
+                at: old,
+                lane: old_lane,
+                priority: old_priority,
+            }) => {
                 *old_lane = lane;
                 *old_priority = priority.max(*old_priority);
                 if at < *old {
@@ -116,7 +137,10 @@ impl<K: Clone + Ord + Hash> Schedule<K> {
                 }
                 false
             }
-            Some(Place::Ready { lane: in_lane, priority: old }) => {
+            Some(Place::Ready {
+                lane: in_lane,
+                priority: old,
+            }) => {
                 if priority > *old {
                     *old = priority;
                     let in_lane = in_lane.clone();
@@ -160,14 +184,21 @@ impl<K: Clone + Ord + Hash> Schedule<K> {
     }
 
     fn make_ready(&mut self, key: K) {
-        let Some(place) = self.places.get_mut(&key) else { return };
-        let Place::Waiting { lane, priority, .. } = place else { return };
+        let Some(place) = self.places.get_mut(&key) else {
+            return;
+        };
+        let Place::Waiting { lane, priority, .. } = place else {
+            return;
+        };
         let (lane, priority) = (lane.clone(), *priority);
-        *place = Place::Ready { lane: lane.clone(), priority };
-        let queue = self
-            .ready
-            .entry(lane)
-            .or_insert_with(|| ReadyLane { normal: VecDeque::new(), low: VecDeque::new() });
+        *place = Place::Ready {
+            lane: lane.clone(),
+            priority,
+        };
+        let queue = self.ready.entry(lane).or_insert_with(|| ReadyLane {
+            normal: VecDeque::new(),
+            low: VecDeque::new(),
+        });
         match priority {
             Priority::Normal => queue.normal.push_back(key),
             Priority::Low => queue.low.push_back(key),
@@ -204,13 +235,22 @@ impl<K: Clone + Ord + Hash> Schedule<K> {
         *self.busy.entry(lane.clone()).or_insert(0) += 1;
         self.busy_total += 1;
         self.last_lane = Some(lane.clone());
-        self.places.insert(key.clone(), Place::Running { lane, holds_slot: true, again: None });
+        self.places.insert(
+            key.clone(),
+            Place::Running {
+                lane,
+                holds_slot: true,
+                again: None,
+            },
+        );
         Some(key)
     }
 
     /// Gives the slot back while the key goes on running: for work that only waits, so that it cannot hold up others.
     pub fn release_slot(&mut self, key: &K) {
-        if let Some(Place::Running { lane, holds_slot, .. }) = self.places.get_mut(key)
+        if let Some(Place::Running {
+            lane, holds_slot, ..
+        }) = self.places.get_mut(key)
             && std::mem::take(holds_slot)
         {
             let lane = lane.clone();
@@ -230,7 +270,14 @@ impl<K: Clone + Ord + Hash> Schedule<K> {
 
     /// Ends the run of `key`. `after` asks for the next run; an earlier request that came in meanwhile wins over it.
     pub fn finish(&mut self, key: &K, now: Instant, after: Option<Duration>) {
-        let Some(Place::Running { lane, holds_slot, again }) = self.places.remove(key) else { return };
+        let Some(Place::Running {
+            lane,
+            holds_slot,
+            again,
+        }) = self.places.remove(key)
+        else {
+            return;
+        };
         if holds_slot {
             self.free(&lane);
         }
@@ -238,7 +285,12 @@ impl<K: Clone + Ord + Hash> Schedule<K> {
             self.add(key.clone(), lane, at, priority);
         }
         if let Some(after) = after {
-            self.add(key.clone(), lane, now.checked_add(after).unwrap_or(now + FAR), Priority::Normal);
+            self.add(
+                key.clone(),
+                lane,
+                now.checked_add(after).unwrap_or(now + FAR),
+                Priority::Normal,
+            );
         }
     }
 
@@ -286,12 +338,18 @@ impl<K: Clone + Ord + Hash> Schedule<K> {
 
     /// How many keys run now, with or without a slot.
     pub fn running(&self) -> usize {
-        self.places.values().filter(|place| matches!(place, Place::Running { .. })).count()
+        self.places
+            .values()
+            .filter(|place| matches!(place, Place::Running { .. }))
+            .count()
     }
 
     /// How many keys are ready but have not been handed out.
     pub fn backlog(&self) -> usize {
-        self.places.values().filter(|place| matches!(place, Place::Ready { .. })).count()
+        self.places
+            .values()
+            .filter(|place| matches!(place, Place::Ready { .. }))
+            .count()
     }
 }
 
@@ -314,7 +372,11 @@ mod tests {
     }
 
     fn queue(total: usize, per_lane: usize) -> Schedule<&'static str> {
-        Schedule::new(Limits { total, per_lane, ..Limits::default() })
+        Schedule::new(Limits {
+            total,
+            per_lane,
+            ..Limits::default()
+        })
     }
 
     #[test]
@@ -343,7 +405,12 @@ mod tests {
         let (mut q, now) = (queue(9, 9), Instant::now());
         let later = now + Duration::from_secs(9);
         q.add("a", lane("x"), later, Priority::Normal);
-        q.add("a", lane("x"), now + Duration::from_secs(5), Priority::Normal);
+        q.add(
+            "a",
+            lane("x"),
+            now + Duration::from_secs(5),
+            Priority::Normal,
+        );
         q.add("a", lane("x"), later, Priority::Normal);
         assert_eq!(q.next(now), Next::At(now + Duration::from_secs(5)));
         assert_eq!(q.next(now + Duration::from_secs(5)), Next::Run("a"));
@@ -362,7 +429,11 @@ mod tests {
         q.release_slot(&"a");
         assert_eq!(q.next(now), Next::Run("b"));
         q.finish(&"a", now, None);
-        assert_eq!(q.next(now), Next::Idle, "the slot of a was given back once only");
+        assert_eq!(
+            q.next(now),
+            Next::Idle,
+            "the slot of a was given back once only"
+        );
     }
 
     #[test]

@@ -14,7 +14,9 @@ pub enum Error {
     #[error("invalid secret: key '{0}' needs key '{1}' too")]
     Incomplete(&'static str, &'static str),
     /// A key with a passphrase.
-    #[error("an SSH identity with a 'password' is not supported; hint: use a deploy key without passphrase")]
+    #[error(
+        "an SSH identity with a 'password' is not supported; hint: use a deploy key without passphrase"
+    )]
     Passphrase,
 }
 
@@ -24,7 +26,9 @@ pub fn from_secret(url: &str, data: &BTreeMap<String, Vec<u8>>) -> Result<Creden
     let text = |key: &str| -> Result<Option<&str>, Error> {
         match data.get(key) {
             None => Ok(None),
-            Some(bytes) => std::str::from_utf8(bytes).map(Some).map_err(|_| Error::NotText(key.to_owned())),
+            Some(bytes) => std::str::from_utf8(bytes)
+                .map(Some)
+                .map_err(|_| Error::NotText(key.to_owned())),
         }
     };
     let mut credentials = Credentials::none();
@@ -55,7 +59,9 @@ pub fn from_secret(url: &str, data: &BTreeMap<String, Vec<u8>>) -> Result<Creden
         credentials = credentials.with_ca(ca);
     }
     match (text("tls.crt")?, text("tls.key")?) {
-        (Some(certificate), Some(key)) => credentials = credentials.with_client_certificate(certificate, key),
+        (Some(certificate), Some(key)) => {
+            credentials = credentials.with_client_certificate(certificate, key);
+        }
         (Some(_), None) => return Err(Error::Incomplete("tls.crt", "tls.key")),
         (None, Some(_)) => return Err(Error::Incomplete("tls.key", "tls.crt")),
         (None, None) => {}
@@ -68,26 +74,50 @@ mod tests {
     use super::*;
 
     fn secret(pairs: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())).collect()
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec()))
+            .collect()
     }
 
     #[test]
     fn reads_what_flux_reads() {
-        let basic = from_secret("https://h/r", &secret(&[("username", "u"), ("password", "p")])).unwrap();
+        let basic = from_secret(
+            "https://h/r",
+            &secret(&[("username", "u"), ("password", "p")]),
+        )
+        .unwrap();
         assert_eq!(basic, Credentials::none().with_basic("u", "p"));
-        let bearer = from_secret("https://h/r", &secret(&[("bearerToken", "t\n"), ("ca.crt", "pem")])).unwrap();
+        let bearer = from_secret(
+            "https://h/r",
+            &secret(&[("bearerToken", "t\n"), ("ca.crt", "pem")]),
+        )
+        .unwrap();
         assert_eq!(bearer, Credentials::none().with_bearer("t").with_ca("pem"));
-        let ssh = from_secret("ssh://git@h/r", &secret(&[("identity", "k"), ("known_hosts", "h")])).unwrap();
+        let ssh = from_secret(
+            "ssh://git@h/r",
+            &secret(&[("identity", "k"), ("known_hosts", "h")]),
+        )
+        .unwrap();
         assert_eq!(ssh, Credentials::none().with_ssh("k", "h"));
     }
 
     #[test]
     fn halves_are_refused() {
         let of = |url: &str, pairs: &[(&str, &str)]| from_secret(url, &secret(pairs)).unwrap_err();
-        assert_eq!(of("https://h/r", &[("username", "u")]), Error::Incomplete("username", "password"));
-        assert_eq!(of("ssh://h/r", &[("identity", "k")]), Error::Incomplete("identity", "known_hosts"));
         assert_eq!(
-            of("ssh://h/r", &[("identity", "k"), ("known_hosts", "h"), ("password", "p")]),
+            of("https://h/r", &[("username", "u")]),
+            Error::Incomplete("username", "password")
+        );
+        assert_eq!(
+            of("ssh://h/r", &[("identity", "k")]),
+            Error::Incomplete("identity", "known_hosts")
+        );
+        assert_eq!(
+            of(
+                "ssh://h/r",
+                &[("identity", "k"), ("known_hosts", "h"), ("password", "p")]
+            ),
             Error::Passphrase
         );
     }

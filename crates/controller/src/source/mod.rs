@@ -7,8 +7,10 @@
 //! ```
 
 pub mod credentials;
+mod judge;
 mod reconcile;
 pub mod registry;
 
-pub(crate) use reconcile::{NOT_RUN, reconcile};
+pub(crate) use judge::NOT_RUN;
+pub(crate) use reconcile::reconcile;
 pub use registry::{Source, Sources};

@@ -7,57 +7,28 @@ use std::time::Duration;
 use fairway_git::{Credentials, Mirror, Reference, Remote, Revision, ViewOptions};
 use fairway_types::git_repository::{Artifact, GitReference};
 use fairway_types::names::{self, reason};
-use fairway_types::{ConditionStatus, GitRepository, GitRepositorySpec, GitRepositoryStatus, conditions};
+use fairway_types::{GitRepository, GitRepositorySpec};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use super::judge::{Failure, judge};
 use super::{Source, credentials};
 use crate::build::finish::hex;
 use crate::context::Context;
-use crate::events::{Happening, Severity, reference};
+use crate::events::{Happening, reference};
 use crate::home::{Home, Key};
 use crate::options::Remotes;
 use crate::queue::{Outcome, Ticket};
 use crate::status;
 
-/// Reason of the Ready condition of what nobody here runs.
-pub(crate) const NOT_RUN: &str = "NotRun";
-
-/// Why a source could not be brought up to date.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    /// Nothing will change until somebody edits the object.
-    #[error("{message}")]
-    Stalled { reason: &'static str, message: String },
-    /// The next try may go better.
-    #[error("{message}")]
-    Failed { reason: &'static str, message: String },
-    /// Not run at all, see [`Remotes::Only`].
-    #[error("not run: {0}")]
-    NotRun(String),
-}
-
-impl Failure {
-    fn git(url: &str, error: &fairway_git::Error) -> Self {
-        use fairway_git::Error as E;
-        let message = format!("failed to checkout and determine revision: unable to clone '{url}': {error}");
-        match error {
-            E::InvalidUrl { .. } => Self::Stalled { reason: reason::URL_INVALID, message: error.to_string() },
-            E::InvalidReference { .. } => {
-                Self::Stalled { reason: reason::GIT_OPERATION_FAILED, message: format!("spec.ref: {error}") }
-            }
-            E::AuthFailed { .. } => Self::Failed { reason: reason::AUTHENTICATION_FAILED, message },
-            _ => Self::Failed { reason: reason::GIT_OPERATION_FAILED, message },
-        }
-    }
-}
-
 pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Key>) -> Outcome {
     let key = ticket.key().clone();
-    let Some(home) = context.homes.get(&key.home) else { return Outcome::Done };
+    let Some(home) = context.homes.get(&key.home) else {
+        return Outcome::Done;
+    };
     let Some(object) = home.repositories.get(&key.namespace, &key.name) else {
         context.sources.remove(&key);
         return Outcome::Done;
@@ -81,8 +52,14 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Key>) -> Out
     if let Some((severity, reason, message)) = happening {
         let mut metadata = BTreeMap::new();
         if let Some(artifact) = &after.artifact {
-            metadata.insert(format!("{}/revision", names::SOURCE_GROUP), artifact.revision.clone());
-            metadata.insert(format!("{}/digest", names::SOURCE_GROUP), artifact.digest.clone());
+            metadata.insert(
+                format!("{}/revision", names::SOURCE_GROUP),
+                artifact.revision.clone(),
+            );
+            metadata.insert(
+                format!("{}/digest", names::SOURCE_GROUP),
+                artifact.digest.clone(),
+            );
         }
         home.source_events.record(Happening {
             object: reference(&*object),
@@ -93,7 +70,16 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Key>) -> Out
         });
     }
     let manager = names::SOURCE_STATUS_MANAGER;
-    match status::write(&api, &home.repositories, &key.name, &before, &after, manager).await {
+    match status::write(
+        &api,
+        &home.repositories,
+        &key.name,
+        &before,
+        &after,
+        manager,
+    )
+    .await
+    {
         Ok(Some((_, Some(change)))) => context.repository_changed(&home.id, &change),
         Err(error) if !status::is_gone(&error) => {
             tracing::warn!(%key, %error, "status of GitRepository not written");
@@ -109,12 +95,23 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Key>) -> Out
 }
 
 async fn finalize(api: &Api<GitRepository>, home: &Home, object: &GitRepository) -> Outcome {
-    let finalizers: Vec<&String> = object.finalizers().iter().filter(|name| *name != names::FINALIZER).collect();
+    let finalizers: Vec<&String> = object
+        .finalizers()
+        .iter()
+        .filter(|name| *name != names::FINALIZER)
+        .collect();
     if finalizers.len() == object.finalizers().len() {
         return Outcome::Done;
     }
     let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": object.resource_version()}});
-    match api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
+    match api
+        .patch(
+            &object.name_any(),
+            &PatchParams::default(),
+            &Patch::Merge(&patch),
+        )
+        .await
+    {
         Ok(answer) => {
             home.repositories.wrote(answer);
             Outcome::Done
@@ -125,23 +122,42 @@ async fn finalize(api: &Api<GitRepository>, home: &Home, object: &GitRepository)
 }
 
 /// Fetches, and publishes what was found.
-async fn update(context: &Arc<Context>, home: &Home, key: &Key, object: &GitRepository) -> Result<Artifact, Failure> {
+async fn update(
+    context: &Arc<Context>,
+    home: &Home,
+    key: &Key,
+    object: &GitRepository,
+) -> Result<Artifact, Failure> {
     let spec = &object.spec;
     let offline = matches!(context.options.remotes, Remotes::Only(_));
     if let Some(field) = unsupported(spec) {
-        let message = format!("spec.{field} is not supported yet, and leaving it out would change what is applied");
+        let message = format!(
+            "spec.{field} is not supported yet, and leaving it out would change what is applied"
+        );
         return Err(if offline {
             Failure::NotRun(message)
         } else {
-            Failure::Stalled { reason: "UnsupportedField", message }
+            Failure::Stalled {
+                reason: "UnsupportedField",
+                message,
+            }
         });
     }
-    let reference = reference_of(spec.reference.as_ref()).map_err(|error| Failure::git(&spec.url, &error))?;
+    let reference =
+        reference_of(spec.reference.as_ref()).map_err(|error| Failure::git(&spec.url, &error))?;
     let mirror = mirror(context, home, key, object).await?;
-    let timeout = spec.timeout().get().clamp(Duration::from_secs(1), Duration::from_hours(1));
-    let revision =
-        mirror.fetch(&reference, timeout).await.map_err(|error| Failure::git(mirror.remote().url(), &error))?;
-    context.metrics.fetches.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let timeout = spec
+        .timeout()
+        .get()
+        .clamp(Duration::from_secs(1), Duration::from_hours(1));
+    let revision = mirror
+        .fetch(&reference, timeout)
+        .await
+        .map_err(|error| Failure::git(mirror.remote().url(), &error))?;
+    context
+        .metrics
+        .fetches
+        .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     publish(context, key, object, &mirror, &revision).await
 }
 
@@ -151,9 +167,16 @@ async fn restore(context: &Arc<Context>, home: &Home, key: &Key, object: &GitRep
     if context.sources.get(key).is_some() {
         return;
     }
-    let artifact = object.status.as_ref().and_then(|status| status.artifact.as_ref());
-    let Some(revision) = artifact.and_then(|artifact| Revision::parse(&artifact.revision)) else { return };
-    let Ok(mirror) = mirror(context, home, key, object).await else { return };
+    let artifact = object
+        .status
+        .as_ref()
+        .and_then(|status| status.artifact.as_ref());
+    let Some(revision) = artifact.and_then(|artifact| Revision::parse(&artifact.revision)) else {
+        return;
+    };
+    let Ok(mirror) = mirror(context, home, key, object).await else {
+        return;
+    };
     if mirror.repository().contains(revision.commit()) {
         let _ = publish(context, key, object, &mirror, &revision).await;
     }
@@ -166,17 +189,26 @@ async fn publish(
     mirror: &Arc<Mirror>,
     revision: &Revision,
 ) -> Result<Artifact, Failure> {
-    let options = ViewOptions { ignore: object.spec.ignore.clone(), ..ViewOptions::default() };
+    let options = ViewOptions {
+        ignore: object.spec.ignore.clone(),
+        ..ViewOptions::default()
+    };
     let (opened, commit) = (mirror.clone(), revision.commit());
     let view = tokio::task::spawn_blocking(move || opened.view(commit, &options))
         .await
-        .map_err(|error| Failure::Failed { reason: reason::GIT_OPERATION_FAILED, message: error.to_string() })?
+        .map_err(|error| Failure::Failed {
+            reason: reason::GIT_OPERATION_FAILED,
+            message: error.to_string(),
+        })?
         .map_err(|error| Failure::git(mirror.remote().url(), &error))?;
     let commit = revision.commit().to_string();
     let rules = object.spec.ignore.clone().unwrap_or_default();
     let digest = Sha256::digest(format!("{}\n{rules}", view.root()));
     let artifact = Artifact {
-        path: format!("gitrepository/{}/{}/{commit}.tar.gz", key.namespace, key.name),
+        path: format!(
+            "gitrepository/{}/{}/{commit}.tar.gz",
+            key.namespace, key.name
+        ),
         url: format!("{}#{commit}", mirror.remote().url()),
         revision: revision.as_str().to_owned(),
         digest: format!("sha256:{}", hex(&digest)),
@@ -210,12 +242,24 @@ async fn mirror(
         Remotes::Only(served) => match served.get(&spec.url) {
             // What is served in place of the remote needs no credential of the remote's.
             Some(url) => (url.clone(), Credentials::none()),
-            None => return Err(Failure::NotRun(format!("{} is not fetched in this mode", redact(&spec.url)))),
+            None => {
+                return Err(Failure::NotRun(format!(
+                    "{} is not fetched in this mode",
+                    redact(&spec.url)
+                )));
+            }
         },
-        Remotes::All => (spec.url.clone(), credentials_of(context, home, key, spec).await?),
+        Remotes::All => (
+            spec.url.clone(),
+            credentials_of(context, home, key, spec).await?,
+        ),
     };
     let remote = Remote::new(&url, credentials).map_err(|error| Failure::git(&spec.url, &error))?;
-    context.mirrors.get(&remote).await.map_err(|error| Failure::git(remote.url(), &error))
+    context
+        .mirrors
+        .get(&remote)
+        .await
+        .map_err(|error| Failure::git(remote.url(), &error))
 }
 
 async fn credentials_of(
@@ -224,14 +268,27 @@ async fn credentials_of(
     key: &Key,
     spec: &GitRepositorySpec,
 ) -> Result<Credentials, Failure> {
-    let Some(secret) = &spec.secret_ref else { return Ok(Credentials::none()) };
-    let failed = |message: String| Failure::Failed { reason: reason::AUTHENTICATION_FAILED, message };
+    let Some(secret) = &spec.secret_ref else {
+        return Ok(Credentials::none());
+    };
+    let failed = |message: String| Failure::Failed {
+        reason: reason::AUTHENTICATION_FAILED,
+        message,
+    };
     let api: Api<Secret> = Api::namespaced(home.connection.client(), &key.namespace);
     let found = api.get_opt(&secret.name).await.map_err(|error| {
-        failed(format!("failed to get secret '{}/{}': {error}", key.namespace, secret.name))
+        failed(format!(
+            "failed to get secret '{}/{}': {error}",
+            key.namespace, secret.name
+        ))
     })?;
     let data = match found {
-        Some(found) => found.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect(),
+        Some(found) => found
+            .data
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(key, value)| (key, value.0))
+            .collect(),
         None => match context.bootstrap_credentials(key, &spec.url).await {
             Some(data) => data,
             None => {
@@ -242,8 +299,11 @@ async fn credentials_of(
             }
         },
     };
-    credentials::from_secret(&spec.url, &data)
-        .map_err(|error| failed(format!("failed to configure authentication options: {error}")))
+    credentials::from_secret(&spec.url, &data).map_err(|error| {
+        failed(format!(
+            "failed to configure authentication options: {error}"
+        ))
+    })
 }
 
 fn reference_of(reference: Option<&GitReference>) -> Result<Reference, fairway_git::Error> {
@@ -252,7 +312,13 @@ fn reference_of(reference: Option<&GitReference>) -> Result<Reference, fairway_g
         [&r.branch, &r.tag, &r.semver, &r.name, &r.commit].map(|field| text(field.as_ref()))
     });
     let [branch, tag, semver, name, commit] = &fields;
-    Reference::from_spec(branch.as_deref(), tag.as_deref(), semver.as_deref(), name.as_deref(), commit.as_deref())
+    Reference::from_spec(
+        branch.as_deref(),
+        tag.as_deref(),
+        semver.as_deref(),
+        name.as_deref(),
+        commit.as_deref(),
+    )
 }
 
 /// The first field that changes what is fetched in a way that is not there yet. Ignoring it could apply what was not
@@ -268,7 +334,11 @@ fn unsupported(spec: &GitRepositorySpec) -> Option<&'static str> {
         Some("sparseCheckout")
     } else if spec.proxy_secret_ref.is_some() {
         Some("proxySecretRef")
-    } else if spec.provider.as_deref().is_some_and(|provider| provider != "generic") {
+    } else if spec
+        .provider
+        .as_deref()
+        .is_some_and(|provider| provider != "generic")
+    {
         Some("provider")
     } else {
         None
@@ -280,7 +350,10 @@ fn redact(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, rest)) => match rest.split_once('/') {
             Some((authority, path)) => {
-                format!("{scheme}://{}/{path}", authority.rsplit('@').next().unwrap_or_default())
+                format!(
+                    "{scheme}://{}/{path}",
+                    authority.rsplit('@').next().unwrap_or_default()
+                )
             }
             None => format!("{scheme}://{}", rest.rsplit('@').next().unwrap_or_default()),
         },
@@ -288,136 +361,13 @@ fn redact(url: &str) -> String {
     }
 }
 
-type Told = Option<(Severity, &'static str, String)>;
-
-/// The status after a run, and what to tell about it.
-fn judge(
-    object: &GitRepository,
-    before: &GitRepositoryStatus,
-    result: &Result<Artifact, Failure>,
-    now: jiff::Timestamp,
-) -> (GitRepositoryStatus, Told) {
-    let mut status = before.clone();
-    let generation = object.metadata.generation;
-    if let Some(requested) = object.annotations().get(names::REQUESTED_AT) {
-        status.last_handled_reconcile_at = Some(requested.clone());
-    }
-    let list = &mut status.conditions;
-    let mut told = None;
-    let set = |list: &mut Vec<_>, type_, is, reason: &str, message: &str| {
-        conditions::set(list, type_, is, reason, message, generation, now);
-    };
-    match result {
-        Ok(artifact) => {
-            let message = format!("stored artifact for revision '{}'", artifact.revision);
-            let failed_before = conditions::is_true(list, names::FETCH_FAILED);
-            for type_ in [names::FETCH_FAILED, names::RECONCILING, names::STALLED] {
-                conditions::remove(list, type_);
-            }
-            set(list, names::READY, ConditionStatus::True, reason::SUCCEEDED, &message);
-            set(list, names::ARTIFACT_IN_STORAGE, ConditionStatus::True, reason::SUCCEEDED, &message);
-            let same = |old: &Artifact| {
-                old.revision == artifact.revision && old.digest == artifact.digest && old.path == artifact.path
-            };
-            if !before.artifact.as_ref().is_some_and(same) {
-                told = Some((Severity::Info, reason::NEW_ARTIFACT, message));
-                status.artifact = Some(artifact.clone());
-            } else if failed_before {
-                told = Some((Severity::Info, reason::SUCCEEDED, message));
-            }
-            status.observed_ignore.clone_from(&object.spec.ignore);
-            status.observed_generation = generation;
-        }
-        Err(Failure::NotRun(why)) => {
-            let message = format!("not run: {why}");
-            for type_ in [names::FETCH_FAILED, names::RECONCILING, names::STALLED] {
-                conditions::remove(list, type_);
-            }
-            set(list, names::READY, ConditionStatus::Unknown, NOT_RUN, &message);
-            status.observed_generation = generation;
-        }
-        Err(failure @ (Failure::Stalled { reason, .. } | Failure::Failed { reason, .. })) => {
-            let message = failure.to_string();
-            let stalled = matches!(failure, Failure::Stalled { .. });
-            set(list, names::READY, ConditionStatus::False, reason, &message);
-            set(list, names::FETCH_FAILED, ConditionStatus::True, reason, &message);
-            if stalled {
-                conditions::remove(list, names::RECONCILING);
-                set(list, names::STALLED, ConditionStatus::True, reason, &message);
-                status.observed_generation = generation;
-            } else {
-                conditions::remove(list, names::STALLED);
-                set(
-                    list,
-                    names::RECONCILING,
-                    ConditionStatus::True,
-                    reason::PROGRESSING_WITH_RETRY,
-                    "reconciliation in progress",
-                );
-            }
-            told = Some((Severity::Error, reason, message));
-        }
-    }
-    conditions::ready_first(&mut status.conditions);
-    (status, told)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::Timestamp;
-
-    fn object(status: Option<GitRepositoryStatus>) -> GitRepository {
-        let mut object: GitRepository = serde_json::from_value(json!({
-            "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
-            "metadata": {"name": "a", "namespace": "ns", "generation": 3,
-                         "annotations": {"reconcile.fluxcd.io/requestedAt": "t1"}},
-            "spec": {"url": "https://h/r", "interval": "1m"},
-        }))
-        .unwrap();
-        object.status = status;
-        object
-    }
-
-    fn artifact(revision: &str) -> Artifact {
-        Artifact { revision: revision.into(), digest: format!("sha256:{revision}"), ..Artifact::default() }
-    }
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    #[test]
-    fn a_new_revision_is_told_once() {
-        let empty = GitRepositoryStatus::default();
-        let (first, told) = judge(&object(None), &empty, &Ok(artifact("r1")), at(1));
-        assert_eq!(told.unwrap().1, "NewArtifact");
-        assert_eq!(first.observed_generation, Some(3));
-        assert_eq!(first.last_handled_reconcile_at.as_deref(), Some("t1"));
-        assert_eq!(first.conditions[0].message, "stored artifact for revision 'r1'");
-        let (second, told) = judge(&object(None), &first, &Ok(artifact("r1")), at(99));
-        assert_eq!(told, None);
-        assert_eq!(second, first, "nothing to write");
-    }
-
-    #[test]
-    fn a_failure_keeps_the_artifact() {
-        let (good, _) = judge(&object(None), &GitRepositoryStatus::default(), &Ok(artifact("r1")), at(1));
-        let failure = Failure::Failed { reason: reason::GIT_OPERATION_FAILED, message: "no answer".into() };
-        let (bad, told) = judge(&object(None), &good, &Err(failure), at(2));
-        assert_eq!(bad.artifact, good.artifact);
-        assert!(conditions::is(&bad.conditions, names::READY, ConditionStatus::False));
-        assert!(conditions::is_true(&bad.conditions, names::FETCH_FAILED));
-        assert!(conditions::is_true(&bad.conditions, names::ARTIFACT_IN_STORAGE));
-        assert_eq!(told.unwrap().0, Severity::Error);
-        let (again, told) = judge(&object(None), &bad, &Ok(artifact("r1")), at(3));
-        assert_eq!(told.unwrap().1, "Succeeded");
-        assert!(!again.conditions.iter().any(|c| c.type_ == names::FETCH_FAILED));
-    }
 
     #[test]
     fn what_cannot_be_honoured_is_refused() {
-        let mut spec = object(None).spec;
+        let mut spec = GitRepositorySpec::default();
         assert_eq!(unsupported(&spec), None);
         spec.recurse_submodules = true;
         assert_eq!(unsupported(&spec), Some("recurseSubmodules"));

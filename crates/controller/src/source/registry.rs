@@ -26,7 +26,9 @@ pub struct Source {
 
 impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Source").field("revision", &self.revision).finish_non_exhaustive()
+        f.debug_struct("Source")
+            .field("revision", &self.revision)
+            .finish_non_exhaustive()
     }
 }
 
@@ -37,14 +39,23 @@ pub struct Sources(RwLock<HashMap<Key, Arc<Source>>>);
 impl Sources {
     /// The source of this key.
     pub fn get(&self, key: &Key) -> Option<Arc<Source>> {
-        self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(key).cloned()
+        self.0
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(key)
+            .cloned()
     }
 
     /// Sets a source. Says whether dependents see something new.
     pub fn set(&self, key: &Key, source: Source) -> bool {
-        let mut sources = self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut sources = self
+            .0
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let new = sources.get(key).is_none_or(|old| {
-            old.revision != source.revision || old.repository != source.repository || old.view != source.view
+            old.revision != source.revision
+                || old.repository != source.repository
+                || old.view != source.view
         });
         if new {
             sources.insert(key.clone(), Arc::new(source));
@@ -54,6 +65,9 @@ impl Sources {
 
     /// Forgets a source.
     pub fn remove(&self, key: &Key) {
-        self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(key);
+        self.0
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .remove(key);
     }
 }

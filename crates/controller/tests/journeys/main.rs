@@ -1,5 +1,7 @@
 //! Whole journeys: commits go in, clusters follow. Embedded API servers, a real Git server, real HTTPS.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the way to fail")]
+
 mod fleet;
 mod one_cluster;
 mod world;

@@ -27,7 +27,10 @@ pub(crate) struct World {
 impl World {
     /// A hub and these workload clusters; nothing runs yet.
     pub(crate) async fn new(clusters: &[&str]) -> Self {
-        let names: Vec<String> = std::iter::once(HUB).chain(clusters.iter().copied()).map(str::to_owned).collect();
+        let names: Vec<String> = std::iter::once(HUB)
+            .chain(clusters.iter().copied())
+            .map(str::to_owned)
+            .collect();
         let config = Config {
             clusters: names.clone(),
             rollout_delay: Duration::from_millis(50),
@@ -37,10 +40,19 @@ impl World {
         let mut sessions = BTreeMap::new();
         for name in names {
             let connection = connect(&server, &name).await;
-            sessions.insert(name, (connection.session(), Mapper::new(&connection), connection));
+            sessions.insert(
+                name,
+                (connection.session(), Mapper::new(&connection), connection),
+            );
         }
         let git = GitServer::start("fleet").await.unwrap();
-        let world = Self { server, git, engine: None, sessions, data: tempfile::tempdir().unwrap() };
+        let world = Self {
+            server,
+            git,
+            engine: None,
+            sessions,
+            data: tempfile::tempdir().unwrap(),
+        };
         for definition in fairway_types::crds() {
             world.apply(HUB, &definition).await;
         }
@@ -49,6 +61,11 @@ impl World {
             world.namespace(cluster, NS).await;
         }
         world
+    }
+
+    /// Where the engine may keep its mirrors.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.data.path()
     }
 
     pub(crate) fn options(&self) -> Options {
@@ -90,9 +107,15 @@ impl World {
         let (session, mapper, _) = self.at(cluster);
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let (api_version, kind) = (object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap());
+            let (api_version, kind) = (
+                object["apiVersion"].as_str().unwrap(),
+                object["kind"].as_str().unwrap(),
+            );
             let resource = mapper.resource(api_version, kind).await;
-            let options = ApplyOptions { manager: "somebody", dry_run: false };
+            let options = ApplyOptions {
+                manager: "somebody",
+                dry_run: false,
+            };
             let error = match resource {
                 Ok(resource) => match session.apply(&resource, object, options).await {
                     Ok(_) => return,
@@ -107,10 +130,20 @@ impl World {
     }
 
     async fn namespace(&self, cluster: &str, name: &str) {
-        self.apply(cluster, &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})).await;
+        self.apply(
+            cluster,
+            &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}),
+        )
+        .await;
     }
 
-    pub(crate) async fn get(&self, cluster: &str, kind: &str, namespace: &str, name: &str) -> Option<Value> {
+    pub(crate) async fn get(
+        &self,
+        cluster: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Value> {
         let (session, mapper, _) = self.at(cluster);
         let resource = mapper.of_kind(kind).await.ok()?;
         session.get(&resource, namespace, name).await.unwrap()
@@ -125,14 +158,29 @@ impl World {
     pub(crate) async fn delete(&self, cluster: &str, kind: &str, namespace: &str, name: &str) {
         let (session, mapper, _) = self.at(cluster);
         let resource = mapper.of_kind(kind).await.unwrap();
-        assert!(session.delete(&resource, namespace, name, None).await.unwrap());
+        assert!(
+            session
+                .delete(&resource, namespace, name, None)
+                .await
+                .unwrap()
+        );
     }
 
     /// Patches as a person with kubectl would.
-    pub(crate) async fn edit(&self, cluster: &str, kind: &str, namespace: &str, name: &str, operations: Value) {
+    pub(crate) async fn edit(
+        &self,
+        cluster: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        operations: Value,
+    ) {
         let (session, mapper, _) = self.at(cluster);
         let resource = mapper.of_kind(kind).await.unwrap();
-        session.json_patch(&resource, namespace, name, &operations, "kubectl-edit").await.unwrap();
+        session
+            .json_patch(&resource, namespace, name, &operations, "kubectl-edit")
+            .await
+            .unwrap();
     }
 
     pub(crate) fn faults(&self, cluster: &str) -> Faults {
@@ -197,7 +245,12 @@ impl World {
     }
 
     /// Waits until an object of the hub says this of its Ready condition, and returns the object.
-    pub(crate) async fn ready(&self, kind: &str, name: &str, wanted: impl Fn(&Value, &str, &str, &str) -> bool) -> Value {
+    pub(crate) async fn ready(
+        &self,
+        kind: &str,
+        name: &str,
+        wanted: impl Fn(&Value, &str, &str, &str) -> bool,
+    ) -> Value {
         self.ready_on(HUB, kind, name, wanted).await
     }
 
@@ -209,7 +262,10 @@ impl World {
         wanted: impl Fn(&Value, &str, &str, &str) -> bool,
     ) -> Value {
         self.until(async || {
-            let object = self.get(cluster, kind, NS, name).await.ok_or("it is not there")?;
+            let object = self
+                .get(cluster, kind, NS, name)
+                .await
+                .ok_or("it is not there")?;
             let ready = condition(&object, "Ready");
             let text = |key: &str| ready[key].as_str().unwrap_or_default().to_owned();
             if wanted(&object, &text("status"), &text("reason"), &text("message")) {
@@ -241,38 +297,64 @@ impl World {
     }
 
     pub(crate) async fn until_gone(&self, cluster: &str, kind: &str, namespace: &str, name: &str) {
-        self.until(async || match self.get(cluster, kind, namespace, name).await {
-            None => Ok(()),
-            Some(object) => Err(format!("still there: {}", object["metadata"])),
-        })
+        self.until(
+            async || match self.get(cluster, kind, namespace, name).await {
+                None => Ok(()),
+                Some(object) => Err(format!("still there: {}", object["metadata"])),
+            },
+        )
         .await;
     }
 
-    pub(crate) async fn data(&self, cluster: &str, namespace: &str, name: &str, key: &str) -> Option<String> {
+    pub(crate) async fn data(
+        &self,
+        cluster: &str,
+        namespace: &str,
+        name: &str,
+        key: &str,
+    ) -> Option<String> {
         let object = self.get(cluster, "ConfigMap", namespace, name).await?;
         object["data"][key].as_str().map(str::to_owned)
     }
 
-    pub(crate) async fn until_data(&self, cluster: &str, namespace: &str, name: &str, key: &str, value: &str) {
-        self.until(async || match self.data(cluster, namespace, name, key).await {
-            Some(found) if found == value => Ok(()),
-            found => Err(format!("{key} of {name} on {cluster} is {found:?}")),
-        })
+    pub(crate) async fn until_data(
+        &self,
+        cluster: &str,
+        namespace: &str,
+        name: &str,
+        key: &str,
+        value: &str,
+    ) {
+        self.until(
+            async || match self.data(cluster, namespace, name, key).await {
+                Some(found) if found == value => Ok(()),
+                found => Err(format!("{key} of {name} on {cluster} is {found:?}")),
+            },
+        )
         .await;
     }
 }
 
 pub(crate) async fn connect(server: &Server, name: &str) -> Connection {
     let kubeconfig = server.kubeconfig_for(name).unwrap();
-    Connection::from_kubeconfig_yaml(&kubeconfig, None, Strictness::default()).await.unwrap()
+    Connection::from_kubeconfig_yaml(&kubeconfig, None, Strictness::default())
+        .await
+        .unwrap()
 }
 
 /// A condition of an object; null where it is not there.
 pub(crate) fn condition(object: &Value, kind: &str) -> Value {
-    let list = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    list.into_iter().find(|condition| condition["type"] == kind).unwrap_or(Value::Null)
+    let list = object["status"]["conditions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    list.into_iter()
+        .find(|condition| condition["type"] == kind)
+        .unwrap_or(Value::Null)
 }
 
 pub(crate) fn config_map(name: &str, value: &str) -> String {
-    format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: default\ndata:\n  key: \"{value}\"\n")
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: default\ndata:\n  key: \"{value}\"\n"
+    )
 }

@@ -1,0 +1,173 @@
+//! What a change of an object means: who is to be looked at because of it.
+//!
+//! Changes come from watches, and from the answers to our own writes.
+
+use std::time::Duration;
+
+use fairway_apply::Owner;
+use fairway_types::{
+    Cluster, ClusterSelector, ConditionStatus, FleetKustomization, GitRepository, Kustomization,
+    conditions, names,
+};
+use kube::ResourceExt;
+
+use crate::context::{Context, key_of};
+use crate::home::HomeId;
+use crate::kustomization::ALLOW_EMPTY;
+use crate::objects::Change;
+use crate::source::NOT_RUN;
+
+impl Context {
+    /// What a change of a GitRepository means.
+    pub(crate) fn repository_changed(&self, home: &HomeId, change: &Change<GitRepository>) {
+        match change {
+            Change::Set { old, new } => {
+                if needs_run(old.as_deref(), &**new) {
+                    self.enqueue_source(key_of(home, &**new));
+                }
+                let ready = |object: &GitRepository| {
+                    let status = object.status.as_ref()?;
+                    Some(
+                        conditions::get(&status.conditions, names::READY)?
+                            .reason
+                            .clone(),
+                    )
+                };
+                // Kustomizations that were told there is no such source, or that it is not run.
+                if old.is_none() || old.as_deref().and_then(ready) != ready(new) {
+                    self.notify_source(&key_of(home, &**new));
+                }
+            }
+            Change::Gone(object) => {
+                let key = key_of(home, &**object);
+                self.sources.remove(&key);
+                self.queues.sources.forget(&key);
+                self.notify_source(&key);
+            }
+        }
+    }
+
+    /// What a change of a Kustomization means.
+    pub(crate) fn kustomization_changed(&self, home: &HomeId, change: &Change<Kustomization>) {
+        let object = match change {
+            Change::Set { old, new } => {
+                if needs_run(old.as_deref(), &**new) {
+                    self.enqueue_kustomization(key_of(home, &**new));
+                }
+                let seen = |object: &Kustomization| {
+                    let status = object.status.as_ref()?;
+                    let ready = conditions::get(&status.conditions, names::READY)?;
+                    let reason = ready.reason.clone();
+                    Some((
+                        ready.status,
+                        reason,
+                        status.last_applied_revision.clone(),
+                        status.observed_generation,
+                    ))
+                };
+                let (before, after) = (old.as_deref().and_then(seen), seen(new));
+                if before == after && old.is_some() {
+                    return;
+                }
+                if let Some((status, reason, ..)) = after
+                    && (status == ConditionStatus::True || reason == NOT_RUN)
+                {
+                    self.notify_dependents(&key_of(home, &**new));
+                }
+                new
+            }
+            Change::Gone(object) => {
+                let key = key_of(home, &**object);
+                self.queues.kustomizations.forget(&key);
+                self.memory.forget(&key);
+                let went_to = self.lanes().remove(&key);
+                if let Some((id, _)) = went_to {
+                    let owner = Owner {
+                        name: key.name.clone(),
+                        namespace: key.namespace.clone(),
+                    };
+                    for target in self.targets().iter().filter(|target| target.id == id) {
+                        target.observer.forget(&owner);
+                    }
+                }
+                self.superseded_by
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner)
+                    .remove(&key);
+                object
+            }
+        };
+        if *home == HomeId::Hub
+            && let Some(fleet) = object.labels().get(names::FLEET_NAME)
+        {
+            let pause =
+                Duration::from_millis(150) + Duration::from_millis(1) * self.clusters.len() as u32;
+            self.enqueue_fleet(
+                (object.namespace().unwrap_or_default(), fleet.clone()),
+                pause,
+            );
+        }
+    }
+
+    /// What a change of a Cluster means.
+    pub(crate) fn cluster_changed(&self, change: &Change<Cluster>) {
+        match change {
+            Change::Set { old, new } => {
+                let name = (new.namespace().unwrap_or_default(), new.name_any());
+                if needs_run(old.as_deref(), &**new) {
+                    self.enqueue_cluster(name);
+                }
+                let selects = |cluster: &Cluster| {
+                    (
+                        cluster.labels().clone(),
+                        cluster.metadata.generation,
+                        cluster.metadata.uid.clone(),
+                    )
+                };
+                if old.as_deref().map(selects) != Some(selects(new)) {
+                    self.enqueue_fleets_of(&new.namespace().unwrap_or_default());
+                }
+            }
+            Change::Gone(cluster) => {
+                self.enqueue_cluster((cluster.namespace().unwrap_or_default(), cluster.name_any()));
+                self.enqueue_fleets_of(&cluster.namespace().unwrap_or_default());
+            }
+        }
+    }
+
+    /// What a change of a FleetKustomization means.
+    pub(crate) fn fleet_changed(&self, change: &Change<FleetKustomization>) {
+        match change {
+            Change::Set { old, new } => {
+                if needs_run(old.as_deref(), &**new) {
+                    self.enqueue_fleet(
+                        (new.namespace().unwrap_or_default(), new.name_any()),
+                        Duration::ZERO,
+                    );
+                }
+            }
+            Change::Gone(fleet) => {
+                self.queues
+                    .fleets
+                    .forget(&(fleet.namespace().unwrap_or_default(), fleet.name_any()));
+            }
+        }
+    }
+
+    /// What a change of a named rule means.
+    pub(crate) fn selector_changed(&self, change: &Change<ClusterSelector>) {
+        let (Change::Set { new: rule, .. } | Change::Gone(rule)) = change;
+        self.enqueue_fleets_of(&rule.namespace().unwrap_or_default());
+    }
+}
+
+/// Whether an object is to be looked at: it is new, its spec or a request of the user has changed, or it is to go.
+/// What we write ourselves into a status is not.
+pub(crate) fn needs_run<K: kube::Resource>(old: Option<&K>, new: &K) -> bool {
+    let Some(old) = old else { return true };
+    old.meta().uid != new.meta().uid
+        || old.meta().generation != new.meta().generation
+        || old.annotations().get(names::REQUESTED_AT) != new.annotations().get(names::REQUESTED_AT)
+        || old.annotations().get(ALLOW_EMPTY) != new.annotations().get(ALLOW_EMPTY)
+        || old.meta().deletion_timestamp != new.meta().deletion_timestamp
+}

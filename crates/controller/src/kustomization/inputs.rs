@@ -1,0 +1,247 @@
+//! What a run needs before it can begin: a source with a revision, dependencies that are ready, a cluster.
+
+use std::sync::Arc;
+
+use fairway_types::names::{self, reason};
+use fairway_types::{Kustomization, conditions};
+use kube::ResourceExt;
+
+use super::failure::Failure;
+use super::{cycle, depends, variables};
+use crate::cluster::{ConnectError, Target};
+use crate::context::{Context, source_key};
+use crate::home::{Home, Key};
+use crate::options::Remotes;
+use crate::source::{NOT_RUN, Source};
+
+/// The first field that would change what happens in a way that is not there yet.
+pub(super) fn unsupported(object: &Kustomization) -> Option<&'static str> {
+    let spec = &object.spec;
+    if spec.decryption.is_some() {
+        Some("spec.decryption")
+    } else if !spec.health_check_exprs.is_empty() {
+        Some("spec.healthCheckExprs")
+    } else if spec
+        .depends_on
+        .iter()
+        .any(|dependency| dependency.ready_expr.is_some())
+    {
+        Some("spec.dependsOn[].readyExpr")
+    } else if spec
+        .kube_config
+        .as_ref()
+        .is_some_and(|reference| reference.config_map_ref.is_some())
+    {
+        Some("spec.kubeConfig.configMapRef")
+    } else {
+        None
+    }
+}
+
+/// The source's current state, or why there is none.
+pub(super) fn source(
+    context: &Context,
+    home: &Home,
+    object: &Kustomization,
+    offline: bool,
+) -> Result<Arc<Source>, Failure> {
+    let reference = &object.spec.source_ref;
+    let own = object.namespace().unwrap_or_default();
+    let namespace = reference.namespace.as_ref().unwrap_or(&own);
+    if context.options.no_cross_namespace_refs && *namespace != own {
+        return Err(Failure::Stalled {
+            reason: reason::ACCESS_DENIED,
+            message: format!(
+                "can't access '{}/{namespace}/{}', cross-namespace references have been blocked\n\
+                 hint: --no-cross-namespace-refs=false allows them",
+                reference.kind, reference.name
+            ),
+        });
+    }
+    let Some(key) = source_key(&home.id, object) else {
+        let message = format!(
+            "source `{}` kind '{}' has no controller here",
+            reference.name, reference.kind
+        );
+        return Err(if offline {
+            Failure::NotRun(message)
+        } else {
+            Failure::failed(reason::ARTIFACT_FAILED, message)
+        });
+    };
+    let Some(repository) = home.repositories.get(&key.namespace, &key.name) else {
+        let message = format!(
+            "gitrepositories.source.toolkit.fluxcd.io \"{}\" not found",
+            key.name
+        );
+        return Err(Failure::failed(reason::ARTIFACT_FAILED, message));
+    };
+    if let Some(source) = context.sources.get(&key) {
+        return Ok(source);
+    }
+    let ready = repository
+        .status
+        .as_ref()
+        .and_then(|status| conditions::get(&status.conditions, names::READY));
+    if let Some(ready) = ready
+        && ready.reason == NOT_RUN
+    {
+        return Err(Failure::NotRun(format!(
+            "its source GitRepository/{}/{} is not run",
+            key.namespace, key.name
+        )));
+    }
+    let was_applied = object
+        .status
+        .as_ref()
+        .is_some_and(|status| status.last_applied_revision.is_some());
+    if was_applied {
+        // This process has not fetched it yet, or cannot: what was said about the last revision still holds.
+        return Err(Failure::Quiet);
+    }
+    let retry = fairway_types::Duration::from(context.options.requeue_dependency);
+    Err(Failure::Waiting {
+        reason: reason::ARTIFACT_FAILED,
+        message: format!("Source artifact not found, retrying in {retry}"),
+        told: None,
+    })
+}
+
+/// Without its surroundings a repository cannot have everything: what lacks something is not run, not failed.
+pub(super) fn not_run_if(offline: bool, failure: Failure) -> Failure {
+    if offline {
+        Failure::NotRun(failure.to_string())
+    } else {
+        failure
+    }
+}
+
+/// What depends on itself would wait for ever.
+pub(super) fn refuse_cycle(home: &Home, key: &Key) -> Result<(), Failure> {
+    let ids = |id: &cycle::Id| {
+        let found = home.kustomizations.get(&id.0, &id.1);
+        found
+            .map(|object| dependencies(&object))
+            .unwrap_or_default()
+    };
+    match cycle::find_cycle(&(key.namespace.clone(), key.name.clone()), &ids) {
+        None => Ok(()),
+        Some(cycle) => {
+            let message = format!("dependency cycle: {}", cycle::describe(&cycle));
+            let told = Some(message.clone());
+            Err(Failure::Waiting {
+                reason: reason::DEPENDENCY_NOT_READY,
+                message,
+                told,
+            })
+        }
+    }
+}
+
+/// What a Kustomization depends on.
+fn dependencies(object: &Kustomization) -> Vec<cycle::Id> {
+    let own = object.namespace().unwrap_or_default();
+    object
+        .spec
+        .depends_on
+        .iter()
+        .map(|reference| {
+            (
+                reference.namespace.clone().unwrap_or_else(|| own.clone()),
+                reference.name.clone(),
+            )
+        })
+        .collect()
+}
+
+pub(super) async fn check_dependencies(
+    context: &Arc<Context>,
+    home: &Arc<Home>,
+    object: &Kustomization,
+    source: &Arc<Source>,
+) -> Result<(), String> {
+    for (namespace, name) in dependencies(object) {
+        let dependency = home.kustomizations.get(&namespace, &name);
+        let shared = dependency
+            .as_deref()
+            .filter(|dependency| depends::share_source(object, dependency));
+        let behind = shared.filter(|dependency| {
+            let applied = dependency
+                .status
+                .as_ref()
+                .and_then(|status| status.last_applied_revision.as_deref());
+            applied != Some(&source.revision)
+        });
+        let renders_the_same = match behind {
+            Some(dependency) => renders_the_same(context, home, dependency, source).await,
+            None => false,
+        };
+        let known = depends::Known {
+            shared_revision: shared.map(|_| source.revision.as_str()),
+            renders_the_same,
+            not_run_is_ready: matches!(context.options.remotes, Remotes::Only(_)),
+        };
+        if let Some(why) = depends::why_not(&namespace, &name, dependency.as_deref(), known) {
+            return Err(why);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a dependency that is still at an older revision would look just the same at the new one.
+async fn renders_the_same(
+    context: &Arc<Context>,
+    home: &Home,
+    object: &Kustomization,
+    source: &Arc<Source>,
+) -> bool {
+    let key = Key::new(
+        &home.id,
+        object.namespace().unwrap_or_default(),
+        object.name_any(),
+    );
+    let Some(applied) = context.memory.get(&key) else {
+        return false;
+    };
+    let strict = context.options.strict_substitutions;
+    let Ok(finish) = variables::finish(home, &key.namespace, &object.spec, strict).await else {
+        return false;
+    };
+    context
+        .builder
+        .peek(source.clone(), &object.spec, &finish)
+        .await
+        .is_some_and(|digest| digest == applied.digest)
+}
+
+/// The cluster that a Kustomization goes to.
+pub(super) async fn target(
+    context: &Arc<Context>,
+    home: &Arc<Home>,
+    object: &Kustomization,
+) -> Result<Arc<Target>, Failure> {
+    let Some(reference) = &object.spec.kube_config else {
+        return Ok(home.target.clone());
+    };
+    let Some(secret) = &reference.secret_ref else {
+        return Err(Failure::Stalled {
+            reason: "UnsupportedField",
+            message: "spec.kubeConfig.configMapRef is not supported yet".to_owned(),
+        });
+    };
+    let namespace = object.namespace().unwrap_or_default();
+    let make = |connection| context.target(connection);
+    context
+        .connections
+        .resolve(home, &namespace, secret, make)
+        .await
+        .map_err(|error| match error {
+            error @ ConnectError::Invalid { .. } => {
+                Failure::failed(reason::RECONCILIATION_FAILED, error)
+            }
+            error => Failure::failed(
+                reason::RECONCILIATION_FAILED,
+                format!("failed to build kube client: {error}"),
+            ),
+        })
+}
