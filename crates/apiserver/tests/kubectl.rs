@@ -192,9 +192,13 @@ async fn a_deployment_is_created_watched_changed_and_deleted() {
         bench.ok("get deploy -l tier=front,merged=yes -o jsonpath='{.items[0].spec.template.spec.containers[0].image} {.items[0].spec.template.spec.containers[0].env[0].name}'"),
         "example.org/web:2 A"
     );
+    let editor = bench.write(
+        "editor.sh",
+        "sed 's/replicas: 3/replicas: 1/' \"$1\" > \"$1.new\" && mv \"$1.new\" \"$1\"",
+    );
     let edit = bench
         .command("edit deploy web")
-        .env("EDITOR", "sed -i s/replicas:.3/replicas:.1/")
+        .env("EDITOR", format!("sh {editor}"))
         .output()
         .unwrap();
     assert!(edit.status.success(), "{}", String::from_utf8_lossy(&edit.stderr));

@@ -60,6 +60,12 @@ pub(super) fn store(
 ) -> Result<Value, ApiError> {
     let cluster = &call.cluster;
     let resource = &endpoint.stored;
+    if resource.origin == Origin::Custom && crd::is_terminating(&cluster.store, &resource.id) {
+        let mut error = ApiError::method_not_allowed();
+        error.message =
+            "create not allowed while custom resource definition is terminating".into();
+        return Err(error);
+    }
     let mut object = convert::to_stored(endpoint, object);
     if resource.has_status()
         && let Some(map) = object.as_object_mut()
