@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::load::Loader;
 use crate::options::Options;
 use crate::origin;
+use crate::resource::lost_its_name;
 use crate::resources::Resources;
 use crate::transform;
 use crate::tree::FileTree;
@@ -70,6 +71,11 @@ fn finish(target: &Target<'_>, mut context: Context, all: Accumulated, options: 
         }
     }
     drop_local(&mut resources);
+    for resource in resources.iter() {
+        if resource.kind().is_empty() || (resource.name().is_empty() && !resource.kind().ends_with("List")) {
+            return Err(lost_its_name().while_doing(resource.original_id()));
+        }
+    }
     let own = &target.kustomization;
     transform::sort::sort(&mut resources, own.sort_options.as_ref(), options.order)
         .map_err(|error| error.in_file(&target.file))?;

@@ -49,6 +49,34 @@ impl Tag {
     }
 }
 
+/// Scalars that are one and the same to kustomize.
+///
+/// Where it adds a label to several fields of a resource, it adds one scalar to all of them; a later change of one
+/// changes all. Nodes made here have no place in a source, so the span of such a scalar holds the number that it has
+/// in its resource, and whether it was changed.
+pub(crate) mod shared {
+    use fairway_yaml::{Node, Span};
+
+    /// The mark of an unchanged shared scalar.
+    pub(crate) fn mark(number: u32) -> Span {
+        Span { start: number, ..Span::default() }
+    }
+
+    /// The number of a shared scalar.
+    pub(crate) fn number(span: Span) -> Option<u32> {
+        (span.line == 0 && span.start > 0).then_some(span.start)
+    }
+
+    /// The span of a scalar that takes the place of the one with this span.
+    pub(crate) fn changed(span: Span) -> Span {
+        number(span).map_or_else(Span::default, |start| Span { start, end: 1, ..Span::default() })
+    }
+
+    pub(crate) fn is_changed(node: &Node) -> bool {
+        number(node.span).is_some() && node.span.end == 1
+    }
+}
+
 pub(crate) fn node(kind: Kind) -> Node {
     Node { kind, span: Span::default() }
 }
@@ -64,11 +92,12 @@ pub(crate) fn plain(text: impl Into<String>) -> Node {
 
 /// A string, whatever its text looks like.
 pub(crate) fn string(text: impl Into<String>) -> Node {
-    node(Kind::Scalar(typed(text.into(), Style::Plain, Tag::Str)))
+    let text = text.into();
+    let style = if needs_quotes(&text) { Style::DoubleQuoted } else { Style::Plain };
+    node(Kind::Scalar(typed(text, style, Tag::Str)))
 }
 
-/// A scalar as it comes out of kustomize's encoder, which leaves a type out where text and style say the same, and
-/// quotes a string that would read as something else.
+/// A scalar as it comes out of kustomize's encoder, which leaves a type out where text and style say the same.
 pub(crate) fn typed(text: String, style: Style, tag: Tag) -> Scalar {
     let plain = Scalar { text, style: Style::Plain, tag: None };
     let reads_as = plain.resolve(Dialect::Kustomize).map_or(Tag::Str, |resolved| Tag::of(&resolved));
@@ -76,7 +105,8 @@ pub(crate) fn typed(text: String, style: Style, tag: Tag) -> Scalar {
     let (style, tag) = match tag {
         Tag::Unset => (style, None),
         Tag::Str if quoted || reads_as == Tag::Str => (style, None),
-        Tag::Str => (Style::DoubleQuoted, None),
+        // Not quoted: the next edit may drop the type, and keeps the style.
+        Tag::Str => (style, tag.name().map(Box::from)),
         tag if reads_as == tag => (style, None),
         tag => (style, tag.name().map(Box::from)),
     };
@@ -148,15 +178,23 @@ pub(crate) fn insert(node: &mut Node, key: &str, value: Node) {
 
 /// Sets a scalar entry of a map, keeping the style of what stood there.
 pub(crate) fn set_entry(node: &mut Node, key: &str, value: &str, tag: Tag) -> Result<()> {
+    set_shared_entry(node, key, value, tag, 0)
+}
+
+/// [`set_entry`], where a new entry is shared with others under a number above zero.
+pub(crate) fn set_shared_entry(node: &mut Node, key: &str, value: &str, tag: Tag, number: u32) -> Result<()> {
     let Kind::Map(entries) = &mut node.kind else {
         return Err(wrong_kind("a map", node));
     };
     if let Some((_, old)) = entries.iter_mut().find(|(k, _)| k.text() == Some(key)) {
         let style = old.scalar().map_or(Style::Plain, |scalar| scalar.style);
-        *old = self::node(Kind::Scalar(typed(value.to_owned(), style, tag)));
+        let kind = Kind::Scalar(typed(value.to_owned(), style, tag));
+        *old = Node { kind, span: shared::changed(old.span) };
     } else {
-        let style = if tag == Tag::Unset && needs_quotes(value) { Tag::Str } else { tag };
-        entries.push((plain(key), self::node(Kind::Scalar(typed(value.to_owned(), Style::Plain, style)))));
+        let is_text = matches!(tag, Tag::Unset | Tag::Str);
+        let style = if is_text && needs_quotes(value) { Style::DoubleQuoted } else { Style::Plain };
+        let kind = Kind::Scalar(typed(value.to_owned(), style, tag));
+        entries.push((plain(key), Node { kind, span: shared::mark(number) }));
     }
     Ok(())
 }
@@ -171,7 +209,8 @@ fn needs_quotes(text: &str) -> bool {
 pub(crate) fn set_scalar(node: &mut Node, value: &str, tag: Tag) -> Result<()> {
     match &node.kind {
         Kind::Scalar(old) => {
-            *node = self::node(Kind::Scalar(typed(value.to_owned(), old.style, tag)));
+            let kind = Kind::Scalar(typed(value.to_owned(), old.style, tag));
+            *node = Node { kind, span: shared::changed(node.span) };
             Ok(())
         }
         _ => Err(wrong_kind("a scalar", node)),
@@ -183,11 +222,12 @@ pub(crate) fn set_text(node: &mut Node, value: &str) {
     if let Kind::Scalar(old) = &mut node.kind {
         let tag = scalar_tag(old);
         *old = typed(value.to_owned(), old.style, tag);
+        node.span = shared::changed(node.span);
     }
 }
 
-/// The value with the style of what it replaces.
-pub(crate) fn styled(value: Node, style: Option<Style>) -> Node {
+/// The value with the style of what it replaces, whose span is given.
+pub(crate) fn styled(value: Node, style: Option<Style>, span: Span) -> Node {
     let kind = match value.kind {
         Kind::Scalar(new) => {
             let tag = scalar_tag(&new);
@@ -195,7 +235,7 @@ pub(crate) fn styled(value: Node, style: Option<Style>) -> Node {
         }
         kind => kind,
     };
-    Node { kind, span: value.span }
+    Node { kind, span: shared::changed(span) }
 }
 
 /// The value at a path of map keys.
@@ -239,7 +279,7 @@ mod tests {
         let mut doc = parse("a: \"1\"\nb: 1\n");
         for (key, value) in [("a", "5"), ("b", "'5'")] {
             let old = get_mut(&mut doc, key).unwrap();
-            *old = styled(parse(value), old.scalar().map(|scalar| scalar.style));
+            *old = styled(parse(value), old.scalar().map(|scalar| scalar.style), old.span);
         }
         assert_eq!(doc.to_json().unwrap(), serde_json::json!({"a": "5", "b": "5"}));
     }

@@ -121,11 +121,12 @@ fn plugin_origin(config: &Resource) -> Option<Origin> {
     })
 }
 
-fn check_builtin(config: &Resource) -> Result<()> {
+fn check_builtin(target: &Target<'_>, config: &Resource) -> Result<()> {
     if config.api_version() == "builtin" {
         return Ok(());
     }
     Err(Error::refused(format!("{} is not one of kustomize's built-in plugins, and a build executes nothing", config.id()))
+        .in_file(&target.file)
         .hint("render its output into files"))
 }
 
@@ -134,7 +135,7 @@ fn unknown(config: &Resource, what: &str) -> Error {
 }
 
 fn generator(target: &Target<'_>, config: &Resource) -> Result<Vec<Resource>> {
-    check_builtin(config)?;
+    check_builtin(target, config)?;
     let decoder = Decoder::lenient(&target.file);
     let node = config.object();
     let named = |mut args: GeneratorArgs| {
@@ -212,7 +213,7 @@ struct Config {
 }
 
 fn transformer(target: &Target<'_>, context: &Context, resources: &mut Resources, config: &Resource) -> Result<()> {
-    check_builtin(config)?;
+    check_builtin(target, config)?;
     let failed = |error: Error| error.while_doing(config.id());
     let decoder = Decoder::lenient(&target.file);
     let kind = config.kind();

@@ -1,5 +1,6 @@
 //! One resource on its way through a build: its object, and what its names were before.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use fairway_yaml::{Kind, Node};
@@ -60,6 +61,8 @@ pub(crate) struct Resource {
     pub(crate) allow_kind_change: bool,
     /// The vars that read from this resource.
     pub(crate) vars: Vec<String>,
+    /// How many shared scalars the object was given.
+    shared: u32,
 }
 
 /// Domain of the annotations with which kustomize keeps its books.
@@ -79,6 +82,7 @@ impl Resource {
             allow_name_change: false,
             allow_kind_change: false,
             vars: Vec::new(),
+            shared: 0,
         };
         if let Some(annotations) = resource.metadata("annotations") {
             let own = |name: &str| {
@@ -124,6 +128,24 @@ impl Resource {
 
     pub(crate) fn set_object(&mut self, object: Node) {
         self.object = Arc::new(object);
+    }
+
+    /// A number for a scalar that is added to several fields.
+    pub(crate) fn share(&mut self) -> u32 {
+        self.shared += 1;
+        self.shared
+    }
+
+    /// Makes shared scalars the same again after one of them was changed.
+    pub(crate) fn sync_shared(&mut self) {
+        if self.shared == 0 {
+            return;
+        }
+        let mut changed = HashMap::new();
+        collect_changed(&self.object, &mut changed);
+        if !changed.is_empty() {
+            put_changed(self.object_mut(), &changed);
+        }
     }
 
     /// Whether a patch deleted the resource, or left nothing of it.
@@ -201,14 +223,27 @@ impl Resource {
         earlier || (kind == id.gvk.kind && self.name() == id.name && self.id().same_namespace(id))
     }
 
-    /// Keeps the current id among the previous ones.
-    pub(crate) fn remember_id(&mut self) {
+    /// Keeps the current id among the previous ones. A resource that lost its name has none.
+    pub(crate) fn remember_id(&mut self) -> Result<()> {
         let id = self.id();
+        if id.name.is_empty() || id.gvk.kind.is_empty() {
+            return Err(lost_its_name().while_doing(self.original_id()));
+        }
         self.previous.push(Previous {
             namespace: id.effective_namespace().to_owned(),
             name: id.name,
             kind: id.gvk.kind,
         });
+        Ok(())
+    }
+
+    /// Forgets all earlier names, and what a generator wanted.
+    pub(crate) fn forget_books(&mut self) {
+        self.previous.clear();
+        self.prefixes.clear();
+        self.suffixes.clear();
+        self.needs_hash = false;
+        self.behavior = Behavior::Unspecified;
     }
 
     /// Whether kustomize would keep books about the resource in annotations of its own.
@@ -393,6 +428,38 @@ impl Resource {
                 node::insert(object, field, node::node(Kind::Map(entries)));
             }
         }
+    }
+}
+
+/// The error of a resource that cannot be named any more.
+pub(crate) fn lost_its_name() -> Error {
+    Error::invalid("the resource has lost its kind or its name").hint("a patch or a replacement took it away")
+}
+
+fn collect_changed(node: &Node, out: &mut HashMap<u32, Kind>) {
+    match &node.kind {
+        Kind::Scalar(_) => {
+            if let Some(number) = node::shared::number(node.span).filter(|_| node::shared::is_changed(node)) {
+                out.insert(number, node.kind.clone());
+            }
+        }
+        Kind::Seq(items) => items.iter().for_each(|item| collect_changed(item, out)),
+        Kind::Map(entries) => entries.iter().for_each(|(_, value)| collect_changed(value, out)),
+    }
+}
+
+fn put_changed(node: &mut Node, changed: &HashMap<u32, Kind>) {
+    match &mut node.kind {
+        Kind::Scalar(_) => {
+            if let Some(number) = node::shared::number(node.span)
+                && let Some(kind) = changed.get(&number)
+            {
+                node.kind = kind.clone();
+                node.span = node::shared::mark(number);
+            }
+        }
+        Kind::Seq(items) => items.iter_mut().for_each(|item| put_changed(item, changed)),
+        Kind::Map(entries) => entries.iter_mut().for_each(|(_, value)| put_changed(value, changed)),
     }
 }
 

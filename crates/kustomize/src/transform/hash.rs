@@ -17,7 +17,7 @@ pub(crate) fn transform(resources: &mut Resources) -> Result<()> {
     }
     for resource in resources.items_mut().iter_mut().filter(|resource| resource.needs_hash) {
         let hash = of(resource)?;
-        resource.remember_id();
+        resource.remember_id()?;
         let name = format!("{}-{hash}", resource.name());
         resource.set_name(&name)?;
     }

@@ -1,34 +1,29 @@
 //! JSON patches (RFC 6902), with the array indices below zero that kustomize's library allows.
 
-use serde_json::Value;
+use fairway_yaml::Dialect;
+use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::kustomization::decode::document;
 
-/// Operations, ready to apply.
+/// A list of operations. What is wrong with one of them comes out when it is applied, as in kustomize.
 #[derive(Debug, Clone)]
-pub(crate) struct JsonPatch(Vec<Operation>);
-
-#[derive(Debug, Clone)]
-struct Operation {
-    op: String,
-    path: Vec<String>,
-    from: Option<Vec<String>>,
-    value: Option<Value>,
-    /// For messages.
-    shown: String,
-}
+pub(crate) struct JsonPatch(Vec<Map<String, Value>>);
 
 impl JsonPatch {
     /// Reads a text: a JSON or YAML list of operations.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let Some(root) = document("", text)? else { return Err(Error::invalid("the patch is empty")) };
-        let dialect = if text.starts_with('[') { fairway_yaml::Dialect::Kustomize } else { fairway_yaml::Dialect::Kubectl };
+        let dialect = if text.starts_with('[') { Dialect::Kustomize } else { Dialect::Kubectl };
         let value = root.to_json_as(dialect).map_err(|error| Error::syntax(&error))?;
         let Value::Array(operations) = value else {
             return Err(Error::invalid("a JSON patch is a list of operations"));
         };
-        operations.into_iter().map(Operation::read).collect::<Result<_>>().map(Self)
+        let operation = |value| match value {
+            Value::Object(operation) => Ok(operation),
+            _ => Err(Error::invalid("an operation of a JSON patch is a map with op and path")),
+        };
+        operations.into_iter().map(operation).collect::<Result<_>>().map(Self)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -39,12 +34,15 @@ impl JsonPatch {
     pub(crate) fn apply(&self, document: &mut Value) -> Result<()> {
         let budget = document_size(document).saturating_mul(64).max(1 << 20);
         for operation in &self.0 {
-            operation.apply(document).map_err(|error| {
-                error.while_doing(format_args!("{} operation on {}", operation.op, operation.shown))
-            })?;
+            let text = |field: &str| operation.get(field).and_then(Value::as_str);
+            let op = text("op").ok_or_else(|| Error::invalid("an operation has no op"))?;
+            let path = text("path").ok_or_else(|| Error::invalid(format!("a {op} operation has no path")))?;
+            let doing = |error: Error| error.while_doing(format_args!("{op} operation on {path}"));
+            let from = || text("from").ok_or_else(|| Error::invalid("from is missing"));
+            apply(document, op, path, from, operation.get("value")).map_err(doing)?;
             // Each copy may double a document.
-            if operation.op == "copy" && document_size(document) > budget {
-                return Err(Error::new(crate::error::ErrorKind::Limit, "copy operations make the document too large"));
+            if op == "copy" && document_size(document) > budget {
+                return Err(Error::new(ErrorKind::Limit, "copy operations make the document too large"));
             }
         }
         Ok(())
@@ -60,55 +58,58 @@ fn document_size(value: &Value) -> usize {
     }
 }
 
-impl Operation {
-    fn read(value: Value) -> Result<Self> {
-        let Value::Object(mut map) = value else {
-            return Err(Error::invalid("an operation of a JSON patch is a map with op and path"));
-        };
-        let text = |field: Option<&Value>| field.and_then(Value::as_str).map(str::to_owned);
-        let op = text(map.get("op")).ok_or_else(|| Error::invalid("an operation has no op"))?;
-        let shown = text(map.get("path")).ok_or_else(|| Error::invalid(format!("a {op} operation has no path")))?;
-        let from = text(map.get("from")).map(|from| pointer(&from)).transpose()?;
-        if !matches!(op.as_str(), "add" | "remove" | "replace" | "move" | "copy" | "test") {
-            return Err(Error::invalid(format!("unexpected operation {op:?}"))
-                .hint("op is one of add, remove, replace, move, copy, test"));
+fn apply<'o>(
+    document: &mut Value,
+    op: &str,
+    path: &str,
+    from: impl Fn() -> Result<&'o str>,
+    value: Option<&Value>,
+) -> Result<()> {
+    let path = pointer(path)?;
+    let new = || value.cloned().unwrap_or(Value::Null);
+    match op {
+        "add" => add(document, &path, new()),
+        "remove" => remove(document, &path).map(drop),
+        // In a map, the library also replaces what is not there.
+        "replace" if !path.is_empty() && holder(document, &path)?.is_object() => add(document, &path, new()),
+        "replace" => {
+            *find_mut(document, &path).ok_or_else(absent)? = new();
+            Ok(())
         }
-        if matches!(op.as_str(), "move" | "copy") && from.is_none() {
-            return Err(Error::invalid(format!("a {op} operation has no from")));
+        "move" => {
+            let moved = remove(document, &pointer(from()?)?)?;
+            add(document, &path, moved)
         }
-        Ok(Self { path: pointer(&shown)?, op, from, value: map.remove("value"), shown })
+        "copy" => {
+            let from = pointer(from()?)?;
+            let copied = match find(document, &from) {
+                Some(found) => found.clone(),
+                None if holder(document, &from)?.is_object() => Value::Null,
+                None => return Err(absent()),
+            };
+            add(document, &path, copied)
+        }
+        "test" => {
+            let found = match find(document, &path) {
+                Some(found) => found,
+                None if holder(document, &path)?.is_object() => &Value::Null,
+                None => return Err(absent()),
+            };
+            if same(found, value.unwrap_or(&Value::Null)) {
+                Ok(())
+            } else {
+                Err(Error::conflict("testing value failed"))
+            }
+        }
+        other => Err(Error::invalid(format!("unexpected operation {other:?}"))
+            .hint("op is one of add, remove, replace, move, copy, test")),
     }
+}
 
-    fn apply(&self, document: &mut Value) -> Result<()> {
-        let value = || self.value.clone().unwrap_or(Value::Null);
-        match self.op.as_str() {
-            "add" => add(document, &self.path, value()),
-            "remove" => remove(document, &self.path).map(drop),
-            "replace" => match find_mut(document, &self.path) {
-                Some(target) => {
-                    *target = value();
-                    Ok(())
-                }
-                None => Err(absent()),
-            },
-            "move" => {
-                let moved = remove(document, self.from.as_deref().unwrap_or_default())?;
-                add(document, &self.path, moved)
-            }
-            "copy" => {
-                let copied = find(document, self.from.as_deref().unwrap_or_default()).ok_or_else(absent)?.clone();
-                add(document, &self.path, copied)
-            }
-            _ => {
-                let found = find(document, &self.path).unwrap_or(&Value::Null);
-                if same(found, self.value.as_ref().unwrap_or(&Value::Null)) {
-                    Ok(())
-                } else {
-                    Err(Error::conflict("testing value failed"))
-                }
-            }
-        }
-    }
+/// The map or list that holds a path.
+fn holder<'v>(document: &'v Value, path: &[String]) -> Result<&'v Value> {
+    let parents = path.split_last().map_or(path, |(_, parents)| parents);
+    find(document, parents).filter(|value| value.is_object() || value.is_array()).ok_or_else(absent)
 }
 
 /// Numbers are the same where their values are: 1 and 1.0.
@@ -233,7 +234,9 @@ mod tests {
     fn what_is_not_there_is_an_error() {
         for patch in [
             r#"[{"op":"remove","path":"/x"}]"#,
-            r#"[{"op":"replace","path":"/x","value":1}]"#,
+            r#"[{"op":"replace","path":"/x/y","value":1}]"#,
+            r#"[{"op":"fly","path":"/x"}]"#,
+            r#"[{"op":"add"}]"#,
             r#"[{"op":"add","path":"/x/y","value":1}]"#,
             r#"[{"op":"add","path":"/l/5","value":1}]"#,
             r#"[{"op":"test","path":"/l","value":1}]"#,
@@ -241,7 +244,6 @@ mod tests {
             assert!(patched(json!({"l": [1]}), patch).is_err(), "{patch}");
         }
         assert!(JsonPatch::parse("op: add").is_err());
-        assert!(JsonPatch::parse("[{\"op\": \"fly\", \"path\": \"/\"}]").is_err());
     }
 
     #[test]

@@ -33,11 +33,15 @@ pub(crate) fn transform(
         return Ok(());
     }
     for resource in resources.contents_mut() {
+        let numbers: Vec<u32> = pairs.iter().map(|_| resource.share()).collect();
         for spec in specs {
             spec.apply(resource, Create::Map, &mut |map| {
-                pairs.iter().try_for_each(|(key, value)| node::set_entry(map, key, value, Tag::Str))
+                pairs.iter().zip(&numbers).try_for_each(|((key, value), number)| {
+                    node::set_shared_entry(map, key, value, Tag::Str, *number)
+                })
             })?;
         }
+        resource.sync_shared();
     }
     Ok(())
 }

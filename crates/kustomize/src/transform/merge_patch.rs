@@ -107,12 +107,12 @@ impl<'k> Merge<'k> {
             let at = patch.iter().position(|(key, _)| key.text() == Some(&name));
             let new = at.map(|at| patch.swap_remove(at).1);
             let field = schema.and_then(|schema| schema.field(&name));
-            let style = value.scalar().map(|scalar| scalar.style);
+            let (style, span) = (value.scalar().map(|scalar| scalar.style), value.span);
             match self.walk(Some(value), new, field).map_err(|error| error.in_field(name))? {
                 Merged::Cleared => {}
                 Merged::Own(merged) => kept.push((key, merged)),
                 Merged::Patch(merged) if node::is_null(&merged) => {}
-                Merged::Patch(merged) => kept.push((key, node::styled(merged, style))),
+                Merged::Patch(merged) => kept.push((key, node::styled(merged, style, span))),
             }
         }
         for (key, new) in patch {

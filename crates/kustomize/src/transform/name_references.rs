@@ -64,6 +64,7 @@ pub(crate) fn transform(resources: &mut Resources, references: &[NameReference])
             .filter(|(_, spec)| original.gvk.is_selected_by(&spec.gvk))
             .try_for_each(|(reference, spec)| referrer.update(&mut object, reference, spec));
         resource.set_object(object);
+        resource.sync_shared();
         done.map_err(|error| error.while_doing(format_args!("name references of {}", candidates.all[at].id)))?;
     }
     Ok(())

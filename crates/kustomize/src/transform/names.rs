@@ -26,7 +26,7 @@ pub(crate) fn transform(resources: &mut Resources, affix: Affix, text: &str, spe
                     Affix::Prefix => resource.prefixes.push(text.to_owned()),
                     Affix::Suffix => resource.suffixes.push(text.to_owned()),
                 }
-                resource.remember_id();
+                resource.remember_id()?;
             }
             spec.apply(resource, Create::Scalar, &mut |value| {
                 let old = node::text(value);
@@ -37,6 +37,7 @@ pub(crate) fn transform(resources: &mut Resources, affix: Affix, text: &str, spe
                 node::set_scalar(value, &new, Tag::Unset)
             })?;
         }
+        resource.sync_shared();
     }
     Ok(())
 }

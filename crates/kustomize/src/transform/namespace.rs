@@ -40,7 +40,7 @@ impl NamespaceTransformer {
         for resource in resources.items_mut() {
             let from_helm = resource.annotation("internal.config.kubernetes.io/helm-generated") == Some("true");
             if !resource.is_gone() && !from_helm {
-                resource.remember_id();
+                resource.remember_id()?;
                 self.one(resource)?;
             }
         }

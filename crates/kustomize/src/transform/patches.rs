@@ -1,7 +1,7 @@
 //! `patches`, `patchesStrategicMerge` and `patchesJson6902`.
 
-use fairway_yaml::Node;
-use serde_json::{Number, Value};
+use fairway_yaml::{Kind, Node};
+use serde_json::Value;
 
 use super::json_patch::JsonPatch;
 use super::merge_patch;
@@ -87,7 +87,7 @@ pub(crate) fn json(resources: &mut Resources, target: &Selector, patch: &JsonPat
     let matcher = Matcher::new(target)?;
     for resource in resources.items_mut().iter_mut().filter(|resource| matcher.selects(resource)) {
         if remember {
-            resource.remember_id();
+            resource.remember_id()?;
         }
         let id = resource.id();
         let doing = |error: Error| error.while_doing(&id);
@@ -103,24 +103,40 @@ pub(crate) fn json(resources: &mut Resources, target: &Selector, patch: &JsonPat
         if !value.is_object() {
             return Err(doing(Error::invalid("the patch leaves no object")));
         }
-        as_floats(&mut value);
-        resource.set_object(Node::from_json(&value));
+        resource.set_object(from_json(&value));
     }
     Ok(())
 }
 
-/// Kustomize's JSON patches know floating point numbers only.
-fn as_floats(value: &mut Value) {
+/// Kustomize's JSON patches know floating point numbers only, and write them down as Go does: `1e+06` for a million,
+/// which is what a name that is made of it gets.
+fn from_json(value: &Value) -> Node {
     match value {
-        Value::Number(number) => {
-            let exact = number.as_i64().is_some_and(|number| number.unsigned_abs() <= 1 << 53);
-            if !exact && let Some(float) = number.as_f64().and_then(Number::from_f64) {
-                *number = float;
-            }
+        Value::Number(number) => match number.as_f64() {
+            Some(float) => node::plain(go_number(float)),
+            None => Node::from_json(value),
+        },
+        Value::Array(items) => node::node(Kind::Seq(items.iter().map(from_json).collect())),
+        Value::Object(map) => {
+            let entry = |(key, value): (&String, &Value)| {
+                (Node::from_json(&Value::String(key.clone())), from_json(value))
+            };
+            node::node(Kind::Map(map.iter().map(entry).collect()))
         }
-        Value::Array(items) => items.iter_mut().for_each(as_floats),
-        Value::Object(map) => map.values_mut().for_each(as_floats),
-        _ => {}
+        value => Node::from_json(value),
+    }
+}
+
+/// The shortest text of a number: with an exponent below 1e-4 and from a million on.
+fn go_number(float: f64) -> String {
+    let text = format!("{float:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    match exponent.parse::<i32>() {
+        Ok(exponent) if !(-4..6).contains(&exponent) => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{digits}e{sign}{:02}", exponent.abs())
+        }
+        _ => format!("{float}"),
     }
 }
 
@@ -153,18 +169,32 @@ pub(crate) fn merge_selected(
     resources.rebuild(items)
 }
 
+/// Whether a patch removes all annotations, and with them what kustomize keeps there for itself.
+fn takes_annotations_away(patch: &Node) -> bool {
+    let replaces = |node: &Node| {
+        node.get("$patch").is_some_and(|directive| matches!(node::text(directive), "replace" | "delete"))
+    };
+    let Some(metadata) = patch.get("metadata") else { return false };
+    replaces(metadata)
+        || metadata.get("annotations").is_some_and(|annotations| node::is_null(annotations) || replaces(annotations))
+}
+
 /// Merges a patch into one resource, whose name, namespace and kind stay unless the patch may change them.
 pub(crate) fn merge(resource: &mut Resource, patch: &Resource, keys: &MergeKeys) -> Result<()> {
     let (name, namespace, kind) =
         (resource.name().to_owned(), resource.namespace().to_owned(), resource.kind().to_owned());
     if patch.allow_name_change || patch.allow_kind_change {
-        resource.remember_id();
+        resource.remember_id()?;
+    }
+    if takes_annotations_away(patch.object()) {
+        resource.forget_books();
     }
     let id = resource.id();
     let object = resource.lend_object();
     let merged = merge_patch::merge(object, patch.object(), keys).map_err(|error| error.while_doing(id))?;
     let Some(merged) = merged else { return Ok(()) };
     resource.set_object(merged);
+    resource.sync_shared();
     if resource.is_gone() {
         return Ok(());
     }
@@ -175,4 +205,25 @@ pub(crate) fn merge(resource: &mut Resource, patch: &Resource, keys: &MergeKeys)
         resource.set_name(&name)?;
     }
     resource.set_namespace(&namespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::go_number;
+
+    #[test]
+    fn numbers_are_written_as_go_writes_them() {
+        for (number, text) in [
+            (1.0, "1"),
+            (1.5, "1.5"),
+            (999_999.0, "999999"),
+            (1_000_000.0, "1e+06"),
+            (12_345_678.0, "1.2345678e+07"),
+            (-0.0001, "-0.0001"),
+            (0.00001, "1e-05"),
+            (1e100, "1e+100"),
+        ] {
+            assert_eq!(go_number(number), text);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! `replacements`: copies a value out of one resource into others.
 
-use fairway_yaml::{Kind, Node};
+use fairway_yaml::{Kind, Node, Span};
 
 use crate::error::{Error, Result};
 use crate::field_path;
@@ -46,7 +46,19 @@ fn value(resources: &Resources, replacement: &Replacement) -> Result<Node> {
         .ok_or_else(|| {
             Error::conflict(format!("fieldPath `{path}` is missing for replacement source {}", source.id))
         })?;
-    part_of(found, &source.options)
+    let mut value = part_of(found, &source.options)?;
+    forget_places(&mut value);
+    Ok(value)
+}
+
+/// A copy is not shared with the fields that the source is shared with.
+fn forget_places(node: &mut Node) {
+    node.span = Span::default();
+    match &mut node.kind {
+        Kind::Scalar(_) => {}
+        Kind::Seq(items) => items.iter_mut().for_each(forget_places),
+        Kind::Map(entries) => entries.iter_mut().for_each(|(_, value)| forget_places(value)),
+    }
 }
 
 /// The ids by which replacements choose: the current one as it is written, and the earlier ones.
@@ -110,6 +122,7 @@ fn put(resources: &mut Resources, value: &Node, target: &Target) -> Result<()> {
         let mut object = resource.lend_object();
         let done = paths.iter().try_for_each(|path| set(&mut object, path, value, &target.options));
         resource.set_object(object);
+        resource.sync_shared();
         done.map_err(|error| error.while_doing(resource.id()))?;
     }
     Ok(())

@@ -72,6 +72,7 @@ pub(crate) fn resolve(resources: &mut Resources, vars: &[Var], specs: &[FieldSpe
         for spec in specs {
             spec.apply(resource, Create::Nothing, &mut |value| set(value, &values, &mut used))?;
         }
+        resource.sync_shared();
     }
     Ok(values.into_keys().filter(|name| !used.contains(name)).collect())
 }
@@ -129,7 +130,8 @@ fn set(value: &mut Node, values: &BTreeMap<String, Value>, used: &mut BTreeSet<S
 
 fn replace(value: &mut Node, values: &BTreeMap<String, Value>, used: &mut BTreeSet<String>) {
     let (text, tag) = expand(node::text(value), values, used);
-    value.kind = Kind::Scalar(node::typed(text, Style::Plain, tag));
+    let kind = Kind::Scalar(node::typed(text, Style::Plain, tag));
+    *value = Node { kind, span: node::shared::changed(value.span) };
 }
 
 /// A text that is nothing but one reference takes the value's type.
