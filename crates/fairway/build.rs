@@ -11,15 +11,24 @@ fn main() {
     let mut paths = Vec::new();
     collect(&root, &mut paths);
     paths.sort();
-    let mut code = String::from("/// The files of the reference repository: path and bytes.\nstatic FILES: &[(&str, &[u8])] = &[\n");
+    let mut code = String::from(
+        "/// The files of the reference repository: path and bytes.\nstatic FILES: &[(&str, &[u8])] = &[\n",
+    );
     for path in paths {
-        let name = path.strip_prefix(&root).expect("the path was found below the root");
-        let name = name.to_str().expect("the reference repository has UTF-8 names").replace('\\', "/");
+        let name = path
+            .strip_prefix(&root)
+            .expect("the path was found below the root");
+        let name = name
+            .to_str()
+            .expect("the reference repository has UTF-8 names")
+            .replace('\\', "/");
         let full = path.canonicalize().expect("the file was listed");
-        writeln!(code, "    ({name:?}, include_bytes!({full:?})),").expect("writing to a String cannot fail");
+        writeln!(code, "    ({name:?}, include_bytes!({full:?})),")
+            .expect("writing to a String cannot fail");
     }
     code.push_str("];\n");
-    let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets OUT_DIR")).join("reference_files.rs");
+    let out =
+        PathBuf::from(env::var("OUT_DIR").expect("cargo sets OUT_DIR")).join("reference_files.rs");
     fs::write(out, code).expect("OUT_DIR can be written");
 }
 

@@ -32,20 +32,34 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     if differing.is_empty() {
         return Ok(());
     }
-    bail!("not up to date: {}\nhint: run cargo xtask crds", differing.join(", "))
+    bail!(
+        "not up to date: {}\nhint: run cargo xtask crds",
+        differing.join(", ")
+    )
 }
 
 /// One file for each CRD, named as Flux names its own, and the kustomization that lists them.
 fn files() -> Result<Vec<(PathBuf, String)>> {
     let mut files = Vec::new();
-    let mut list = String::from("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n");
+    let mut list = String::from(
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n",
+    );
     for crd in fairway_types::crds() {
         let text = |pointer: &str| {
-            crd.pointer(pointer).and_then(serde_json::Value::as_str).with_context(|| format!("a CRD has no {pointer}"))
+            crd.pointer(pointer)
+                .and_then(serde_json::Value::as_str)
+                .with_context(|| format!("a CRD has no {pointer}"))
         };
-        let name = format!("{}_{}.yaml", text("/spec/group")?, text("/spec/names/plural")?);
+        let name = format!(
+            "{}_{}.yaml",
+            text("/spec/group")?,
+            text("/spec/names/plural")?
+        );
         list.push_str(&format!("- {name}\n"));
-        files.push((PathBuf::from(name), format!("{HEADER}{}", fairway_yaml::emit::to_string(&crd))));
+        files.push((
+            PathBuf::from(name),
+            format!("{HEADER}{}", fairway_yaml::emit::to_string(&crd)),
+        ));
     }
     files.push((PathBuf::from("kustomization.yaml"), list));
     Ok(files)

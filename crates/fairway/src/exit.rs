@@ -44,7 +44,10 @@ pub(crate) struct Hinted {
 impl Hinted {
     /// What failed, and what to do next.
     pub(crate) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: hint.into() }
+        Self {
+            message: message.into(),
+            hint: hint.into(),
+        }
     }
 }
 
@@ -76,5 +79,9 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(hint) = hint {
         eprintln!("hint: {hint}");
     }
-    ExitCode::from(if error.chain().any(|cause| cause.is::<Misuse>()) { 2 } else { 3 })
+    ExitCode::from(if error.chain().any(|cause| cause.is::<Misuse>()) {
+        2
+    } else {
+        3
+    })
 }

@@ -15,14 +15,20 @@ pub(crate) async fn client(global: &Global) -> anyhow::Result<Client> {
 }
 
 /// Connects to one context of one kubeconfig file.
-pub(crate) async fn client_for(file: Option<&Path>, context: Option<&str>) -> anyhow::Result<Client> {
+pub(crate) async fn client_for(
+    file: Option<&Path>,
+    context: Option<&str>,
+) -> anyhow::Result<Client> {
     let config = config(file, context).await?;
     Client::try_from(config).context("failed to set up the connection")
 }
 
 /// Reads one context of one kubeconfig file; none named: `$KUBECONFIG`, `~/.kube/config`, then the pod's own account.
 pub(crate) async fn config(file: Option<&Path>, context: Option<&str>) -> anyhow::Result<Config> {
-    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    let options = KubeConfigOptions {
+        context: context.map(str::to_owned),
+        ..KubeConfigOptions::default()
+    };
     let mut config = match read(file)? {
         Some(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| {
             Hinted::new(
@@ -44,7 +50,8 @@ pub(crate) async fn config(file: Option<&Path>, context: Option<&str>) -> anyhow
 /// The kubeconfig that the flag, `$KUBECONFIG` or the home folder names; `None` where there is none.
 pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<Option<Kubeconfig>> {
     if let Some(file) = file {
-        let kubeconfig = Kubeconfig::read_from(file).with_context(|| format!("failed to read {}", file.display()))?;
+        let kubeconfig = Kubeconfig::read_from(file)
+            .with_context(|| format!("failed to read {}", file.display()))?;
         return Ok(Some(kubeconfig));
     }
     if let Some(kubeconfig) = Kubeconfig::from_env().context("failed to read $KUBECONFIG")? {
@@ -52,7 +59,10 @@ pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<Option<Kubeconfig>> {
     }
     match Kubeconfig::read() {
         Ok(kubeconfig) => Ok(Some(kubeconfig)),
-        Err(kube::config::KubeconfigError::ReadConfig(_, _) | kube::config::KubeconfigError::FindPath) => Ok(None),
+        Err(
+            kube::config::KubeconfigError::ReadConfig(_, _)
+            | kube::config::KubeconfigError::FindPath,
+        ) => Ok(None),
         Err(error) => Err(anyhow::Error::new(error).context("failed to read ~/.kube/config")),
     }
 }

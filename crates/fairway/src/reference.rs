@@ -9,7 +9,8 @@ use crate::exit::Hinted;
 include!(concat!(env!("OUT_DIR"), "/reference_files.rs"));
 
 /// The URL that the reference repository's GitRepository objects have.
-pub(crate) const PLACEHOLDER_URL: &str = "https://git.example.com/platform/gitops-cluster-config.git";
+pub(crate) const PLACEHOLDER_URL: &str =
+    "https://git.example.com/platform/gitops-cluster-config.git";
 
 /// The files of the reference repository as (path, bytes), read from `url` at `branch`.
 pub(crate) fn files(url: &str, branch: &str) -> Vec<(String, Vec<u8>)> {
@@ -27,7 +28,8 @@ pub(crate) fn files(url: &str, branch: &str) -> Vec<(String, Vec<u8>)> {
 /// Writes the reference repository into `dir`, which must be new or empty.
 pub(crate) fn write(dir: &Path, url: &str, branch: &str) -> anyhow::Result<usize> {
     if dir.exists() {
-        let mut entries = std::fs::read_dir(dir).with_context(|| format!("failed to read {}", dir.display()))?;
+        let mut entries =
+            std::fs::read_dir(dir).with_context(|| format!("failed to read {}", dir.display()))?;
         if entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != ".git")) {
             return Err(Hinted::new(
                 format!("{} is not empty", dir.display()),
@@ -40,9 +42,11 @@ pub(crate) fn write(dir: &Path, url: &str, branch: &str) -> anyhow::Result<usize
     for (path, bytes) in &files {
         let path = dir.join(path);
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).with_context(|| format!("failed to create {}", parent.display()))?;
+            std::fs::create_dir_all(parent)
+                .with_context(|| format!("failed to create {}", parent.display()))?;
         }
-        std::fs::write(&path, bytes).with_context(|| format!("failed to write {}", path.display()))?;
+        std::fs::write(&path, bytes)
+            .with_context(|| format!("failed to write {}", path.display()))?;
     }
     Ok(files.len())
 }

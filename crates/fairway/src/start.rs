@@ -13,12 +13,20 @@ use crate::{commands, exit};
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     start_logging(&cli);
-    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
         tracing::debug!("a crypto provider was installed before");
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
-        Err(error) => return exit::report(&anyhow::Error::new(error).context("failed to start the runtime")),
+        Err(error) => {
+            return exit::report(&anyhow::Error::new(error).context("failed to start the runtime"));
+        }
     };
     let result = runtime.block_on(commands::run(cli));
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
@@ -32,7 +40,9 @@ pub(crate) fn main() -> ExitCode {
 fn start_logging(cli: &Cli) {
     let directives = match &cli.global.log_level {
         Some(level) => level.clone(),
-        None => std::env::var("RUST_LOG").unwrap_or_else(|_| cli.command.default_log_level().to_owned()),
+        None => {
+            std::env::var("RUST_LOG").unwrap_or_else(|_| cli.command.default_log_level().to_owned())
+        }
     };
     let filter = EnvFilter::try_new(&directives).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
@@ -49,7 +59,8 @@ fn start_logging(cli: &Cli) {
 pub(crate) async fn interrupted() -> anyhow::Result<()> {
     #[cfg(unix)]
     {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let mut terminate =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         tokio::select! {
             result = tokio::signal::ctrl_c() => result?,
             _ = terminate.recv() => {}

@@ -13,11 +13,15 @@ pub(crate) use cluster::{CreateClusterArgs, CreateCommand};
 pub(crate) use controller::{ControllerArgs, Profile};
 pub(crate) use demo::{DemoArgs, DemoCommand, TryArgs, TryWhat};
 pub(crate) use objects::{
-    EventsArgs, Format, GetArgs, GetCommand, ListArgs, ReconcileArgs, ReconcileCommand, ReconcileSource, SwitchArgs,
-    SwitchCommand, SwitchNames, SwitchSource, TreeArgs, TreeCommand, WaitArgs,
+    EventsArgs, Format, GetArgs, GetCommand, ListArgs, ReconcileArgs, ReconcileCommand,
+    ReconcileSource, SwitchArgs, SwitchCommand, SwitchNames, SwitchSource, TreeArgs, TreeCommand,
+    WaitArgs,
 };
 pub(crate) use promotion::{CommitArgs, PromoteArgs, RollbackArgs};
-pub(crate) use render::{BuildArgs, BuildCommand, BuildKustomizationArgs, DiffCommand, DiffKustomizationArgs, Order, Restrictor};
+pub(crate) use render::{
+    BuildArgs, BuildCommand, BuildKustomizationArgs, DiffCommand, DiffKustomizationArgs, Order,
+    Restrictor,
+};
 
 /// Keeps every cluster of a fleet equal to a Git repository. Speaks the Flux v2 API.
 #[derive(Parser, Debug)]
@@ -39,7 +43,14 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "NAME", help_heading = "Global")]
     pub(crate) context: Option<String>,
     /// Namespace of the objects
-    #[arg(short, long, global = true, default_value = "flux-system", value_name = "NAME", help_heading = "Global")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        default_value = "flux-system",
+        value_name = "NAME",
+        help_heading = "Global"
+    )]
     pub(crate) namespace: String,
     /// Log level or filter: error, warn, info, debug, trace, or module=level,…
     #[arg(long, global = true, value_name = "LEVEL", help_heading = "Global")]

@@ -86,5 +86,7 @@ pub(crate) struct DiffKustomizationArgs {
 
 /// Reads `90s`, `2m`, `1h30m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    text.parse::<fairway_types::Duration>().map(Into::into).map_err(|error| error.to_string())
+    text.parse::<fairway_types::Duration>()
+        .map(Into::into)
+        .map_err(|error| error.to_string())
 }

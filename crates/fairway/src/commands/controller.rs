@@ -12,12 +12,24 @@ use crate::hub;
 pub(crate) async fn run(global: &Global, args: ControllerArgs) -> anyhow::Result<Outcome> {
     let connection = match hub::read(global.kubeconfig.as_deref())? {
         Some(kubeconfig) => {
-            Connection::from_kubeconfig(kubeconfig, global.context.as_deref(), Strictness::trusted()).await?
+            Connection::from_kubeconfig(
+                kubeconfig,
+                global.context.as_deref(),
+                Strictness::trusted(),
+            )
+            .await?
         }
         None => Connection::in_cluster()?,
     };
-    let version = connection.version().await.with_context(|| format!("failed to reach {}", connection.server()))?;
-    let temporary = args.storage_path.is_none().then(tempfile::tempdir).transpose()?;
+    let version = connection
+        .version()
+        .await
+        .with_context(|| format!("failed to reach {}", connection.server()))?;
+    let temporary = args
+        .storage_path
+        .is_none()
+        .then(tempfile::tempdir)
+        .transpose()?;
     let storage = match (&args.storage_path, &temporary) {
         (Some(path), _) => path.clone(),
         (None, Some(temporary)) => temporary.path().to_owned(),

@@ -48,9 +48,11 @@ pub(crate) async fn run(global: &Global, args: EventsArgs) -> anyhow::Result<Out
 }
 
 fn parse(text: &str) -> anyhow::Result<(String, String)> {
-    let (kind, name) = text
-        .split_once('/')
-        .ok_or_else(|| Misuse(format!("--for {text}: write KIND/NAME, for example Kustomization/apps")))?;
+    let (kind, name) = text.split_once('/').ok_or_else(|| {
+        Misuse(format!(
+            "--for {text}: write KIND/NAME, for example Kustomization/apps"
+        ))
+    })?;
     Ok((kind.to_owned(), name.to_owned()))
 }
 
@@ -62,26 +64,45 @@ fn is_wanted(event: &Event, object: Option<&(String, String)>, types: &[String])
         wanted.eq_ignore_ascii_case(kind) && involved.name.as_deref() == Some(name)
     });
     let typed = types.is_empty()
-        || types.iter().any(|wanted| event.type_.as_deref().is_some_and(|is| is.eq_ignore_ascii_case(wanted)));
+        || types.iter().any(|wanted| {
+            event
+                .type_
+                .as_deref()
+                .is_some_and(|is| is.eq_ignore_ascii_case(wanted))
+        });
     (ours || object.is_some()) && named && typed
 }
 
 fn at(event: &Event) -> Option<jiff::Timestamp> {
     let last = event.last_timestamp.as_ref().map(|time| time.0);
-    last.or(event.event_time.as_ref().map(|time| time.0)).or(event.metadata.creation_timestamp.as_ref().map(|time| time.0))
+    last.or(event.event_time.as_ref().map(|time| time.0))
+        .or(event
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map(|time| time.0))
 }
 
 fn row(event: &Event) -> [String; 5] {
-    let since = at(event).map_or_else(|| "-".into(), |at| {
-        let since = jiff::Timestamp::now().duration_since(at);
-        age(Duration::from_secs(u64::try_from(since.as_secs()).unwrap_or(0)))
-    });
+    let since = at(event).map_or_else(
+        || "-".into(),
+        |at| {
+            let since = jiff::Timestamp::now().duration_since(at);
+            age(Duration::from_secs(
+                u64::try_from(since.as_secs()).unwrap_or(0),
+            ))
+        },
+    );
     let involved = &event.involved_object;
     [
         since,
         event.type_.clone().unwrap_or_default(),
         event.reason.clone().unwrap_or_default(),
-        format!("{}/{}", involved.kind.as_deref().unwrap_or("-"), involved.name.as_deref().unwrap_or("-")),
+        format!(
+            "{}/{}",
+            involved.kind.as_deref().unwrap_or("-"),
+            involved.name.as_deref().unwrap_or("-")
+        ),
         event.message.clone().unwrap_or_default(),
     ]
 }

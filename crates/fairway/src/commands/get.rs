@@ -30,14 +30,26 @@ pub(crate) async fn run(global: &Global, args: GetArgs) -> anyhow::Result<Outcom
         let text = print(&groups, &list)?;
         if !list.watch {
             if found == 0 {
-                let place = if list.all_namespaces { "any namespace".into() } else { format!("namespace {}", global.namespace) };
+                let place = if list.all_namespaces {
+                    "any namespace".into()
+                } else {
+                    format!("namespace {}", global.namespace)
+                };
                 eprintln!("nothing found in {place}");
-                return Ok(if list.name.is_some() || kinds.len() == 1 { Outcome::NotSo } else { Outcome::Done });
+                return Ok(if list.name.is_some() || kinds.len() == 1 {
+                    Outcome::NotSo
+                } else {
+                    Outcome::Done
+                });
             }
             print!("{text}");
             return Ok(Outcome::Done);
         }
-        for line in text.lines().filter(|line| !shown.lines().any(|old| without_age(old) == without_age(line))) {
+        for line in text.lines().filter(|line| {
+            !shown
+                .lines()
+                .any(|old| without_age(old) == without_age(line))
+        }) {
             println!("{line}");
         }
         shown = text;
@@ -50,10 +62,16 @@ pub(crate) async fn run(global: &Global, args: GetArgs) -> anyhow::Result<Outcom
 
 /// A table line without its last column, which changes by itself.
 fn without_age(line: &str) -> &str {
-    line.rsplit_once("   ").map_or(line, |(before, _)| before.trim_end())
+    line.rsplit_once("   ")
+        .map_or(line, |(before, _)| before.trim_end())
 }
 
-async fn read(client: &Client, global: &Global, kinds: &[Kind], list: &ListArgs) -> anyhow::Result<Vec<(Kind, Vec<Value>)>> {
+async fn read(
+    client: &Client,
+    global: &Global,
+    kinds: &[Kind],
+    list: &ListArgs,
+) -> anyhow::Result<Vec<(Kind, Vec<Value>)>> {
     let mut params = ListParams::default();
     if let Some(selector) = &list.label_selector {
         params = params.labels(selector);
@@ -63,9 +81,18 @@ async fn read(client: &Client, global: &Global, kinds: &[Kind], list: &ListArgs)
         let api = kind.api(client, scope(global, list.all_namespaces));
         let objects = match &list.name {
             Some(name) if kinds.len() == 1 => {
-                vec![api.get(name).await.map_err(|error| explain(error, *kind, name, &global.namespace))?]
+                vec![
+                    api.get(name)
+                        .await
+                        .map_err(|error| explain(error, *kind, name, &global.namespace))?,
+                ]
             }
-            _ => api.list(&params).await.map_err(|error| explain(error, *kind, "", &global.namespace))?.items,
+            _ => {
+                api.list(&params)
+                    .await
+                    .map_err(|error| explain(error, *kind, "", &global.namespace))?
+                    .items
+            }
         };
         let mut values = Vec::new();
         for object in objects {
@@ -91,24 +118,40 @@ fn to_value(kind: Kind, object: &DynamicObject) -> anyhow::Result<Value> {
 
 /// Whether `--status-selector` lets the object through.
 fn selected(object: &Value, list: &ListArgs) -> anyhow::Result<bool> {
-    let Some(selector) = &list.status_selector else { return Ok(true) };
-    let (condition, status) = selector
-        .split_once('=')
-        .ok_or_else(|| Misuse(format!("--status-selector {selector}: write CONDITION=STATUS, for example ready=false")))?;
-    let is = object["status"]["conditions"].as_array().and_then(|conditions| {
-        conditions
-            .iter()
-            .find(|found| found["type"].as_str().is_some_and(|kind| kind.eq_ignore_ascii_case(condition)))
-            .and_then(|found| found["status"].as_str())
-    });
+    let Some(selector) = &list.status_selector else {
+        return Ok(true);
+    };
+    let (condition, status) = selector.split_once('=').ok_or_else(|| {
+        Misuse(format!(
+            "--status-selector {selector}: write CONDITION=STATUS, for example ready=false"
+        ))
+    })?;
+    let is = object["status"]["conditions"]
+        .as_array()
+        .and_then(|conditions| {
+            conditions
+                .iter()
+                .find(|found| {
+                    found["type"]
+                        .as_str()
+                        .is_some_and(|kind| kind.eq_ignore_ascii_case(condition))
+                })
+                .and_then(|found| found["status"].as_str())
+        });
     Ok(is.unwrap_or("Unknown").eq_ignore_ascii_case(status))
 }
 
 fn print(groups: &[(Kind, Vec<Value>)], list: &ListArgs) -> anyhow::Result<String> {
-    let all = || groups.iter().flat_map(|(_, objects)| objects.iter().cloned());
+    let all = || {
+        groups
+            .iter()
+            .flat_map(|(_, objects)| objects.iter().cloned())
+    };
     Ok(match list.output {
         Format::Json => {
-            let mut text = serde_json::to_string_pretty(&json!({"apiVersion": "v1", "kind": "List", "items": all().collect::<Vec<_>>()}))?;
+            let mut text = serde_json::to_string_pretty(
+                &json!({"apiVersion": "v1", "kind": "List", "items": all().collect::<Vec<_>>()}),
+            )?;
             text.push('\n');
             text
         }
@@ -119,7 +162,10 @@ fn print(groups: &[(Kind, Vec<Value>)], list: &ListArgs) -> anyhow::Result<Strin
                 if !text.is_empty() {
                     text.push('\n');
                 }
-                text.push_str(&table(*kind, objects, list.all_namespaces, groups.len() > 1).render(!list.no_header));
+                text.push_str(
+                    &table(*kind, objects, list.all_namespaces, groups.len() > 1)
+                        .render(!list.no_header),
+                );
             }
             text
         }
@@ -128,8 +174,19 @@ fn print(groups: &[(Kind, Vec<Value>)], list: &ListArgs) -> anyhow::Result<Strin
 
 fn table(kind: Kind, objects: &[Value], with_namespace: bool, with_kind: bool) -> Table {
     let columns: &[&str] = match kind {
-        Kind::GitRepository | Kind::Kustomization => &["NAME", "REVISION", "SUSPENDED", "READY", "MESSAGE", "AGE"],
-        Kind::Cluster => &["NAME", "ENVIRONMENT", "REGION", "VERSION", "SUSPENDED", "READY", "MESSAGE", "AGE"],
+        Kind::GitRepository | Kind::Kustomization => {
+            &["NAME", "REVISION", "SUSPENDED", "READY", "MESSAGE", "AGE"]
+        }
+        Kind::Cluster => &[
+            "NAME",
+            "ENVIRONMENT",
+            "REGION",
+            "VERSION",
+            "SUSPENDED",
+            "READY",
+            "MESSAGE",
+            "AGE",
+        ],
         Kind::FleetKustomization => &["NAME", "CLUSTERS", "SUSPENDED", "READY", "MESSAGE", "AGE"],
     };
     let namespace = with_namespace.then_some("NAMESPACE");
@@ -137,7 +194,11 @@ fn table(kind: Kind, objects: &[Value], with_namespace: bool, with_kind: bool) -
     for object in objects {
         let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        let name = if with_kind { format!("{}/{name}", kind.name().to_lowercase()) } else { name.to_owned() };
+        let name = if with_kind {
+            format!("{}/{name}", kind.name().to_lowercase())
+        } else {
+            name.to_owned()
+        };
         let state = readiness(object);
         let mut row: Vec<String> = Vec::new();
         if with_namespace {
@@ -154,10 +215,18 @@ fn table(kind: Kind, objects: &[Value], with_namespace: bool, with_kind: bool) -
             }
             Kind::FleetKustomization => {
                 let counts = &object["status"]["clusters"];
-                row.push(format!("{}/{}", counts["ready"].as_i64().unwrap_or(0), counts["matched"].as_i64().unwrap_or(0)));
+                row.push(format!(
+                    "{}/{}",
+                    counts["ready"].as_i64().unwrap_or(0),
+                    counts["matched"].as_i64().unwrap_or(0)
+                ));
             }
         }
-        row.push(if object["spec"]["suspend"] == true { "True".into() } else { "False".into() });
+        row.push(if object["spec"]["suspend"] == true {
+            "True".into()
+        } else {
+            "False".into()
+        });
         row.push(state.status);
         row.push(state.message);
         row.push(created(&object["metadata"]["creationTimestamp"]));
@@ -171,9 +240,16 @@ fn revision(value: &Value) -> String {
 }
 
 fn created(value: &Value) -> String {
-    let at = value.as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
-    at.map_or_else(|| "-".into(), |at| {
-        let since = jiff::Timestamp::now().duration_since(at);
-        age(Duration::from_secs(u64::try_from(since.as_secs()).unwrap_or(0)))
-    })
+    let at = value
+        .as_str()
+        .and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    at.map_or_else(
+        || "-".into(),
+        |at| {
+            let since = jiff::Timestamp::now().duration_since(at);
+            age(Duration::from_secs(
+                u64::try_from(since.as_secs()).unwrap_or(0),
+            ))
+        },
+    )
 }

@@ -16,6 +16,8 @@ pub(crate) fn run(dir: &Path, url: Option<&str>, branch: &str) -> anyhow::Result
             reference::PLACEHOLDER_URL
         );
     }
-    println!("next: git -C {shown} init -b {branch} && git -C {shown} add . && git -C {shown} commit -m 'The fleet'");
+    println!(
+        "next: git -C {shown} init -b {branch} && git -C {shown} add . && git -C {shown} commit -m 'The fleet'"
+    );
     Ok(Outcome::Done)
 }

@@ -12,6 +12,9 @@ pub(crate) async fn run(global: &Global, export: bool) -> anyhow::Result<Outcome
         return Ok(Outcome::Done);
     }
     setup::install(&hub::client(global).await?).await?;
-    println!("installed: {} objects; start the reconcilers with `fairway controller`", objects.len());
+    println!(
+        "installed: {} objects; start the reconcilers with `fairway controller`",
+        objects.len()
+    );
     Ok(Outcome::Done)
 }

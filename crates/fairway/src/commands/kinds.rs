@@ -22,7 +22,12 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them, in the order of the loop.
-    pub(crate) const ALL: [Self; 4] = [Self::GitRepository, Self::Cluster, Self::FleetKustomization, Self::Kustomization];
+    pub(crate) const ALL: [Self; 4] = [
+        Self::GitRepository,
+        Self::Cluster,
+        Self::FleetKustomization,
+        Self::Kustomization,
+    ];
 
     /// The API kind.
     pub(crate) fn name(self) -> &'static str {
@@ -79,9 +84,19 @@ pub(crate) fn scope(global: &Global, all_namespaces: bool) -> Option<&str> {
 }
 
 /// Turns the API's "not found" into words with a next step.
-pub(crate) fn explain(error: kube::Error, kind: Kind, name: &str, namespace: &str) -> anyhow::Error {
+pub(crate) fn explain(
+    error: kube::Error,
+    kind: Kind,
+    name: &str,
+    namespace: &str,
+) -> anyhow::Error {
     match &error {
-        kube::Error::Api(status) if status.code == 404 && status.message.contains("could not find the requested resource") => {
+        kube::Error::Api(status)
+            if status.code == 404
+                && status
+                    .message
+                    .contains("could not find the requested resource") =>
+        {
             Hinted::new(
                 format!("the cluster does not know the kind {}", kind.name()),
                 "is this the management cluster? `fairway install` makes one of it",
@@ -90,10 +105,15 @@ pub(crate) fn explain(error: kube::Error, kind: Kind, name: &str, namespace: &st
         }
         kube::Error::Api(status) if status.code == 404 => Hinted::new(
             format!("{} {namespace}/{name} is not there", kind.name()),
-            format!("`fairway get {}` lists what is; -n names another namespace", kind.plural()),
+            format!(
+                "`fairway get {}` lists what is; -n names another namespace",
+                kind.plural()
+            ),
         )
         .into(),
-        kube::Error::Service(_) | kube::Error::HyperError(_) => anyhow::Error::new(error).context("failed to reach the cluster"),
+        kube::Error::Service(_) | kube::Error::HyperError(_) => {
+            anyhow::Error::new(error).context("failed to reach the cluster")
+        }
         _ => error.into(),
     }
 }

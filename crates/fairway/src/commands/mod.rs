@@ -41,7 +41,12 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Promote(args) => promotion::promote(&global, args).await,
         Command::Rollback(args) => promotion::rollback(&global, args).await,
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "fairway", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "fairway",
+                &mut std::io::stdout(),
+            );
             Ok(Outcome::Done)
         }
     }

@@ -29,9 +29,16 @@ async fn source(global: &Global, named: bool) -> Option<(String, String)> {
         return None;
     }
     let client = hub::client(global).await.ok()?;
-    let source = Kind::GitRepository.api(&client, Some(&global.namespace)).get("flux-system").await.ok()?;
+    let source = Kind::GitRepository
+        .api(&client, Some(&global.namespace))
+        .get("flux-system")
+        .await
+        .ok()?;
     let url = source.data["spec"]["url"].as_str()?.to_owned();
-    let branch = source.data["spec"]["ref"]["branch"].as_str().unwrap_or("master").to_owned();
+    let branch = source.data["spec"]["ref"]["branch"]
+        .as_str()
+        .unwrap_or("master")
+        .to_owned();
     Some((url, branch))
 }
 
@@ -44,7 +51,10 @@ struct Plan {
 }
 
 /// [`promote`], with the repository to use where no flag names one.
-pub(crate) async fn promote_in(args: PromoteArgs, default: Option<(String, String)>) -> anyhow::Result<Outcome> {
+pub(crate) async fn promote_in(
+    args: PromoteArgs,
+    default: Option<(String, String)>,
+) -> anyhow::Result<Outcome> {
     let from = match (&args.tag, &args.from) {
         (Some(_), _) => None,
         (None, Some(from)) => Some(from.clone()),
@@ -52,12 +62,19 @@ pub(crate) async fn promote_in(args: PromoteArgs, default: Option<(String, Strin
     };
     let target = path(&args.app, &args.to);
     let plan = |place: &Place| -> anyhow::Result<Plan> {
-        let overlay = Overlay::read(&target, &place.read(&target)?, &args.app, args.image.as_deref())?;
+        let overlay = Overlay::read(
+            &target,
+            &place.read(&target)?,
+            &args.app,
+            args.image.as_deref(),
+        )?;
         let tag = match (&args.tag, &from) {
             (Some(tag), _) => tag.clone(),
             (None, Some(from)) => {
                 let path = path(&args.app, from);
-                Overlay::read(&path, &place.read(&path)?, &args.app, Some(overlay.image()))?.tag()?.to_owned()
+                Overlay::read(&path, &place.read(&path)?, &args.app, Some(overlay.image()))?
+                    .tag()?
+                    .to_owned()
             }
             (None, None) => unreachable!("a promotion has a tag or a stage to take it from"),
         };
@@ -72,10 +89,16 @@ pub(crate) async fn promote_in(args: PromoteArgs, default: Option<(String, Strin
     let first = plan(&place)?;
     let (app, stage) = (&args.app, &args.to);
     if first.from == first.tag {
-        println!("{app} in {stage} is at {} already; nothing to do", first.tag);
+        println!(
+            "{app} in {stage} is at {} already; nothing to do",
+            first.tag
+        );
         return Ok(Outcome::Done);
     }
-    println!("{app}: {stage} {} → {}   ({target}: {})", first.from, first.tag, first.image);
+    println!(
+        "{app}: {stage} {} → {}   ({target}: {})",
+        first.from, first.tag, first.image
+    );
     if args.commit.dry_run {
         println!("not pushed: --dry-run");
         return Ok(Outcome::Done);
@@ -96,7 +119,10 @@ pub(crate) async fn promote_in(args: PromoteArgs, default: Option<(String, Strin
 }
 
 /// [`rollback`], with the repository to use where no flag names one.
-pub(crate) async fn rollback_in(args: RollbackArgs, default: Option<(String, String)>) -> anyhow::Result<Outcome> {
+pub(crate) async fn rollback_in(
+    args: RollbackArgs,
+    default: Option<(String, String)>,
+) -> anyhow::Result<Outcome> {
     let target = path(&args.app, &args.stage);
     let mut place = Place::open(&args.commit, default).await?;
     let reverted = match &args.revert {
@@ -107,7 +133,11 @@ pub(crate) async fn rollback_in(args: RollbackArgs, default: Option<(String, Str
         only_this_file(&place, &reverted, &target)?;
     }
     let (app, stage) = (&args.app, &args.stage);
-    println!("{app}: {stage} takes back {} {}", short(&reverted), reverted.subject());
+    println!(
+        "{app}: {stage} takes back {} {}",
+        short(&reverted),
+        reverted.subject()
+    );
     if args.commit.dry_run {
         println!("not pushed: --dry-run");
         return Ok(Outcome::Done);
@@ -117,10 +147,18 @@ pub(crate) async fn rollback_in(args: RollbackArgs, default: Option<(String, Str
         reverted.subject(),
         reverted.id
     );
-    let commit = place.push(async |_| Ok(NewCommit::Revert(reverted.id, message.clone()))).await.context("failed to roll back")?;
-    let tag = Overlay::read(&target, &place.read(&target)?, app, None).ok().and_then(|overlay| overlay.tag().ok().map(str::to_owned));
+    let commit = place
+        .push(async |_| Ok(NewCommit::Revert(reverted.id, message.clone())))
+        .await
+        .context("failed to roll back")?;
+    let tag = Overlay::read(&target, &place.read(&target)?, app, None)
+        .ok()
+        .and_then(|overlay| overlay.tag().ok().map(str::to_owned));
     match tag {
-        Some(tag) => println!("pushed {commit} to {}: {app} in {stage} is back at {tag}", place.branch()),
+        Some(tag) => println!(
+            "pushed {commit} to {}: {app} in {stage} is back at {tag}",
+            place.branch()
+        ),
         None => println!("pushed {commit} to {}", place.branch()),
     }
     Ok(Outcome::Done)
@@ -134,13 +172,18 @@ async fn last_change(place: &Place, target: &str, args: &RollbackArgs) -> anyhow
             taken_back.insert(reverted);
             continue;
         }
-        if taken_back.contains(&commit.id.to_string()) || !changes_tag(place, &commit, target, &args.app) {
+        if taken_back.contains(&commit.id.to_string())
+            || !changes_tag(place, &commit, target, &args.app)
+        {
             continue;
         }
         return Ok(commit);
     }
     Err(Hinted::new(
-        format!("no commit of branch {} changed the tag in {target}, that was not taken back since", place.branch()),
+        format!(
+            "no commit of branch {} changed the tag in {target}, that was not taken back since",
+            place.branch()
+        ),
         "set the version with: fairway promote APP --to STAGE --tag TAG",
     )
     .into())
@@ -156,36 +199,66 @@ fn reverts(message: &str) -> Option<String> {
 fn changes_tag(place: &Place, commit: &Commit, target: &str, app: &str) -> bool {
     let tag = |id| {
         let bytes = place.read_at(id, target).ok()?;
-        Overlay::read(target, &bytes, app, None).ok()?.tag().ok().map(str::to_owned)
+        Overlay::read(target, &bytes, app, None)
+            .ok()?
+            .tag()
+            .ok()
+            .map(str::to_owned)
     };
     // The commit that first wrote the overlay is not one that can be taken back.
-    let Some(parent) = commit.parents.first() else { return false };
+    let Some(parent) = commit.parents.first() else {
+        return false;
+    };
     matches!((tag(*parent), tag(commit.id)), (Some(before), Some(after)) if before != after)
 }
 
 async fn find(place: &Place, target: &str, named: &str) -> anyhow::Result<Commit> {
     let history = place.history(target).await?;
-    let mut found = history.into_iter().filter(|commit| named.len() >= 4 && commit.id.to_string().starts_with(named));
+    let mut found = history
+        .into_iter()
+        .filter(|commit| named.len() >= 4 && commit.id.to_string().starts_with(named));
     match (found.next(), found.next()) {
         (Some(commit), None) => Ok(commit),
-        (Some(_), Some(_)) => Err(Hinted::new(format!("commit {named} is ambiguous"), "give more digits").into()),
+        (Some(_), Some(_)) => {
+            Err(Hinted::new(format!("commit {named} is ambiguous"), "give more digits").into())
+        }
         (None, _) => Err(Hinted::new(
-            format!("no commit {named} of branch {} changed {target}", place.branch()),
-            format!("git log {} -- {target} lists those that did", place.branch()),
+            format!(
+                "no commit {named} of branch {} changed {target}",
+                place.branch()
+            ),
+            format!(
+                "git log {} -- {target} lists those that did",
+                place.branch()
+            ),
         )
         .into()),
     }
 }
 
 fn only_this_file(place: &Place, commit: &Commit, target: &str) -> anyhow::Result<()> {
-    let changed = place.repository().changed_paths(commit.parents.first().copied(), commit.id)?;
-    let others: Vec<&str> = changed.iter().map(String::as_str).filter(|path| *path != target).collect();
+    let changed = place
+        .repository()
+        .changed_paths(commit.parents.first().copied(), commit.id)?;
+    let others: Vec<&str> = changed
+        .iter()
+        .map(String::as_str)
+        .filter(|path| *path != target)
+        .collect();
     if others.is_empty() {
         return Ok(());
     }
     Err(Hinted::new(
-        format!("commit {} {:?} changed other files too: {}", short(commit), commit.subject(), others.join(", ")),
-        format!("--revert {} takes all of it back; promote --tag sets the version alone", short(commit)),
+        format!(
+            "commit {} {:?} changed other files too: {}",
+            short(commit),
+            commit.subject(),
+            others.join(", ")
+        ),
+        format!(
+            "--revert {} takes all of it back; promote --tag sets the version alone",
+            short(commit)
+        ),
     )
     .into())
 }
@@ -201,7 +274,10 @@ mod tests {
     #[test]
     fn a_revert_names_its_commit() {
         let id = "0123456789abcdef0123456789abcdef01234567";
-        assert_eq!(reverts(&format!("Revert \"x\"\n\nThis reverts commit {id}.\n")).as_deref(), Some(id));
+        assert_eq!(
+            reverts(&format!("Revert \"x\"\n\nThis reverts commit {id}.\n")).as_deref(),
+            Some(id)
+        );
         assert_eq!(reverts("This reverts commit 123."), None);
     }
 }

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::kinds::{Kind, explain};
 use crate::args::{Global, ReconcileArgs, ReconcileCommand, ReconcileSource, WaitArgs};
 use crate::exit::{Hinted, Outcome};
-use crate::output::{readiness, short_revision};
 use crate::hub;
+use crate::output::{readiness, short_revision};
 
 /// Reconciles the named object now.
 pub(crate) async fn run(global: &Global, args: ReconcileArgs) -> anyhow::Result<Outcome> {
@@ -20,8 +20,13 @@ pub(crate) async fn run(global: &Global, args: ReconcileArgs) -> anyhow::Result<
         ReconcileCommand::Kustomization { wait, with_source } => {
             if with_source {
                 let source = source_of(&client, global, &wait.name).await?;
-                let wait = WaitArgs { name: source.1, timeout: wait.timeout };
-                if reconcile(&client, Kind::GitRepository, &source.0, &wait).await? == Outcome::NotSo {
+                let wait = WaitArgs {
+                    name: source.1,
+                    timeout: wait.timeout,
+                };
+                if reconcile(&client, Kind::GitRepository, &source.0, &wait).await?
+                    == Outcome::NotSo
+                {
                     return Ok(Outcome::NotSo);
                 }
             }
@@ -34,7 +39,11 @@ pub(crate) async fn run(global: &Global, args: ReconcileArgs) -> anyhow::Result<
 }
 
 /// Namespace and name of a Kustomization's GitRepository.
-async fn source_of(client: &Client, global: &Global, name: &str) -> anyhow::Result<(String, String)> {
+async fn source_of(
+    client: &Client,
+    global: &Global,
+    name: &str,
+) -> anyhow::Result<(String, String)> {
     let object = Kind::Kustomization
         .api(client, Some(&global.namespace))
         .get(name)
@@ -43,23 +52,42 @@ async fn source_of(client: &Client, global: &Global, name: &str) -> anyhow::Resu
     let reference = &object.data["spec"]["sourceRef"];
     if reference["kind"] != "GitRepository" {
         return Err(Hinted::new(
-            format!("the source of {name} is a {}", reference["kind"].as_str().unwrap_or("reference without kind")),
+            format!(
+                "the source of {name} is a {}",
+                reference["kind"]
+                    .as_str()
+                    .unwrap_or("reference without kind")
+            ),
             "leave --with-source out: only a GitRepository can be reconciled here",
         )
         .into());
     }
     let namespace = reference["namespace"].as_str().unwrap_or(&global.namespace);
-    Ok((namespace.to_owned(), reference["name"].as_str().unwrap_or_default().to_owned()))
+    Ok((
+        namespace.to_owned(),
+        reference["name"].as_str().unwrap_or_default().to_owned(),
+    ))
 }
 
-async fn reconcile(client: &Client, kind: Kind, namespace: &str, wait: &WaitArgs) -> anyhow::Result<Outcome> {
+async fn reconcile(
+    client: &Client,
+    kind: Kind,
+    namespace: &str,
+    wait: &WaitArgs,
+) -> anyhow::Result<Outcome> {
     let api = kind.api(client, Some(namespace));
     let name = &wait.name;
-    let before = api.get(name).await.map_err(|error| explain(error, kind, name, namespace))?;
+    let before = api
+        .get(name)
+        .await
+        .map_err(|error| explain(error, kind, name, namespace))?;
     if before.data["spec"]["suspend"] == true {
         return Err(Hinted::new(
             format!("{} {namespace}/{name} is suspended", kind.name()),
-            format!("resume it first: fairway resume {} {name} -n {namespace}", word(kind)),
+            format!(
+                "resume it first: fairway resume {} {name} -n {namespace}",
+                word(kind)
+            ),
         )
         .into());
     }
@@ -71,7 +99,10 @@ async fn reconcile(client: &Client, kind: Kind, namespace: &str, wait: &WaitArgs
     println!("► {} {namespace}/{name} annotated", kind.name());
     let started = Instant::now();
     while started.elapsed() < wait.timeout {
-        let object = api.get(name).await.map_err(|error| explain(error, kind, name, namespace))?;
+        let object = api
+            .get(name)
+            .await
+            .map_err(|error| explain(error, kind, name, namespace))?;
         if let Some(outcome) = finished(kind, &object, &token) {
             return Ok(outcome);
         }
@@ -92,16 +123,28 @@ fn finished(kind: Kind, object: &DynamicObject, token: &str) -> Option<Outcome> 
     let state = readiness(&value);
     let working = value["status"]["conditions"]
         .as_array()
-        .is_some_and(|conditions| conditions.iter().any(|c| c["type"] == "Reconciling" && c["status"] == "True"));
-    if !handled || (state.status == "Unknown" || (working && !state.is_ready() && state.reason == "Progressing")) {
+        .is_some_and(|conditions| {
+            conditions
+                .iter()
+                .any(|c| c["type"] == "Reconciling" && c["status"] == "True")
+        });
+    if !handled
+        || (state.status == "Unknown"
+            || (working && !state.is_ready() && state.reason == "Progressing"))
+    {
         return None;
     }
     if state.is_ready() {
-        let revision = [&value["status"]["lastAppliedRevision"], &value["status"]["artifact"]["revision"]]
-            .into_iter()
-            .find_map(Value::as_str);
+        let revision = [
+            &value["status"]["lastAppliedRevision"],
+            &value["status"]["artifact"]["revision"],
+        ]
+        .into_iter()
+        .find_map(Value::as_str);
         match revision {
-            Some(revision) => println!("✔ {} at revision {}", kind.name(), short_revision(revision)),
+            Some(revision) => {
+                println!("✔ {} at revision {}", kind.name(), short_revision(revision))
+            }
             None => println!("✔ {}: {}", kind.name(), state.message),
         }
         Some(Outcome::Done)

@@ -13,7 +13,9 @@ use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::kinds::{Kind, explain};
-use crate::args::{self, BuildArgs, BuildCommand, BuildKustomizationArgs, DiffKustomizationArgs, Global};
+use crate::args::{
+    self, BuildArgs, BuildCommand, BuildKustomizationArgs, DiffKustomizationArgs, Global,
+};
 use crate::exit::{Hinted, Misuse, Outcome};
 use crate::output::field_changes;
 use crate::{hub, setup};
@@ -26,7 +28,10 @@ pub(crate) async fn build(global: &Global, args: BuildArgs) -> anyhow::Result<Ou
         print!("{}", fairway_yaml::emit::documents(&objects));
         return Ok(Outcome::Done);
     }
-    let dir = args.dir.as_deref().ok_or_else(|| Misuse("name the folder to build".into()))?;
+    let dir = args
+        .dir
+        .as_deref()
+        .ok_or_else(|| Misuse("name the folder to build".into()))?;
     let options = Options {
         load_restrictor: match args.load_restrictor {
             args::Restrictor::LoadRestrictionsRootOnly => LoadRestrictor::RootOnly,
@@ -45,7 +50,8 @@ pub(crate) async fn build(global: &Global, args: BuildArgs) -> anyhow::Result<Ou
     }
     let text = build.to_yaml();
     match &args.output {
-        Some(file) => std::fs::write(file, text).with_context(|| format!("failed to write {}", file.display()))?,
+        Some(file) => std::fs::write(file, text)
+            .with_context(|| format!("failed to write {}", file.display()))?,
         None => print!("{text}"),
     }
     Ok(Outcome::Done)
@@ -53,28 +59,52 @@ pub(crate) async fn build(global: &Global, args: BuildArgs) -> anyhow::Result<Ou
 
 /// The whole disk as a tree, and the folder's path in it: bases may be anywhere.
 fn on_disk(dir: &Path) -> anyhow::Result<(DiskTree, String)> {
-    let full = dir.canonicalize().with_context(|| format!("failed to find {}", dir.display()))?;
-    let path = full.to_str().with_context(|| format!("{} is not UTF-8", full.display()))?;
+    let full = dir
+        .canonicalize()
+        .with_context(|| format!("failed to find {}", dir.display()))?;
+    let path = full
+        .to_str()
+        .with_context(|| format!("{} is not UTF-8", full.display()))?;
     Ok((DiskTree::new("/")?, path.trim_start_matches('/').to_owned()))
 }
 
 /// The Kustomization from the file that the flag names, else from the cluster; and the cluster, unless `--dry-run`.
-async fn kustomization(global: &Global, args: &BuildKustomizationArgs) -> anyhow::Result<(Kustomization, Option<Client>)> {
-    let client = if args.dry_run { None } else { Some(hub::client(global).await?) };
+async fn kustomization(
+    global: &Global,
+    args: &BuildKustomizationArgs,
+) -> anyhow::Result<(Kustomization, Option<Client>)> {
+    let client = if args.dry_run {
+        None
+    } else {
+        Some(hub::client(global).await?)
+    };
     if let Some(file) = &args.kustomization_file {
-        let text = std::fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))?;
-        let found = setup::documents(&text).with_context(|| file.display().to_string())?.into_iter().find(|object| {
-            object["kind"] == "Kustomization"
-                && object["metadata"]["name"] == args.name.as_str()
-                && object["apiVersion"].as_str().is_some_and(|api| api.starts_with(fairway_types::names::KUSTOMIZE_GROUP))
-        });
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("failed to read {}", file.display()))?;
+        let found = setup::documents(&text)
+            .with_context(|| file.display().to_string())?
+            .into_iter()
+            .find(|object| {
+                object["kind"] == "Kustomization"
+                    && object["metadata"]["name"] == args.name.as_str()
+                    && object["apiVersion"]
+                        .as_str()
+                        .is_some_and(|api| api.starts_with(fairway_types::names::KUSTOMIZE_GROUP))
+            });
         let found = found.ok_or_else(|| {
             Hinted::new(
-                format!("{} has no Flux Kustomization named {}", file.display(), args.name),
+                format!(
+                    "{} has no Flux Kustomization named {}",
+                    file.display(),
+                    args.name
+                ),
                 "name the file that holds it with --kustomization-file",
             )
         })?;
-        return Ok((serde_json::from_value(found).with_context(|| file.display().to_string())?, client));
+        return Ok((
+            serde_json::from_value(found).with_context(|| file.display().to_string())?,
+            client,
+        ));
     }
     let client = client.ok_or_else(|| Misuse("--dry-run needs --kustomization-file".into()))?;
     let object = Kind::Kustomization
@@ -82,11 +112,18 @@ async fn kustomization(global: &Global, args: &BuildKustomizationArgs) -> anyhow
         .get(&args.name)
         .await
         .map_err(|error| explain(error, Kind::Kustomization, &args.name, &global.namespace))?;
-    Ok((serde_json::from_value(serde_json::to_value(object)?)?, Some(client)))
+    Ok((
+        serde_json::from_value(serde_json::to_value(object)?)?,
+        Some(client),
+    ))
 }
 
 /// The objects as the controller would apply them.
-async fn render(kustomization: &Kustomization, client: Option<&Client>, dir: &Path) -> anyhow::Result<Vec<Value>> {
+async fn render(
+    kustomization: &Kustomization,
+    client: Option<&Client>,
+    dir: &Path,
+) -> anyhow::Result<Vec<Value>> {
     let (tree, path) = on_disk(dir)?;
     let build = fairway_kustomize::build(&tree, &path, &spec::options(&kustomization.spec))?;
     let how = finish::Finish {
@@ -98,17 +135,35 @@ async fn render(kustomization: &Kustomization, client: Option<&Client>, dir: &Pa
 }
 
 /// The variables of `postBuild`; those of `substituteFrom` are read from the cluster.
-async fn variables(kustomization: &Kustomization, client: Option<&Client>) -> anyhow::Result<Option<finish::Variables>> {
-    let Some(post_build) = &kustomization.spec.post_build else { return Ok(None) };
-    let mut variables = finish::Variables { strategy: post_build.substitute_strategy.unwrap_or_default(), ..finish::Variables::default() };
-    let namespace = kustomization.metadata.namespace.as_deref().unwrap_or(fairway_types::names::SYSTEM_NAMESPACE);
+async fn variables(
+    kustomization: &Kustomization,
+    client: Option<&Client>,
+) -> anyhow::Result<Option<finish::Variables>> {
+    let Some(post_build) = &kustomization.spec.post_build else {
+        return Ok(None);
+    };
+    let mut variables = finish::Variables {
+        strategy: post_build.substitute_strategy.unwrap_or_default(),
+        ..finish::Variables::default()
+    };
+    let namespace = kustomization
+        .metadata
+        .namespace
+        .as_deref()
+        .unwrap_or(fairway_types::names::SYSTEM_NAMESPACE);
     for from in &post_build.substitute_from {
         let Some(client) = client else { continue };
         let kind = serde_json::to_value(&from.kind)?;
-        let reference = json!({"apiVersion": "v1", "kind": kind, "metadata": {"namespace": namespace}});
-        match setup::api_for(client, &reference).await?.get_opt(&from.name).await? {
+        let reference =
+            json!({"apiVersion": "v1", "kind": kind, "metadata": {"namespace": namespace}});
+        match setup::api_for(client, &reference)
+            .await?
+            .get_opt(&from.name)
+            .await?
+        {
             Some(object) if kind == "Secret" => {
-                let secret: k8s_openapi::api::core::v1::Secret = serde_json::from_value(serde_json::to_value(object)?)?;
+                let secret: k8s_openapi::api::core::v1::Secret =
+                    serde_json::from_value(serde_json::to_value(object)?)?;
                 for (name, value) in secret.data.unwrap_or_default() {
                     variables.set(name, &String::from_utf8_lossy(&value.0));
                 }
@@ -121,7 +176,11 @@ async fn variables(kustomization: &Kustomization, client: Option<&Client>) -> an
             None if from.optional => {}
             None => {
                 return Err(Hinted::new(
-                    format!("substituteFrom: {} {namespace}/{} is not there", kind.as_str().unwrap_or_default(), from.name),
+                    format!(
+                        "substituteFrom: {} {namespace}/{} is not there",
+                        kind.as_str().unwrap_or_default(),
+                        from.name
+                    ),
                     "create it, or mark the reference optional",
                 )
                 .into());
@@ -137,36 +196,68 @@ async fn variables(kustomization: &Kustomization, client: Option<&Client>) -> an
 /// Shows what applying the build of a local folder would change; nothing is written.
 pub(crate) async fn diff(global: &Global, args: DiffKustomizationArgs) -> anyhow::Result<Outcome> {
     let (kustomization, client) = kustomization(global, &args.build).await?;
-    let client = client.ok_or_else(|| Misuse("diff asks the cluster: leave --dry-run out".into()))?;
+    let client =
+        client.ok_or_else(|| Misuse("diff asks the cluster: leave --dry-run out".into()))?;
     let objects = render(&kustomization, Some(&client), &args.build.path).await?;
     let target = target(&kustomization, &client).await?;
     let mut differs = false;
     let mut wanted = BTreeMap::new();
     for mut object in objects {
-        let Some(id) = ObjectId::of(&object) else { continue };
+        let Some(id) = ObjectId::of(&object) else {
+            continue;
+        };
         set_owner(&mut object, &kustomization);
         differs |= compare(&target, &object, &id).await?;
         wanted.insert((id.kind, id.group, id.namespace, id.name), ());
     }
     if kustomization.spec.prune {
-        let inventory = kustomization.status.as_ref().and_then(|status| status.inventory.as_ref());
-        for id in inventory.into_iter().flat_map(|inventory| &inventory.entries).filter_map(|entry| entry.object().ok()) {
-            if !wanted.contains_key(&(id.kind.clone(), id.group.clone(), id.namespace.clone(), id.name.clone())) {
+        let inventory = kustomization
+            .status
+            .as_ref()
+            .and_then(|status| status.inventory.as_ref());
+        for id in inventory
+            .into_iter()
+            .flat_map(|inventory| &inventory.entries)
+            .filter_map(|entry| entry.object().ok())
+        {
+            if !wanted.contains_key(&(
+                id.kind.clone(),
+                id.group.clone(),
+                id.namespace.clone(),
+                id.name.clone(),
+            )) {
                 println!("► {} deleted", id.subject());
                 differs = true;
             }
         }
     }
-    Ok(if differs { Outcome::NotSo } else { Outcome::Done })
+    Ok(if differs {
+        Outcome::NotSo
+    } else {
+        Outcome::Done
+    })
 }
 
 /// The cluster that the Kustomization applies to.
 async fn target(kustomization: &Kustomization, hub: &Client) -> anyhow::Result<Client> {
-    let secret = kustomization.spec.kube_config.as_ref().and_then(|config| config.secret_ref.as_ref());
-    let Some(reference) = secret else { return Ok(hub.clone()) };
-    let namespace = kustomization.metadata.namespace.as_deref().unwrap_or(fairway_types::names::SYSTEM_NAMESPACE);
+    let secret = kustomization
+        .spec
+        .kube_config
+        .as_ref()
+        .and_then(|config| config.secret_ref.as_ref());
+    let Some(reference) = secret else {
+        return Ok(hub.clone());
+    };
+    let namespace = kustomization
+        .metadata
+        .namespace
+        .as_deref()
+        .unwrap_or(fairway_types::names::SYSTEM_NAMESPACE);
     let api: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(hub.clone(), namespace);
-    let secret = api.get(&reference.name).await.with_context(|| format!("failed to read the Secret {}", reference.name))?;
+    let secret = api
+        .get(&reference.name)
+        .await
+        .with_context(|| format!("failed to read the Secret {}", reference.name))?;
     let data = secret.data.unwrap_or_default();
     let keys: Vec<&str> = match &reference.key {
         Some(key) => vec![key],
@@ -175,9 +266,19 @@ async fn target(kustomization: &Kustomization, hub: &Client) -> anyhow::Result<C
     let bytes = keys
         .iter()
         .find_map(|key| data.get(*key))
-        .with_context(|| format!("the Secret {} has no key {}", reference.name, keys.join(" or ")))?;
+        .with_context(|| {
+            format!(
+                "the Secret {} has no key {}",
+                reference.name,
+                keys.join(" or ")
+            )
+        })?;
     let text = String::from_utf8_lossy(&bytes.0);
-    Ok(Connection::from_kubeconfig_yaml(&text, None, Strictness::default()).await?.client())
+    Ok(
+        Connection::from_kubeconfig_yaml(&text, None, Strictness::default())
+            .await?
+            .client(),
+    )
 }
 
 fn set_owner(object: &mut Value, kustomization: &Kustomization) {
@@ -200,11 +301,18 @@ async fn compare(client: &Client, object: &Value, id: &ObjectId) -> anyhow::Resu
             return Ok(true);
         }
     };
-    let Some(live) = api.get_opt(&id.name).await.with_context(|| format!("failed to read {}", id.subject()))? else {
+    let Some(live) = api
+        .get_opt(&id.name)
+        .await
+        .with_context(|| format!("failed to read {}", id.subject()))?
+    else {
         println!("► {} created", id.subject());
         return Ok(true);
     };
-    let params = PatchParams { dry_run: true, ..PatchParams::apply(fairway_types::names::FIELD_MANAGER).force() };
+    let params = PatchParams {
+        dry_run: true,
+        ..PatchParams::apply(fairway_types::names::FIELD_MANAGER).force()
+    };
     let after = api
         .patch(&id.name, &params, &Patch::Apply(object))
         .await

@@ -21,7 +21,11 @@ struct Node {
 
 /// Prints the objects of a Kustomization as a tree.
 pub(crate) async fn run(global: &Global, args: TreeArgs) -> anyhow::Result<Outcome> {
-    let TreeCommand::Kustomization { name, compact, output } = args.what;
+    let TreeCommand::Kustomization {
+        name,
+        compact,
+        output,
+    } = args.what;
     let client = hub::client(global).await?;
     let known = kustomizations(&client, global).await?;
     let key = (global.namespace.clone(), name.clone());
@@ -55,7 +59,11 @@ async fn kustomizations(client: &Client, global: &Global) -> anyhow::Result<Inve
             .as_array()
             .into_iter()
             .flatten()
-            .filter_map(|entry| entry["id"].as_str().and_then(|id| id.parse::<ObjectId>().ok()))
+            .filter_map(|entry| {
+                entry["id"]
+                    .as_str()
+                    .and_then(|id| id.parse::<ObjectId>().ok())
+            })
             .collect();
         let namespace = object.metadata.namespace.unwrap_or_default();
         known.insert((namespace, object.metadata.name.unwrap_or_default()), ids);
@@ -68,14 +76,22 @@ fn grow(key: &(String, String), known: &Inventories, compact: bool, depth: usize
     let mut children = Vec::new();
     for id in known.get(key).into_iter().flatten() {
         let child = (id.namespace.clone(), id.name.clone());
-        let nested = id.kind == "Kustomization" && id.group == fairway_types::names::KUSTOMIZE_GROUP && &child != key;
+        let nested = id.kind == "Kustomization"
+            && id.group == fairway_types::names::KUSTOMIZE_GROUP
+            && &child != key;
         if nested && known.contains_key(&child) && !compact && depth < 8 {
             children.push(grow(&child, known, compact, depth + 1));
         } else {
-            children.push(Node { subject: id.subject(), children: Vec::new() });
+            children.push(Node {
+                subject: id.subject(),
+                children: Vec::new(),
+            });
         }
     }
-    Node { subject: format!("Kustomization/{}/{}", key.0, key.1), children }
+    Node {
+        subject: format!("Kustomization/{}/{}", key.0, key.1),
+        children,
+    }
 }
 
 fn to_json(node: &Node) -> Value {
@@ -90,7 +106,11 @@ fn draw(node: &Node) -> String {
     fn below(node: &Node, indent: &str, text: &mut String) {
         for (index, child) in node.children.iter().enumerate() {
             let last = index + 1 == node.children.len();
-            let (branch, next) = if last { ("└── ", "    ") } else { ("├── ", "│   ") };
+            let (branch, next) = if last {
+                ("└── ", "    ")
+            } else {
+                ("├── ", "│   ")
+            };
             let _ = writeln!(text, "{indent}{branch}{}", child.subject);
             below(child, &format!("{indent}{next}"), text);
         }

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use super::MANAGEMENT;
 use crate::setup::Registration;
 
-const ENVIRONMENTS: [(&str, &str); 3] = [("dev", "cc-1001"), ("staging", "cc-1002"), ("prod", "cc-2001")];
+const ENVIRONMENTS: [(&str, &str); 3] = [
+    ("dev", "cc-1001"),
+    ("staging", "cc-1002"),
+    ("prod", "cc-2001"),
+];
 const REGIONS: [&str; 3] = ["us-west-2", "us-east-1", "eu-west-1"];
 
 /// The nine workload clusters with their labels.
@@ -24,12 +28,21 @@ pub(crate) fn registrations() -> Vec<Registration> {
             .map(|(key, value)| (key.to_owned(), value.to_owned())),
         ),
     };
-    ENVIRONMENTS.into_iter().flat_map(|environment| REGIONS.map(|region| of(environment, region))).collect()
+    ENVIRONMENTS
+        .into_iter()
+        .flat_map(|environment| REGIONS.map(|region| of(environment, region)))
+        .collect()
 }
 
 /// `management` and the nine.
 pub(crate) fn names() -> Vec<String> {
-    std::iter::once(MANAGEMENT.to_owned()).chain(registrations().into_iter().map(|registration| registration.name)).collect()
+    std::iter::once(MANAGEMENT.to_owned())
+        .chain(
+            registrations()
+                .into_iter()
+                .map(|registration| registration.name),
+        )
+        .collect()
 }
 
 #[cfg(test)]
@@ -40,10 +53,22 @@ mod tests {
     fn they_are_those_of_the_reference_repository() {
         let files = crate::reference::files("https://example.com/r.git", "main");
         for registration in registrations() {
-            let path = format!("clusters/{}/cluster.yaml", registration.name.replacen('-', "/", 1));
-            let (_, bytes) = files.iter().find(|(name, _)| *name == path).expect("each cluster has its file");
-            let object = fairway_yaml::parse(std::str::from_utf8(bytes).unwrap()).unwrap()[0].to_json().unwrap();
-            assert_eq!(object, crate::setup::cluster_object(&registration), "{path}");
+            let path = format!(
+                "clusters/{}/cluster.yaml",
+                registration.name.replacen('-', "/", 1)
+            );
+            let (_, bytes) = files
+                .iter()
+                .find(|(name, _)| *name == path)
+                .expect("each cluster has its file");
+            let object = fairway_yaml::parse(std::str::from_utf8(bytes).unwrap()).unwrap()[0]
+                .to_json()
+                .unwrap();
+            assert_eq!(
+                object,
+                crate::setup::cluster_object(&registration),
+                "{path}"
+            );
         }
     }
 }

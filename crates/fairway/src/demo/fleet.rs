@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use fairway_apply::{Connection, Strictness};
 use fairway_apiserver::{Config, Server};
+use fairway_apply::{Connection, Strictness};
 use fairway_controller::{Engine, Options, Profile, Remotes};
 use kube::Client;
 use serde_json::{Value, json};
@@ -18,8 +18,8 @@ use super::origin::Origin;
 use super::place::Place;
 use crate::args::DemoArgs;
 use crate::exit::Hinted;
-use crate::setup::{self, Credentials, Registration};
 use crate::hub;
+use crate::setup::{self, Credentials, Registration};
 
 /// How long a simulated pod takes to become ready.
 const ROLLOUT_DELAY: Duration = Duration::from_millis(300);
@@ -39,14 +39,25 @@ impl Plan {
     pub(crate) async fn of(origin: &Origin, args: &DemoArgs) -> anyhow::Result<Self> {
         if args.bare || args.repo.is_none() {
             let registrations = clusters::registrations();
-            return Ok(Self { layout: Layout::Reference(Vec::new()), is_foreign: false, registrations, remotes: BTreeMap::new() });
+            return Ok(Self {
+                layout: Layout::Reference(Vec::new()),
+                is_foreign: false,
+                registrations,
+                remotes: BTreeMap::new(),
+            });
         }
         let layout = match &args.clusters {
             Some(file) => Layout::Bootstrapped(discover::clusters_file(file)?),
             None => {
                 let tree = fairway_controller::build::tree::CommitTree(origin.files()?);
                 discover::discover(&tree).map_err(|error| {
-                    Hinted::new(error.to_string(), format!("name the clusters with --clusters FILE:\n{}", discover::EXAMPLE))
+                    Hinted::new(
+                        error.to_string(),
+                        format!(
+                            "name the clusters with --clusters FILE:\n{}",
+                            discover::EXAMPLE
+                        ),
+                    )
                 })?
             }
         };
@@ -58,8 +69,19 @@ impl Plan {
         for hub in found {
             for (namespace, secret, key) in &hub.remotes {
                 let name = remote_name(secret);
-                remotes.insert(name.clone(), (hub.name.clone(), namespace.clone(), secret.clone(), key.clone()));
-                if !registrations.iter().any(|registration| registration.name == name) {
+                remotes.insert(
+                    name.clone(),
+                    (
+                        hub.name.clone(),
+                        namespace.clone(),
+                        secret.clone(),
+                        key.clone(),
+                    ),
+                );
+                if !registrations
+                    .iter()
+                    .any(|registration| registration.name == name)
+                {
                     registrations.push(Registration {
                         name,
                         namespace: fairway_types::names::SYSTEM_NAMESPACE.into(),
@@ -68,7 +90,12 @@ impl Plan {
                 }
             }
         }
-        Ok(Self { layout, is_foreign: true, registrations, remotes })
+        Ok(Self {
+            layout,
+            is_foreign: true,
+            registrations,
+            remotes,
+        })
     }
 
     /// The revision that everything is to reach.
@@ -78,12 +105,17 @@ impl Plan {
     }
 
     fn names(&self) -> Vec<String> {
-        std::iter::once(MANAGEMENT.to_owned()).chain(self.registrations.iter().map(|one| one.name.clone())).collect()
+        std::iter::once(MANAGEMENT.to_owned())
+            .chain(self.registrations.iter().map(|one| one.name.clone()))
+            .collect()
     }
 
     fn sync_path(&self, name: &str) -> Option<&str> {
         match &self.layout {
-            Layout::Bootstrapped(found) => found.iter().find(|found| found.name == name).map(|found| found.path.as_str()),
+            Layout::Bootstrapped(found) => found
+                .iter()
+                .find(|found| found.name == name)
+                .map(|found| found.path.as_str()),
             Layout::Reference(_) => None,
         }
     }
@@ -100,7 +132,11 @@ fn registration(found: &Found) -> Registration {
 /// `stage-kubeconfig` → `stage`.
 fn remote_name(secret: &str) -> String {
     let name = secret.trim_end_matches("-kubeconfig").replace('.', "-");
-    if name == MANAGEMENT { "management-remote".into() } else { name }
+    if name == MANAGEMENT {
+        "management-remote".into()
+    } else {
+        name
+    }
 }
 
 /// The running clusters.
@@ -124,32 +160,55 @@ impl Fleet {
         let server = Server::start(config).await?;
         let kubeconfig = place.write_private("kubeconfig", &server.kubeconfig())?;
         let hub = hub::client_for(Some(&kubeconfig), Some(MANAGEMENT)).await?;
-        Ok(Self { server, kubeconfig, hub, engine: None })
+        Ok(Self {
+            server,
+            kubeconfig,
+            hub,
+            engine: None,
+        })
     }
 
     /// Installs the hub and registers each cluster, as `fairway install` and `fairway create cluster` do; applies `flux-manifests/`.
     pub(crate) async fn prepare(&self, plan: &Plan, origin: &Origin) -> anyhow::Result<()> {
-        setup::install(&self.hub).await.context("failed to install on the management cluster")?;
-        let work = plan.registrations.iter().map(|registration| self.register(registration, plan, origin));
+        setup::install(&self.hub)
+            .await
+            .context("failed to install on the management cluster")?;
+        let work = plan
+            .registrations
+            .iter()
+            .map(|registration| self.register(registration, plan, origin));
         futures::future::try_join_all(work).await?;
         if let Layout::Reference(_) = plan.layout {
             let view = origin.files()?;
             for path in view.files("flux-manifests")? {
                 let bytes = view.read(&path)?;
-                let objects = setup::documents(&String::from_utf8_lossy(&bytes)).with_context(|| path.clone())?;
-                setup::apply(&self.hub, &objects).await.with_context(|| path.clone())?;
+                let objects = setup::documents(&String::from_utf8_lossy(&bytes))
+                    .with_context(|| path.clone())?;
+                setup::apply(&self.hub, &objects)
+                    .await
+                    .with_context(|| path.clone())?;
             }
         }
         Ok(())
     }
 
-    async fn register(&self, registration: &Registration, plan: &Plan, origin: &Origin) -> anyhow::Result<()> {
+    async fn register(
+        &self,
+        registration: &Registration,
+        plan: &Plan,
+        origin: &Origin,
+    ) -> anyhow::Result<()> {
         let name = &registration.name;
         let kubeconfig = hub::parse(&self.server.kubeconfig_for(name)?)?;
         let client = hub::client_for(Some(&self.kubeconfig), Some(name)).await?;
-        let stored = setup::prepare(Some(&client), &kubeconfig, None, Credentials::ServiceAccount)
-            .await
-            .with_context(|| format!("failed to register {name}"))?;
+        let stored = setup::prepare(
+            Some(&client),
+            &kubeconfig,
+            None,
+            Credentials::ServiceAccount,
+        )
+        .await
+        .with_context(|| format!("failed to register {name}"))?;
         let mut cluster = setup::cluster_object(registration);
         if let Some(path) = plan.sync_path(name) {
             cluster["spec"]["sync"] = json!({
@@ -158,10 +217,15 @@ impl Fleet {
             });
             setup::apply(&self.hub, &[source(origin)]).await?;
         }
-        setup::apply(&self.hub, &[setup::kubeconfig_secret(registration, &stored), cluster]).await?;
+        setup::apply(
+            &self.hub,
+            &[setup::kubeconfig_secret(registration, &stored), cluster],
+        )
+        .await?;
         if let Some((hub, namespace, secret, key)) = plan.remotes.get(name) {
             let client = hub::client_for(Some(&self.kubeconfig), Some(hub)).await?;
-            let namespace_object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+            let namespace_object =
+                json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
             let object = json!({
                 "apiVersion": "v1",
                 "kind": "Secret",
@@ -174,13 +238,27 @@ impl Fleet {
     }
 
     /// Runs the reconcilers on the hub, with the account that `fairway install` made for them.
-    pub(crate) async fn start_engine(&mut self, place: &Place, origin: &Origin, plan: &Plan) -> anyhow::Result<()> {
-        let profile = if matches!(plan.layout, Layout::Bootstrapped(_)) { Profile::Flux } else { Profile::Locked };
+    pub(crate) async fn start_engine(
+        &mut self,
+        place: &Place,
+        origin: &Origin,
+        plan: &Plan,
+    ) -> anyhow::Result<()> {
+        let profile = if matches!(plan.layout, Layout::Bootstrapped(_)) {
+            Profile::Flux
+        } else {
+            Profile::Locked
+        };
         let mut options = Options::new(place.dir().join("mirrors"), profile);
         if plan.is_foreign {
             options.remotes = Remotes::Only(repository_urls(origin)?);
         }
-        let connection = Connection::from_kubeconfig_yaml(&self.server.kubeconfig_for(MANAGEMENT)?, None, Strictness::default()).await?;
+        let connection = Connection::from_kubeconfig_yaml(
+            &self.server.kubeconfig_for(MANAGEMENT)?,
+            None,
+            Strictness::default(),
+        )
+        .await?;
         self.engine = Some(Engine::start(connection, options).await?);
         Ok(())
     }
@@ -220,7 +298,11 @@ impl Fleet {
     /// API requests to all clusters so far.
     pub(crate) fn requests(&self) -> u64 {
         let names = self.server.names();
-        names.iter().filter_map(|name| self.server.request_counts(name).ok()).flat_map(BTreeMap::into_values).sum()
+        names
+            .iter()
+            .filter_map(|name| self.server.request_counts(name).ok())
+            .flat_map(BTreeMap::into_values)
+            .sum()
     }
 
     /// Stops the reconcilers, then the clusters, so that everything is on the disk.

@@ -37,7 +37,8 @@ use watch::LiveView;
 pub(crate) const MANAGEMENT: &str = "management";
 
 /// What stands beside the table.
-const SIMULATED: &str = "simulated clusters; `fairway controller --kubeconfig` runs the same on yours";
+const SIMULATED: &str =
+    "simulated clusters; `fairway controller --kubeconfig` runs the same on yours";
 
 /// Runs the demo until it is interrupted, or with `--once` until all is Ready.
 pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<Outcome> {
@@ -59,7 +60,9 @@ async fn session(args: &DemoArgs, place: &mut Place) -> anyhow::Result<Outcome> 
     let started = Instant::now();
     let origin = Origin::open(place, args).await?;
     let plan = fleet::Plan::of(&origin, args).await?;
-    let mut fleet = Fleet::start(place, &plan).await.context("failed to start the simulated clusters")?;
+    let mut fleet = Fleet::start(place, &plan)
+        .await
+        .context("failed to start the simulated clusters")?;
     let running = Running {
         dir: place.dir().to_owned(),
         pid: std::process::id(),
@@ -80,8 +83,14 @@ async fn session(args: &DemoArgs, place: &mut Place) -> anyhow::Result<Outcome> 
     origin.tell_pushes_to(fleet.poker());
     let mut view = LiveView::start(fleet.hub());
     let mut progress = Progress::new(started);
-    let timeout = if args.once { args.timeout } else { Duration::from_secs(600) };
-    let converged = progress.until_converged(&mut view, &plan.goal(&origin)?, timeout).await;
+    let timeout = if args.once {
+        args.timeout
+    } else {
+        Duration::from_secs(600)
+    };
+    let converged = progress
+        .until_converged(&mut view, &plan.goal(&origin)?, timeout)
+        .await;
     let snapshot = view.snapshot();
     println!();
     print!("{}", snapshot.table(progress.times()));
@@ -98,13 +107,23 @@ async fn session(args: &DemoArgs, place: &mut Place) -> anyhow::Result<Outcome> 
     let requests = fleet.requests();
     println!(
         "\n{} in {} with {requests} API requests{}",
-        if converged { "converged" } else { "stopped waiting" },
+        if converged {
+            "converged"
+        } else {
+            "stopped waiting"
+        },
         seconds(started.elapsed()),
-        memory().map(|bytes| format!(", {} MB of memory", bytes >> 20)).unwrap_or_default()
+        memory()
+            .map(|bytes| format!(", {} MB of memory", bytes >> 20))
+            .unwrap_or_default()
     );
     if args.once {
         fleet.stop().await;
-        return Ok(if converged { Outcome::Done } else { Outcome::NotSo });
+        return Ok(if converged {
+            Outcome::Done
+        } else {
+            Outcome::NotSo
+        });
     }
     println!();
     let binary = std::env::current_exe().unwrap_or_else(|_| Path::new("fairway").to_owned());
@@ -117,15 +136,28 @@ async fn session(args: &DemoArgs, place: &mut Place) -> anyhow::Result<Outcome> 
 }
 
 fn print_where(running: &Running, fleet: &Fleet, started: Instant) {
-    println!("fairway demo: {} simulated clusters and a Git server on loopback, in {}", fleet.size(), seconds(started.elapsed()));
-    println!("  repository  {}   (branch {})", running.url, running.branch);
-    println!("  kubeconfig  {}   (contexts: {})", running.kubeconfig.display(), fleet.contexts().join(", "));
+    println!(
+        "fairway demo: {} simulated clusters and a Git server on loopback, in {}",
+        fleet.size(),
+        seconds(started.elapsed())
+    );
+    println!(
+        "  repository  {}   (branch {})",
+        running.url, running.branch
+    );
+    println!(
+        "  kubeconfig  {}   (contexts: {})",
+        running.kubeconfig.display(),
+        fleet.contexts().join(", ")
+    );
 }
 
 /// Peak resident memory of this process in bytes, where the system tells it.
 fn memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes << 10)
 }

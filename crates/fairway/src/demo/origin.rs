@@ -29,7 +29,10 @@ pub(crate) struct Origin {
 impl Origin {
     /// The reference repository, or a bare copy of `--repo`; what the folder holds already goes on.
     pub(crate) async fn open(place: &Place, args: &DemoArgs) -> anyhow::Result<Self> {
-        let name = args.repo.as_deref().map_or_else(|| "gitops-cluster-config".into(), name_of);
+        let name = args
+            .repo
+            .as_deref()
+            .map_or_else(|| "gitops-cluster-config".into(), name_of);
         let directory = place.dir().join(format!("{name}.git"));
         let server = serve(place).await?;
         server.add(&name, &directory);
@@ -43,14 +46,24 @@ impl Origin {
         };
         let branch = match &args.branch {
             Some(branch) => branch.clone(),
-            None => repository.default_branch()?.unwrap_or_else(|| "main".into()),
+            None => repository
+                .default_branch()?
+                .unwrap_or_else(|| "main".into()),
         };
-        let origin = Self { repository, server, name, branch };
+        let origin = Self {
+            repository,
+            server,
+            name,
+            branch,
+        };
         if args.repo.is_none() {
             origin.write_reference().await?;
         } else if origin.head()?.is_none() {
             let branches = origin.repository.refs("refs/heads/").await?;
-            let names: Vec<&str> = branches.iter().filter_map(|(name, _)| name.strip_prefix("refs/heads/")).collect();
+            let names: Vec<&str> = branches
+                .iter()
+                .filter_map(|(name, _)| name.strip_prefix("refs/heads/"))
+                .collect();
             return Err(Hinted::new(
                 format!("the repository has no branch {}", origin.branch),
                 format!("name one with --branch; it has: {}", names.join(", ")),
@@ -62,21 +75,38 @@ impl Origin {
 
     /// The first commit, or one that moves the URL where the port has changed since.
     async fn write_reference(&self) -> anyhow::Result<()> {
-        let author = Signature::new("Fairway demo", "demo@fairway.dev", jiff::Timestamp::now().as_second());
+        let author = Signature::new(
+            "Fairway demo",
+            "demo@fairway.dev",
+            jiff::Timestamp::now().as_second(),
+        );
         let head = self.head()?;
         let (changes, message) = match head {
             None => {
                 let files = reference::files(&self.url(), &self.branch);
-                (files.into_iter().map(|(path, bytes)| Change::write(path, bytes)).collect(), "The reference repository\n")
+                (
+                    files
+                        .into_iter()
+                        .map(|(path, bytes)| Change::write(path, bytes))
+                        .collect(),
+                    "The reference repository\n",
+                )
             }
-            Some(head) => (self.moved_urls(head)?, "Follow the demo's Git server to its new port\n"),
+            Some(head) => (
+                self.moved_urls(head)?,
+                "Follow the demo's Git server to its new port\n",
+            ),
         };
         let changes: Vec<Change> = changes;
         if changes.is_empty() {
             return Ok(());
         }
-        let commit = self.repository.edit(head, &changes, message, &author, &author)?;
-        self.repository.update_ref(&format!("refs/heads/{}", self.branch), commit, Some(head)).await?;
+        let commit = self
+            .repository
+            .edit(head, &changes, message, &author, &author)?;
+        self.repository
+            .update_ref(&format!("refs/heads/{}", self.branch), commit, Some(head))
+            .await?;
         Ok(())
     }
 
@@ -86,11 +116,15 @@ impl Origin {
         let url = self.url();
         let mut changes = Vec::new();
         for path in view.files("")? {
-            let Ok(text) = String::from_utf8(view.read(&path)?.to_vec()) else { continue };
+            let Ok(text) = String::from_utf8(view.read(&path)?.to_vec()) else {
+                continue;
+            };
             let lines: Vec<String> = text
                 .split('\n')
                 .map(|line| match line.split_once("url: http://127.0.0.1:") {
-                    Some((before, rest)) if rest.ends_with(&format!("/{}.git", self.name)) => format!("{before}url: {url}"),
+                    Some((before, rest)) if rest.ends_with(&format!("/{}.git", self.name)) => {
+                        format!("{before}url: {url}")
+                    }
                     _ => line.to_owned(),
                 })
                 .collect();
@@ -119,7 +153,9 @@ impl Origin {
 
     /// The head of the branch.
     pub(crate) fn head(&self) -> anyhow::Result<Option<Oid>> {
-        Ok(self.repository.resolve(&format!("refs/heads/{}", self.branch))?)
+        Ok(self
+            .repository
+            .resolve(&format!("refs/heads/{}", self.branch))?)
     }
 
     /// The files at the head of the branch.
@@ -142,26 +178,48 @@ async fn copy(source: &str, directory: &Path) -> anyhow::Result<Repository> {
         source.to_owned()
     };
     let remote = Remote::new(&url, Credentials::ambient())?;
-    Repository::clone_from(&remote, directory, COPY_TIMEOUT).await.map_err(|error| {
-        Hinted::new(format!("failed to copy {source}: {error}"), "--repo takes the path of a clone or a URL that git can read").into()
-    })
+    Repository::clone_from(&remote, directory, COPY_TIMEOUT)
+        .await
+        .map_err(|error| {
+            Hinted::new(
+                format!("failed to copy {source}: {error}"),
+                "--repo takes the path of a clone or a URL that git can read",
+            )
+            .into()
+        })
 }
 
 /// `…/fleet-infra.git` → `fleet-infra`.
 fn name_of(source: &str) -> String {
-    let last = source.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default();
-    let name: String =
-        last.trim_end_matches(".git").chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
-    if name.trim_matches('.').is_empty() { "repository".into() } else { name }
+    let last = source
+        .trim_end_matches('/')
+        .rsplit(['/', ':'])
+        .next()
+        .unwrap_or_default();
+    let name: String = last
+        .trim_end_matches(".git")
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c))
+        .collect();
+    if name.trim_matches('.').is_empty() {
+        "repository".into()
+    } else {
+        name
+    }
 }
 
 /// Listens on the port of the last time where that is free.
 async fn serve(place: &Place) -> anyhow::Result<Server> {
     let file = place.dir().join(PORT_FILE);
-    let port = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u16>().ok()).unwrap_or(0);
+    let port = std::fs::read_to_string(&file)
+        .ok()
+        .and_then(|text| text.trim().parse::<u16>().ok())
+        .unwrap_or(0);
     let listener = match TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await {
         Ok(listener) => listener,
-        Err(_) => TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.context("failed to listen on loopback")?,
+        Err(_) => TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+            .await
+            .context("failed to listen on loopback")?,
     };
     let server = Server::start(listener)?;
     if place.is_kept() {
@@ -176,7 +234,10 @@ mod tests {
 
     #[test]
     fn a_repository_is_called_like_its_url() {
-        assert_eq!(name_of("https://github.com/a/fleet-infra.git"), "fleet-infra");
+        assert_eq!(
+            name_of("https://github.com/a/fleet-infra.git"),
+            "fleet-infra"
+        );
         assert_eq!(name_of("git@github.com:a/b"), "b");
         assert_eq!(name_of("../x/"), "x");
         assert_eq!(name_of(".."), "repository");

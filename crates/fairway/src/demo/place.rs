@@ -41,22 +41,42 @@ impl Place {
     pub(crate) fn open(data_dir: Option<&Path>) -> anyhow::Result<Self> {
         match data_dir {
             None => {
-                let temporary =
-                    tempfile::Builder::new().prefix("fairway-demo-").tempdir().context("failed to make a temporary folder")?;
-                let dir = temporary.path().canonicalize().context("failed to resolve the temporary folder")?;
-                Ok(Self { dir, temporary: Some(temporary), announced: None })
+                let temporary = tempfile::Builder::new()
+                    .prefix("fairway-demo-")
+                    .tempdir()
+                    .context("failed to make a temporary folder")?;
+                let dir = temporary
+                    .path()
+                    .canonicalize()
+                    .context("failed to resolve the temporary folder")?;
+                Ok(Self {
+                    dir,
+                    temporary: Some(temporary),
+                    announced: None,
+                })
             }
             Some(dir) => {
-                fs::create_dir_all(dir).with_context(|| format!("failed to create {}", dir.display()))?;
-                let dir = dir.canonicalize().with_context(|| format!("failed to resolve {}", dir.display()))?;
+                fs::create_dir_all(dir)
+                    .with_context(|| format!("failed to create {}", dir.display()))?;
+                let dir = dir
+                    .canonicalize()
+                    .with_context(|| format!("failed to resolve {}", dir.display()))?;
                 if let Some(running) = read(&dir.join("demo.json")).filter(Running::is_alive) {
                     return Err(Hinted::new(
-                        format!("a demo runs in {} already (process {})", dir.display(), running.pid),
+                        format!(
+                            "a demo runs in {} already (process {})",
+                            dir.display(),
+                            running.pid
+                        ),
                         "stop it first, or name another --data-dir",
                     )
                     .into());
                 }
-                Ok(Self { dir, temporary: None, announced: None })
+                Ok(Self {
+                    dir,
+                    temporary: None,
+                    announced: None,
+                })
             }
         }
     }
@@ -83,7 +103,8 @@ impl Place {
         let text = serde_json::to_string_pretty(running)?;
         self.write_private("demo.json", &text)?;
         let registry = registry();
-        fs::create_dir_all(&registry).with_context(|| format!("failed to create {}", registry.display()))?;
+        fs::create_dir_all(&registry)
+            .with_context(|| format!("failed to create {}", registry.display()))?;
         let file = registry.join(format!("{}.json", running.pid));
         write_private(&file, &text)?;
         self.announced = Some(file);
@@ -113,14 +134,22 @@ fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path).with_context(|| format!("failed to write {}", path.display()))?;
-    file.write_all(text.as_bytes()).with_context(|| format!("failed to write {}", path.display()))
+    let mut file = options
+        .open(path)
+        .with_context(|| format!("failed to write {}", path.display()))?;
+    file.write_all(text.as_bytes())
+        .with_context(|| format!("failed to write {}", path.display()))
 }
 
 /// One small file for each demo that runs, by process id.
 fn registry() -> PathBuf {
-    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "user".into());
-    let user: String = user.chars().filter(|character| character.is_ascii_alphanumeric()).collect();
+    let user = std::env::var("USER")
+        .or_else(|_| std::env::var("LOGNAME"))
+        .unwrap_or_else(|_| "user".into());
+    let user: String = user
+        .chars()
+        .filter(|character| character.is_ascii_alphanumeric())
+        .collect();
     std::env::temp_dir().join(format!("fairway-demos-{user}"))
 }
 
@@ -145,14 +174,27 @@ impl Running {
             }
         };
         found.ok_or_else(|| {
-            Hinted::new("no demo is running", "start one in another terminal: fairway demo; --demo DIR names its folder").into()
+            Hinted::new(
+                "no demo is running",
+                "start one in another terminal: fairway demo; --demo DIR names its folder",
+            )
+            .into()
         })
     }
 
     /// Whether its Git server answers.
     fn is_alive(&self) -> bool {
-        let address = self.url.trim_start_matches("http://").split('/').next().unwrap_or_default().to_owned();
-        let Ok(address) = address.parse::<std::net::SocketAddr>() else { return false };
-        std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_millis(500)).is_ok()
+        let address = self
+            .url
+            .trim_start_matches("http://")
+            .split('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let Ok(address) = address.parse::<std::net::SocketAddr>() else {
+            return false;
+        };
+        std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_millis(500))
+            .is_ok()
     }
 }

@@ -29,11 +29,21 @@ impl Progress {
             }
             bar
         });
-        Self { started, bar, last: String::new(), done: BTreeMap::new() }
+        Self {
+            started,
+            bar,
+            last: String::new(),
+            done: BTreeMap::new(),
+        }
     }
 
     /// Waits until every Kustomization has applied `revision`; false when the time is over first.
-    pub(crate) async fn until_converged(&mut self, view: &mut LiveView, revision: &str, timeout: Duration) -> bool {
+    pub(crate) async fn until_converged(
+        &mut self,
+        view: &mut LiveView,
+        revision: &str,
+        timeout: Duration,
+    ) -> bool {
         let converged = view
             .until(timeout, |snapshot| {
                 self.show(snapshot, revision);
@@ -49,17 +59,31 @@ impl Progress {
     fn show(&mut self, snapshot: &Snapshot, revision: &str) {
         let (ready, all) = snapshot.progress(Some(revision));
         let units = snapshot.units();
-        let names = snapshot.clusters.iter().filter_map(|cluster| cluster["metadata"]["name"].as_str());
+        let names = snapshot
+            .clusters
+            .iter()
+            .filter_map(|cluster| cluster["metadata"]["name"].as_str());
         for name in names.chain([MANAGEMENT]) {
-            let of: Vec<_> = units.iter().filter(|unit| unit.cluster.as_deref().unwrap_or(MANAGEMENT) == name).collect();
-            let complete = of.len() >= if name == MANAGEMENT { 1 } else { snapshot.fleets.len().max(1) };
+            let of: Vec<_> = units
+                .iter()
+                .filter(|unit| unit.cluster.as_deref().unwrap_or(MANAGEMENT) == name)
+                .collect();
+            let complete = of.len()
+                >= if name == MANAGEMENT {
+                    1
+                } else {
+                    snapshot.fleets.len().max(1)
+                };
             if complete && of.iter().all(|unit| unit.is_at(revision)) {
                 let took = self.started.elapsed();
                 self.done.entry(name.to_owned()).or_insert(took);
             }
         }
         let clusters = self.done.keys().filter(|name| *name != MANAGEMENT).count();
-        let message = format!("Kustomizations ready, {clusters}/{} clusters", snapshot.clusters.len());
+        let message = format!(
+            "Kustomizations ready, {clusters}/{} clusters",
+            snapshot.clusters.len()
+        );
         match &self.bar {
             Some(bar) => {
                 bar.set_length(all as u64);

@@ -15,7 +15,9 @@ pub(crate) fn text(running: &Running, binary: &Path) -> String {
     let branch = &running.branch;
     let overlay = "apps/myapp/overlays/dev/kustomization.yaml";
     let hub = format!("{fairway} --kubeconfig {kubeconfig} --context management");
-    let mut text = String::from("Next steps, in another terminal (each also as `fairway demo try …`, which says what it sees):\n");
+    let mut text = String::from(
+        "Next steps, in another terminal (each also as `fairway demo try …`, which says what it sees):\n",
+    );
     let mut block = |title: &str, what: &str, lines: &[String], expected: &str| {
         let _ = write!(text, "\n{title}   [{fairway} demo try {what}]\n");
         for line in lines {
@@ -27,7 +29,9 @@ pub(crate) fn text(running: &Running, binary: &Path) -> String {
         "1. See drift put back",
         "drift",
         &[
-            format!("{kubectl} --context prod-us-west-2 -n myapp scale deployment myapp --replicas=9"),
+            format!(
+                "{kubectl} --context prod-us-west-2 -n myapp scale deployment myapp --replicas=9"
+            ),
             format!("{kubectl} --context prod-us-west-2 -n myapp get deployment myapp"),
         ],
         "within about a second it has 3 replicas again, as Git says",
@@ -38,7 +42,9 @@ pub(crate) fn text(running: &Running, binary: &Path) -> String {
         &[
             format!("git clone {url} {clone}"),
             format!("sed -i.bak 's/newTag: .*/newTag: 1.5.1/' {clone}/{overlay}"),
-            format!("git -C {clone} commit -am 'myapp 1.5.1 in dev' && git -C {clone} push origin {branch}"),
+            format!(
+                "git -C {clone} commit -am 'myapp 1.5.1 in dev' && git -C {clone} push origin {branch}"
+            ),
             format!("{hub} get kustomizations -l environment=dev"),
         ],
         "the three dev clusters run 1.5.1 within a second or two; the others only note the new revision",
@@ -48,7 +54,9 @@ pub(crate) fn text(running: &Running, binary: &Path) -> String {
         "break",
         &[
             format!("sed -i.bak 's/newTag: .*/newTag: 1.6.0-broken/' {clone}/{overlay}"),
-            format!("git -C {clone} commit -am 'myapp 1.6.0 in dev' && git -C {clone} push origin {branch}"),
+            format!(
+                "git -C {clone} commit -am 'myapp 1.6.0 in dev' && git -C {clone} push origin {branch}"
+            ),
             format!("{hub} get kustomizations -l environment=dev"),
             format!("{kubectl} --context dev-us-west-2 -n myapp get pods"),
             format!("git -C {clone} revert --no-edit HEAD && git -C {clone} push origin {branch}"),
@@ -63,7 +71,9 @@ pub(crate) fn text(running: &Running, binary: &Path) -> String {
                 "echo '{{\"refuse\":true}}' | {kubectl} --context management replace --raw /simulator/clusters/prod-eu-west-1/faults -f -"
             ),
             format!("{hub} get clusters"),
-            format!("{kubectl} --context management delete --raw /simulator/clusters/prod-eu-west-1/faults"),
+            format!(
+                "{kubectl} --context management delete --raw /simulator/clusters/prod-eu-west-1/faults"
+            ),
         ],
         "prod-eu-west-1 is not Ready and says why, the other eight go on; when it is back it catches up by itself",
     );
@@ -83,8 +93,13 @@ pub(crate) fn text(running: &Running, binary: &Path) -> String {
 /// The path for a shell: as it is where that is safe, else in single quotes.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
-    let safe = |character: char| character.is_ascii_alphanumeric() || "/._-+,@%".contains(character);
-    if text.chars().all(safe) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    let safe =
+        |character: char| character.is_ascii_alphanumeric() || "/._-+,@%".contains(character);
+    if text.chars().all(safe) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]

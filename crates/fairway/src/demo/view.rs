@@ -45,12 +45,17 @@ impl Unit {
 impl Snapshot {
     /// The Kustomizations of the hub.
     pub(crate) fn units(&self) -> Vec<Unit> {
-        self.kustomizations.iter().map(|object| unit(object, &self.clusters)).collect()
+        self.kustomizations
+            .iter()
+            .map(|object| unit(object, &self.clusters))
+            .collect()
     }
 
     /// The revision that the source has fetched.
     pub(crate) fn revision(&self) -> Option<&str> {
-        self.sources.first().and_then(|source| source["status"]["artifact"]["revision"].as_str())
+        self.sources
+            .first()
+            .and_then(|source| source["status"]["artifact"]["revision"].as_str())
     }
 
     /// Whether every object is Ready and every Kustomization has applied `revision`.
@@ -58,7 +63,11 @@ impl Snapshot {
         let units = self.units();
         !self.fleets.is_empty()
             && !self.clusters.is_empty()
-            && self.fleets.iter().chain(&self.clusters).all(|object| readiness(object).is_ready())
+            && self
+                .fleets
+                .iter()
+                .chain(&self.clusters)
+                .all(|object| readiness(object).is_ready())
             && units.len() > self.fleets.len() * self.clusters.len()
             && units.iter().all(|unit| unit.is_at(revision))
     }
@@ -66,8 +75,14 @@ impl Snapshot {
     /// `(ready, all)`: how many Kustomizations have applied `revision`, of how many.
     pub(crate) fn progress(&self, revision: Option<&str>) -> (usize, usize) {
         let units = self.units();
-        let ready = units.iter().filter(|unit| revision.is_some_and(|revision| unit.is_at(revision))).count();
-        (ready, units.len().max(self.fleets.len() * self.clusters.len() + 1))
+        let ready = units
+            .iter()
+            .filter(|unit| revision.is_some_and(|revision| unit.is_at(revision)))
+            .count();
+        (
+            ready,
+            units.len().max(self.fleets.len() * self.clusters.len() + 1),
+        )
     }
 
     /// One line for each object that is not Ready: what, where and why.
@@ -82,10 +97,16 @@ impl Snapshot {
             for object in objects {
                 let state = readiness(object);
                 let behind = kind == "Kustomization"
-                    && revision.is_some_and(|revision| object["status"]["lastAppliedRevision"].as_str() != Some(revision));
+                    && revision.is_some_and(|revision| {
+                        object["status"]["lastAppliedRevision"].as_str() != Some(revision)
+                    });
                 if !state.is_ready() || behind {
                     let name = object["metadata"]["name"].as_str().unwrap_or_default();
-                    let reason = if state.reason.is_empty() { "Unknown" } else { &state.reason };
+                    let reason = if state.reason.is_empty() {
+                        "Unknown"
+                    } else {
+                        &state.reason
+                    };
                     lines.push(format!("{kind}/{name}: {reason}: {}", state.message));
                 }
             }
@@ -98,31 +119,48 @@ impl Snapshot {
 
     /// What has no controller here or no way out of this machine: `Kind/name: reason`.
     pub(crate) fn not_run(&self) -> Vec<String> {
-        [("GitRepository", &self.sources), ("Kustomization", &self.kustomizations)]
-            .into_iter()
-            .flat_map(|(kind, objects)| objects.iter().map(move |object| (kind, object)))
-            .filter_map(|(kind, object)| {
-                let state = readiness(object);
-                let name = object["metadata"]["name"].as_str().unwrap_or_default();
-                (state.reason == "NotRun").then(|| format!("{kind}/{name}: {}", state.message))
-            })
-            .collect()
+        [
+            ("GitRepository", &self.sources),
+            ("Kustomization", &self.kustomizations),
+        ]
+        .into_iter()
+        .flat_map(|(kind, objects)| objects.iter().map(move |object| (kind, object)))
+        .filter_map(|(kind, object)| {
+            let state = readiness(object);
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            (state.reason == "NotRun").then(|| format!("{kind}/{name}: {}", state.message))
+        })
+        .collect()
     }
 
     /// The table that stands at the end: a line a cluster.
     pub(crate) fn table(&self, times: &BTreeMap<String, Duration>) -> String {
         let units = self.units();
-        let mut table = Table::new(["CLUSTER", "ENVIRONMENT", "REGION", "REVISION", "KUSTOMIZATIONS", "OBJECTS", "TIME"]);
+        let mut table = Table::new([
+            "CLUSTER",
+            "ENVIRONMENT",
+            "REGION",
+            "REVISION",
+            "KUSTOMIZATIONS",
+            "OBJECTS",
+            "TIME",
+        ]);
         let line = |name: &str, labels: &Value, of: Vec<&Unit>| {
             let ready = of.iter().filter(|unit| unit.readiness.is_ready()).count();
             let label = |key: &str| labels[key].as_str().unwrap_or("-").to_owned();
-            let revisions: std::collections::BTreeSet<&str> = of.iter().map(|unit| unit.applied.as_str()).collect();
+            let revisions: std::collections::BTreeSet<&str> =
+                of.iter().map(|unit| unit.applied.as_str()).collect();
             let revision = match revisions.len() {
-                1 => revisions.first().map(|revision| short_revision(revision)).unwrap_or_default(),
+                1 => revisions
+                    .first()
+                    .map(|revision| short_revision(revision))
+                    .unwrap_or_default(),
                 0 => "-".into(),
                 _ => "mixed".into(),
             };
-            let time = times.get(name).map_or_else(|| "-".into(), |time| seconds(*time));
+            let time = times
+                .get(name)
+                .map_or_else(|| "-".into(), |time| seconds(*time));
             let objects: usize = of.iter().map(|unit| unit.objects).sum();
             [
                 name.to_owned(),
@@ -138,7 +176,10 @@ impl Snapshot {
         table.row(line(super::MANAGEMENT, &Value::Null, hub));
         for cluster in &self.clusters {
             let name = cluster["metadata"]["name"].as_str().unwrap_or_default();
-            let of = units.iter().filter(|unit| unit.cluster.as_deref() == Some(name)).collect();
+            let of = units
+                .iter()
+                .filter(|unit| unit.cluster.as_deref() == Some(name))
+                .collect();
             table.row(line(name, &cluster["metadata"]["labels"], of));
         }
         table.render(true)
@@ -149,7 +190,10 @@ fn unit(object: &Value, clusters: &[Value]) -> Unit {
     let secret = object["spec"]["kubeConfig"]["secretRef"]["name"].as_str();
     let cluster = clusters
         .iter()
-        .find(|cluster| secret.is_some() && cluster["spec"]["kubeConfig"]["secretRef"]["name"].as_str() == secret)
+        .find(|cluster| {
+            secret.is_some()
+                && cluster["spec"]["kubeConfig"]["secretRef"]["name"].as_str() == secret
+        })
         .and_then(|cluster| cluster["metadata"]["name"].as_str());
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     Unit {
@@ -157,7 +201,9 @@ fn unit(object: &Value, clusters: &[Value]) -> Unit {
         cluster: cluster.or(secret).map(str::to_owned),
         readiness: readiness(object),
         applied: text(&object["status"]["lastAppliedRevision"]),
-        objects: object["status"]["inventory"]["entries"].as_array().map_or(0, Vec::len),
+        objects: object["status"]["inventory"]["entries"]
+            .as_array()
+            .map_or(0, Vec::len),
     }
 }
 
@@ -168,7 +214,8 @@ mod tests {
     use super::*;
 
     fn ready(mut object: Value) -> Value {
-        object["status"]["conditions"] = json!([{"type": "Ready", "status": "True", "reason": "R", "message": "m"}]);
+        object["status"]["conditions"] =
+            json!([{"type": "Ready", "status": "True", "reason": "R", "message": "m"}]);
         object
     }
 
@@ -180,7 +227,9 @@ mod tests {
             }))],
             fleets: vec![ready(json!({"metadata": {"name": "apps"}}))],
             kustomizations: vec![
-                ready(json!({"metadata": {"name": "flux-system"}, "status": {"lastAppliedRevision": "main@sha1:1"}})),
+                ready(
+                    json!({"metadata": {"name": "flux-system"}, "status": {"lastAppliedRevision": "main@sha1:1"}}),
+                ),
                 ready(json!({
                     "metadata": {"name": "apps-dev-a"},
                     "spec": {"kubeConfig": {"secretRef": {"name": "dev-a-kubeconfig"}}},
@@ -197,21 +246,31 @@ mod tests {
         assert!(snapshot.is_converged("main@sha1:1"));
         assert!(!snapshot.is_converged("main@sha1:2"));
         snapshot.kustomizations.pop();
-        assert!(!snapshot.is_converged("main@sha1:1"), "a cluster's Kustomization is missing");
+        assert!(
+            !snapshot.is_converged("main@sha1:1"),
+            "a cluster's Kustomization is missing"
+        );
     }
 
     #[test]
     fn the_table_has_a_line_a_cluster() {
         let table = snapshot().table(&BTreeMap::new());
         assert_eq!(table.lines().count(), 3, "{table}");
-        assert!(table.lines().any(|line| line.starts_with("dev-a") && line.contains("1/1 ready   2")), "{table}");
+        assert!(
+            table
+                .lines()
+                .any(|line| line.starts_with("dev-a") && line.contains("1/1 ready   2")),
+            "{table}"
+        );
     }
 
     #[test]
     fn what_is_not_ready_is_named_with_its_reason() {
         let mut snapshot = snapshot();
-        snapshot.kustomizations[1]["status"]["conditions"][0] =
-            json!({"type": "Ready", "status": "False", "reason": "BuildFailed", "message": "no such file"});
-        assert_eq!(snapshot.reasons(Some("main@sha1:1")), ["Kustomization/apps-dev-a: BuildFailed: no such file"]);
+        snapshot.kustomizations[1]["status"]["conditions"][0] = json!({"type": "Ready", "status": "False", "reason": "BuildFailed", "message": "no such file"});
+        assert_eq!(
+            snapshot.reasons(Some("main@sha1:1")),
+            ["Kustomization/apps-dev-a: BuildFailed: no such file"]
+        );
     }
 }

@@ -33,15 +33,29 @@ impl LiveView {
         let (sender, changed) = watch::channel(0);
         let mut tasks = JoinSet::new();
         for kind in Kind::ALL {
-            tasks.spawn(follow(kind, client.clone(), Arc::clone(&objects), sender.clone()));
+            tasks.spawn(follow(
+                kind,
+                client.clone(),
+                Arc::clone(&objects),
+                sender.clone(),
+            ));
         }
-        Self { objects, changed, _tasks: tasks }
+        Self {
+            objects,
+            changed,
+            _tasks: tasks,
+        }
     }
 
     /// The objects as they are now.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = |kind: Kind| objects.get(kind.name()).map(|all| all.values().cloned().collect()).unwrap_or_default();
+        let of = |kind: Kind| {
+            objects
+                .get(kind.name())
+                .map(|all| all.values().cloned().collect())
+                .unwrap_or_default()
+        };
         Snapshot {
             clusters: of(Kind::Cluster),
             fleets: of(Kind::FleetKustomization),
@@ -51,7 +65,11 @@ impl LiveView {
     }
 
     /// Waits until `is_so` holds; `None` when the time is over first.
-    pub(crate) async fn until<T>(&mut self, timeout: Duration, mut is_so: impl FnMut(&Snapshot) -> Option<T>) -> Option<T> {
+    pub(crate) async fn until<T>(
+        &mut self,
+        timeout: Duration,
+        mut is_so: impl FnMut(&Snapshot) -> Option<T>,
+    ) -> Option<T> {
         let end = Instant::now() + timeout;
         loop {
             self.changed.mark_unchanged();
@@ -68,8 +86,14 @@ impl LiveView {
     }
 }
 
-async fn follow(kind: Kind, client: Client, objects: Arc<Mutex<Objects>>, changed: watch::Sender<u64>) {
-    let stream = watcher::watcher(kind.api(&client, None), watcher::Config::default()).default_backoff();
+async fn follow(
+    kind: Kind,
+    client: Client,
+    objects: Arc<Mutex<Objects>>,
+    changed: watch::Sender<u64>,
+) {
+    let stream =
+        watcher::watcher(kind.api(&client, None), watcher::Config::default()).default_backoff();
     let mut stream = std::pin::pin!(stream);
     let mut initial = BTreeMap::new();
     while let Some(event) = stream.next().await {
@@ -95,7 +119,11 @@ async fn follow(kind: Kind, client: Client, objects: Arc<Mutex<Objects>>, change
 }
 
 fn key(object: &DynamicObject) -> String {
-    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+    format!(
+        "{}/{}",
+        object.namespace().unwrap_or_default(),
+        object.name_any()
+    )
 }
 
 fn value(object: &DynamicObject) -> Value {

@@ -3,8 +3,14 @@
 use serde_json::Value;
 
 /// Metadata that the API server writes.
-const BOOKKEEPING: [&str; 6] =
-    ["managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"];
+const BOOKKEEPING: [&str; 6] = [
+    "managedFields",
+    "resourceVersion",
+    "generation",
+    "uid",
+    "creationTimestamp",
+    "selfLink",
+];
 
 /// One text for each field that differs: its path, then `- before` and `+ after`.
 pub(crate) fn field_changes(before: &Value, after: &Value) -> Vec<String> {
@@ -22,11 +28,20 @@ fn walk(path: &str, before: &Value, after: &Value, secret: bool, changes: &mut V
         (Value::Object(old), Value::Object(new)) => {
             let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
             for key in keys {
-                if (path.is_empty() && (key == "status" || key == "types")) || (path == "metadata" && BOOKKEEPING.contains(&key.as_str())) {
+                if (path.is_empty() && (key == "status" || key == "types"))
+                    || (path == "metadata" && BOOKKEEPING.contains(&key.as_str()))
+                {
                     continue;
                 }
-                let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                let (old, new) = (old.get(key).unwrap_or(&Value::Null), new.get(key).unwrap_or(&Value::Null));
+                let below = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
+                let (old, new) = (
+                    old.get(key).unwrap_or(&Value::Null),
+                    new.get(key).unwrap_or(&Value::Null),
+                );
                 walk(&below, old, new, secret, changes);
             }
         }
@@ -40,7 +55,10 @@ fn walk(path: &str, before: &Value, after: &Value, secret: bool, changes: &mut V
 }
 
 fn describe(path: &str, before: &Value, after: &Value, secret: bool) -> String {
-    let hidden = secret && ["data", "stringData"].iter().any(|field| path == *field || path.starts_with(&format!("{field}.")));
+    let hidden = secret
+        && ["data", "stringData"]
+            .iter()
+            .any(|field| path == *field || path.starts_with(&format!("{field}.")));
     let mut text = format!("    {path}");
     for (sign, value) in [('-', before), ('+', after)] {
         if value.is_null() {
@@ -69,7 +87,10 @@ mod tests {
         let after = json!({"kind": "Deployment", "metadata": {"generation": 2}, "spec": {"replicas": 4, "list": [1, {"a": 2}]}, "status": 2});
         assert_eq!(
             field_changes(&before, &after),
-            ["    spec.list[1].a\n      - 1\n      + 2", "    spec.replicas\n      - 3\n      + 4"]
+            [
+                "    spec.list[1].a\n      - 1\n      + 2",
+                "    spec.replicas\n      - 3\n      + 4"
+            ]
         );
     }
 
@@ -78,6 +99,9 @@ mod tests {
         let before = json!({"kind": "Secret", "data": {"password": "b2xk"}});
         let after = json!({"kind": "Secret", "data": {"password": "bmV3"}});
         let text = field_changes(&before, &after).join("\n");
-        assert!(text.contains("data.password") && !text.contains("b2xk") && !text.contains("bmV3"), "{text}");
+        assert!(
+            text.contains("data.password") && !text.contains("b2xk") && !text.contains("bmV3"),
+            "{text}"
+        );
     }
 }

@@ -25,14 +25,24 @@ pub(crate) fn readiness(object: &Value) -> Readiness {
     let generation = object["metadata"]["generation"].as_i64();
     let condition = object["status"]["conditions"]
         .as_array()
-        .and_then(|conditions| conditions.iter().find(|condition| condition["type"] == "Ready"));
+        .and_then(|conditions| {
+            conditions
+                .iter()
+                .find(|condition| condition["type"] == "Ready")
+        });
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     match condition {
         Some(condition) => {
-            let observed = condition["observedGeneration"].as_i64().or(object["status"]["observedGeneration"].as_i64());
+            let observed = condition["observedGeneration"]
+                .as_i64()
+                .or(object["status"]["observedGeneration"].as_i64());
             let stale = matches!((observed, generation), (Some(observed), Some(generation)) if observed < generation);
             Readiness {
-                status: if stale { "Unknown".into() } else { text(&condition["status"]) },
+                status: if stale {
+                    "Unknown".into()
+                } else {
+                    text(&condition["status"])
+                },
                 reason: text(&condition["reason"]),
                 message: text(&condition["message"]),
             }
@@ -48,7 +58,9 @@ pub(crate) fn readiness(object: &Value) -> Readiness {
 /// `main@sha1:5f2c…` with the object id cut to eight digits.
 pub(crate) fn short_revision(revision: &str) -> String {
     match revision.split_once("sha1:") {
-        Some((before, id)) if id.len() > 8 => format!("{before}sha1:{}", id.chars().take(8).collect::<String>()),
+        Some((before, id)) if id.len() > 8 => {
+            format!("{before}sha1:{}", id.chars().take(8).collect::<String>())
+        }
         _ => revision.to_owned(),
     }
 }
@@ -73,7 +85,10 @@ mod tests {
 
     #[test]
     fn revisions_are_cut() {
-        assert_eq!(short_revision("main@sha1:0123456789abcdef"), "main@sha1:01234567");
+        assert_eq!(
+            short_revision("main@sha1:0123456789abcdef"),
+            "main@sha1:01234567"
+        );
         assert_eq!(short_revision("none"), "none");
     }
 }

@@ -9,12 +9,20 @@ pub(crate) struct Table {
 impl Table {
     /// A table without rows.
     pub(crate) fn new<S: Into<String>>(header: impl IntoIterator<Item = S>) -> Self {
-        Self { header: header.into_iter().map(Into::into).collect(), rows: Vec::new() }
+        Self {
+            header: header.into_iter().map(Into::into).collect(),
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row; a cell's line breaks become spaces so that a row stays a line.
     pub(crate) fn row<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
-        self.rows.push(cells.into_iter().map(|cell| one_line(&cell.into())).collect());
+        self.rows.push(
+            cells
+                .into_iter()
+                .map(|cell| one_line(&cell.into()))
+                .collect(),
+        );
     }
 
     /// Whether there is nothing but the header.
@@ -24,7 +32,12 @@ impl Table {
 
     /// The table as text, each line ended.
     pub(crate) fn render(&self, with_header: bool) -> String {
-        let lines = || with_header.then_some(&self.header).into_iter().chain(&self.rows);
+        let lines = || {
+            with_header
+                .then_some(&self.header)
+                .into_iter()
+                .chain(&self.rows)
+        };
         let mut widths = vec![0; self.header.len()];
         for line in lines() {
             for (width, cell) in widths.iter_mut().zip(line) {
@@ -47,7 +60,15 @@ impl Table {
 
 /// Control characters can't move the cursor of whoever reads the table.
 fn one_line(cell: &str) -> String {
-    cell.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+    cell.chars()
+        .map(|character| {
+            if character.is_control() {
+                ' '
+            } else {
+                character
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -59,7 +80,13 @@ mod tests {
         let mut table = Table::new(["NAME", "READY"]);
         table.row(["a-long-name", "True"]);
         table.row(["b", "two\nlines"]);
-        assert_eq!(table.render(true), "NAME          READY\na-long-name   True\nb             two lines\n");
-        assert_eq!(table.render(false), "a-long-name   True\nb             two lines\n");
+        assert_eq!(
+            table.render(true),
+            "NAME          READY\na-long-name   True\nb             two lines\n"
+        );
+        assert_eq!(
+            table.render(false),
+            "a-long-name   True\nb             two lines\n"
+        );
     }
 }

@@ -6,7 +6,11 @@ use std::time::Duration;
 pub(crate) fn age(age: Duration) -> String {
     let seconds = age.as_secs();
     let two = |large: u64, l: &str, small: u64, s: &str| {
-        if small == 0 { format!("{large}{l}") } else { format!("{large}{l}{small}{s}") }
+        if small == 0 {
+            format!("{large}{l}")
+        } else {
+            format!("{large}{l}{small}{s}")
+        }
     };
     match seconds {
         0..120 => format!("{seconds}s"),

@@ -21,11 +21,20 @@ pub(crate) struct Overlay {
 
 impl Overlay {
     /// Reads the overlay's text. `image` is needed where several images are set and none is called like the application.
-    pub(crate) fn read(path: &str, bytes: &[u8], app: &str, image: Option<&str>) -> anyhow::Result<Self> {
-        let text = std::str::from_utf8(bytes).map_err(|_| anyhow::anyhow!("{path}: not UTF-8 text"))?;
-        let documents = fairway_yaml::parse(text).map_err(|error| anyhow::anyhow!("{path}:{error}"))?;
+    pub(crate) fn read(
+        path: &str,
+        bytes: &[u8],
+        app: &str,
+        image: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        let text =
+            std::str::from_utf8(bytes).map_err(|_| anyhow::anyhow!("{path}: not UTF-8 text"))?;
+        let documents =
+            fairway_yaml::parse(text).map_err(|error| anyhow::anyhow!("{path}:{error}"))?;
         let value = match documents.first() {
-            Some(document) => document.to_json().map_err(|error| anyhow::anyhow!("{path}:{error}"))?,
+            Some(document) => document
+                .to_json()
+                .map_err(|error| anyhow::anyhow!("{path}:{error}"))?,
             None => Value::Null,
         };
         let images: Vec<&Value> = value["images"].as_array().into_iter().flatten().collect();
@@ -36,11 +45,21 @@ impl Overlay {
                 None => images.len() == 1 || name.rsplit('/').next() == Some(app),
             }
         };
-        let names: Vec<&str> = images.iter().filter_map(|entry| entry["name"].as_str()).collect();
+        let names: Vec<&str> = images
+            .iter()
+            .filter_map(|entry| entry["name"].as_str())
+            .collect();
         let found: Vec<&&Value> = images.iter().filter(named).collect();
         let [entry] = found.as_slice() else {
             return Err(Hinted::new(
-                format!("{path}: images: can't tell which image moves; it sets: {}", if names.is_empty() { "none".into() } else { names.join(", ") }),
+                format!(
+                    "{path}: images: can't tell which image moves; it sets: {}",
+                    if names.is_empty() {
+                        "none".into()
+                    } else {
+                        names.join(", ")
+                    }
+                ),
                 if names.is_empty() {
                     "add an entry with name and newTag to its images".to_owned()
                 } else {
@@ -51,7 +70,10 @@ impl Overlay {
         };
         if entry["digest"].is_string() {
             return Err(Hinted::new(
-                format!("{path}: images: {} is pinned by digest", entry["name"].as_str().unwrap_or_default()),
+                format!(
+                    "{path}: images: {} is pinned by digest",
+                    entry["name"].as_str().unwrap_or_default()
+                ),
                 "a tag has no effect beside a digest: remove the digest first",
             )
             .into());
@@ -86,10 +108,14 @@ impl Overlay {
         self.tag()?;
         let steps = [
             Step::Key("images".into()),
-            Step::Where { key: "name".into(), value: self.image.clone() },
+            Step::Where {
+                key: "name".into(),
+                value: self.image.clone(),
+            },
             Step::Key("newTag".into()),
         ];
-        edit::set_scalar(&self.text, &steps, tag).map_err(|error| anyhow::anyhow!("{}: {error}", self.path))
+        edit::set_scalar(&self.text, &steps, tag)
+            .map_err(|error| anyhow::anyhow!("{}: {error}", self.path))
     }
 }
 
@@ -97,11 +123,16 @@ impl Overlay {
 fn check_tag(tag: &str) -> anyhow::Result<()> {
     let ok = tag.len() <= 128
         && tag.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_')
-        && tag.chars().all(|character| character.is_ascii_alphanumeric() || "_.-".contains(character));
+        && tag
+            .chars()
+            .all(|character| character.is_ascii_alphanumeric() || "_.-".contains(character));
     if ok {
         return Ok(());
     }
-    Err(crate::exit::Misuse(format!("{tag:?} is no image tag: letters, digits, '_', '.' and '-', at most 128")).into())
+    Err(crate::exit::Misuse(format!(
+        "{tag:?} is no image tag: letters, digits, '_', '.' and '-', at most 128"
+    ))
+    .into())
 }
 
 #[cfg(test)]
@@ -114,17 +145,34 @@ mod tests {
     fn only_the_tag_changes() {
         let overlay = Overlay::read("k.yaml", TEXT.as_bytes(), "web", None).unwrap();
         assert_eq!(overlay.tag().unwrap(), "1.0");
-        assert_eq!(overlay.with_tag("1.10").unwrap(), TEXT.replace("'1.0'", "'1.10'"));
+        assert_eq!(
+            overlay.with_tag("1.10").unwrap(),
+            TEXT.replace("'1.0'", "'1.10'")
+        );
         let other = Overlay::read("k.yaml", TEXT.as_bytes(), "web", Some("sidecar")).unwrap();
-        assert_eq!(other.with_tag("2.1.0").unwrap(), TEXT.replace("2.0.0", "2.1.0"));
+        assert_eq!(
+            other.with_tag("2.1.0").unwrap(),
+            TEXT.replace("2.0.0", "2.1.0")
+        );
     }
 
     #[test]
     fn what_can_not_be_told_is_asked_for() {
         let error = Overlay::read("k.yaml", TEXT.as_bytes(), "api", None).unwrap_err();
-        assert_eq!(error.to_string(), "k.yaml: images: can't tell which image moves; it sets: ghcr.io/x/web, sidecar");
+        assert_eq!(
+            error.to_string(),
+            "k.yaml: images: can't tell which image moves; it sets: ghcr.io/x/web, sidecar"
+        );
         assert!(Overlay::read("k.yaml", b"resources: []\n", "api", None).is_err());
-        assert!(Overlay::read("k.yaml", b"images: [{name: a, newTag: b, digest: sha256:0}]\n", "a", None).is_err());
+        assert!(
+            Overlay::read(
+                "k.yaml",
+                b"images: [{name: a, newTag: b, digest: sha256:0}]\n",
+                "a",
+                None
+            )
+            .is_err()
+        );
     }
 
     #[test]

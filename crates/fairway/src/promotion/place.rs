@@ -4,7 +4,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use fairway_git::{Change, Checkout, Commit, Credentials, Mirror, Oid, Push, Reference, Remote, Repository, Signature, ViewOptions};
+use fairway_git::{
+    Change, Checkout, Commit, Credentials, Mirror, Oid, Push, Reference, Remote, Repository,
+    Signature, ViewOptions,
+};
 
 use super::author::author;
 use crate::args::CommitArgs;
@@ -34,15 +37,34 @@ pub(crate) enum NewCommit {
 impl Place {
     /// Opens the repository that the flags name, else the origin of the clone that the person stands in, else `default`
     /// (URL and branch).
-    pub(crate) async fn open(args: &CommitArgs, default: Option<(String, String)>) -> anyhow::Result<Self> {
+    pub(crate) async fn open(
+        args: &CommitArgs,
+        default: Option<(String, String)>,
+    ) -> anyhow::Result<Self> {
         let here = std::env::current_dir()?;
         let (url, branch) = target(args, &here, default).await?;
-        let author = author(args.author.as_deref(), &here, jiff::Timestamp::now().as_second()).await?;
-        let directory = tempfile::Builder::new().prefix("fairway-promotion-").tempdir()?;
+        let author = author(
+            args.author.as_deref(),
+            &here,
+            jiff::Timestamp::now().as_second(),
+        )
+        .await?;
+        let directory = tempfile::Builder::new()
+            .prefix("fairway-promotion-")
+            .tempdir()?;
         let remote = Remote::new(&url, Credentials::ambient())?;
         let mirror = Mirror::open(&directory.path().join("mirror.git"), remote).await?;
-        let head = mirror.fetch(&Reference::Branch(branch.clone()), TIMEOUT).await?.commit();
-        Ok(Self { mirror, branch, author, head, _directory: directory })
+        let head = mirror
+            .fetch(&Reference::Branch(branch.clone()), TIMEOUT)
+            .await?
+            .commit();
+        Ok(Self {
+            mirror,
+            branch,
+            author,
+            head,
+            _directory: directory,
+        })
     }
 
     /// The branch.
@@ -84,23 +106,40 @@ impl Place {
     }
 
     /// Commits what `plan` says for the head and pushes it; when somebody else was faster, fetches and plans again.
-    pub(crate) async fn push(&mut self, mut plan: impl AsyncFnMut(&Self) -> anyhow::Result<NewCommit>) -> anyhow::Result<Oid> {
+    pub(crate) async fn push(
+        &mut self,
+        mut plan: impl AsyncFnMut(&Self) -> anyhow::Result<NewCommit>,
+    ) -> anyhow::Result<Oid> {
         for _ in 0..TRIES {
             let commit = match plan(self).await? {
-                NewCommit::Edit(changes, message) => {
-                    self.repository().edit(Some(self.head), &changes, &message, &self.author, &self.author)?
-                }
+                NewCommit::Edit(changes, message) => self.repository().edit(
+                    Some(self.head),
+                    &changes,
+                    &message,
+                    &self.author,
+                    &self.author,
+                )?,
                 NewCommit::Revert(commit, message) => {
-                    self.repository().revert(self.head, commit, &message, &self.author, &self.author).await?
+                    self.repository()
+                        .revert(self.head, commit, &message, &self.author, &self.author)
+                        .await?
                 }
             };
-            match self.mirror.push(commit, &self.branch, Some(self.head), TIMEOUT).await? {
+            match self
+                .mirror
+                .push(commit, &self.branch, Some(self.head), TIMEOUT)
+                .await?
+            {
                 Push::Pushed => {
                     self.head = commit;
                     return Ok(commit);
                 }
                 Push::LostRace => {
-                    self.head = self.mirror.fetch(&Reference::Branch(self.branch.clone()), TIMEOUT).await?.commit();
+                    self.head = self
+                        .mirror
+                        .fetch(&Reference::Branch(self.branch.clone()), TIMEOUT)
+                        .await?
+                        .commit();
                 }
                 Push::Refused(words) => {
                     return Err(Hinted::new(
@@ -120,7 +159,11 @@ impl Place {
 }
 
 /// URL and branch.
-async fn target(args: &CommitArgs, here: &Path, default: Option<(String, String)>) -> anyhow::Result<(String, String)> {
+async fn target(
+    args: &CommitArgs,
+    here: &Path,
+    default: Option<(String, String)>,
+) -> anyhow::Result<(String, String)> {
     let (url, branch) = match &args.repo {
         Some(repo) if Path::new(repo).is_dir() => match Checkout::find(Path::new(repo)).await? {
             Some(checkout) => of_checkout(checkout, repo)?,
@@ -135,7 +178,13 @@ async fn target(args: &CommitArgs, here: &Path, default: Option<(String, String)
             }
         },
     };
-    Ok((url, args.branch.clone().or(branch).unwrap_or_else(|| "main".to_owned())))
+    Ok((
+        url,
+        args.branch
+            .clone()
+            .or(branch)
+            .unwrap_or_else(|| "main".to_owned()),
+    ))
 }
 
 fn of_checkout(checkout: Checkout, shown: &str) -> anyhow::Result<(String, Option<String>)> {

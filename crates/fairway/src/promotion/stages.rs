@@ -8,7 +8,9 @@ const ORDER: [&str; 3] = ["dev", "staging", "prod"];
 /// The stage that a version comes from when it goes to `stage`.
 pub(crate) fn before(stage: &str) -> Result<&'static str, Misuse> {
     match ORDER.iter().position(|name| *name == stage) {
-        Some(0) => Err(Misuse(format!("{stage} is the first stage: name the version with --tag"))),
+        Some(0) => Err(Misuse(format!(
+            "{stage} is the first stage: name the version with --tag"
+        ))),
         Some(index) => Ok(ORDER[index - 1]),
         None => Err(Misuse(format!(
             "{stage} is none of the stages {}: name the stage that the version comes from with --from",

@@ -39,11 +39,20 @@ pub(crate) async fn apply(client: &Client, objects: &[Value]) -> anyhow::Result<
     Ok(())
 }
 
-async fn wait_established(api: &Api<DynamicObject>, name: &str, mut object: DynamicObject) -> anyhow::Result<()> {
+async fn wait_established(
+    api: &Api<DynamicObject>,
+    name: &str,
+    mut object: DynamicObject,
+) -> anyhow::Result<()> {
     for _ in 0..100 {
-        let established = object.data["status"]["conditions"].as_array().is_some_and(|conditions| {
-            conditions.iter().any(|condition| condition["type"] == "Established" && condition["status"] == "True")
-        });
+        let established =
+            object.data["status"]["conditions"]
+                .as_array()
+                .is_some_and(|conditions| {
+                    conditions.iter().any(|condition| {
+                        condition["type"] == "Established" && condition["status"] == "True"
+                    })
+                });
         if established {
             return Ok(());
         }
@@ -64,20 +73,32 @@ pub(crate) async fn api_for(client: &Client, object: &Value) -> anyhow::Result<A
     for _ in 0..20 {
         match discovery::pinned_kind(client, &gvk).await {
             Ok((resource, capabilities)) => {
-                return Ok(match (capabilities.scope, object["metadata"]["namespace"].as_str()) {
-                    (discovery::Scope::Namespaced, Some(namespace)) => Api::namespaced_with(client.clone(), namespace, &resource),
-                    (discovery::Scope::Namespaced, None) => Api::default_namespaced_with(client.clone(), &resource),
-                    (discovery::Scope::Cluster, _) => Api::all_with(client.clone(), &resource),
-                });
+                return Ok(
+                    match (capabilities.scope, object["metadata"]["namespace"].as_str()) {
+                        (discovery::Scope::Namespaced, Some(namespace)) => {
+                            Api::namespaced_with(client.clone(), namespace, &resource)
+                        }
+                        (discovery::Scope::Namespaced, None) => {
+                            Api::default_namespaced_with(client.clone(), &resource)
+                        }
+                        (discovery::Scope::Cluster, _) => Api::all_with(client.clone(), &resource),
+                    },
+                );
             }
             Err(kube::Error::Api(status)) if !status.is_not_found() => {
-                return Err(anyhow::Error::new(kube::Error::Api(status)).context(format!("failed to look up {kind}")));
+                return Err(anyhow::Error::new(kube::Error::Api(status))
+                    .context(format!("failed to look up {kind}")));
             }
             Err(error @ (kube::Error::Api(_) | kube::Error::Discovery(_))) => last = Some(error),
-            Err(error) => return Err(anyhow::Error::new(error).context(format!("failed to look up {kind}"))),
+            Err(error) => {
+                return Err(anyhow::Error::new(error).context(format!("failed to look up {kind}")));
+            }
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    let error = last.map_or_else(|| anyhow::anyhow!("the cluster doesn't serve it"), anyhow::Error::new);
+    let error = last.map_or_else(
+        || anyhow::anyhow!("the cluster doesn't serve it"),
+        anyhow::Error::new,
+    );
     Err(error.context(format!("failed to look up {kind} in {api_version}")))
 }

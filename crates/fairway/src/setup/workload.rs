@@ -51,9 +51,12 @@ pub(crate) async fn prepare(
             auth
         }
         (Credentials::ServiceAccount, Some(client)) => {
-            apply(client, &documents(include_str!("../../manifests/workload.yaml"))?)
-                .await
-                .context("failed to make Fairway's account in the workload cluster")?;
+            apply(
+                client,
+                &documents(include_str!("../../manifests/workload.yaml"))?,
+            )
+            .await
+            .context("failed to make Fairway's account in the workload cluster")?;
             json!({ "token": token(client).await? })
         }
     };
@@ -72,9 +75,17 @@ fn entries(kubeconfig: &Kubeconfig, context: Option<&str>) -> anyhow::Result<(Va
     let document = serde_json::to_value(kubeconfig).context("failed to read the kubeconfig")?;
     let context = context
         .or(document["current-context"].as_str())
-        .ok_or_else(|| Hinted::new("the kubeconfig has no current context", "name one with --context"))?;
+        .ok_or_else(|| {
+            Hinted::new(
+                "the kubeconfig has no current context",
+                "name one with --context",
+            )
+        })?;
     let find = |list: &str, name: &Value| {
-        document[list].as_array().and_then(|items| items.iter().find(|item| &item["name"] == name)).cloned()
+        document[list]
+            .as_array()
+            .and_then(|items| items.iter().find(|item| &item["name"] == name))
+            .cloned()
     };
     let found = find("contexts", &json!(context)).ok_or_else(|| {
         Hinted::new(
@@ -82,17 +93,20 @@ fn entries(kubeconfig: &Kubeconfig, context: Option<&str>) -> anyhow::Result<(Va
             "`kubectl config get-contexts` lists what it has",
         )
     })?;
-    let mut cluster = find("clusters", &found["context"]["cluster"])
-        .with_context(|| format!("context {context} names a cluster that the kubeconfig does not have"))?["cluster"]
+    let mut cluster = find("clusters", &found["context"]["cluster"]).with_context(|| {
+        format!("context {context} names a cluster that the kubeconfig does not have")
+    })?["cluster"]
         .take();
-    let mut user = find("users", &found["context"]["user"])
-        .with_context(|| format!("context {context} names a user that the kubeconfig does not have"))?["user"]
+    let mut user = find("users", &found["context"]["user"]).with_context(|| {
+        format!("context {context} names a user that the kubeconfig does not have")
+    })?["user"]
         .take();
     inline(&mut cluster, "certificate-authority")?;
     inline(&mut user, "client-certificate")?;
     inline(&mut user, "client-key")?;
     if let Some(path) = user.get("tokenFile").and_then(Value::as_str) {
-        let token = std::fs::read_to_string(path).with_context(|| format!("failed to read {path}"))?;
+        let token =
+            std::fs::read_to_string(path).with_context(|| format!("failed to read {path}"))?;
         user["token"] = json!(token.trim());
         if let Some(user) = user.as_object_mut() {
             user.remove("tokenFile");
@@ -110,8 +124,12 @@ fn entries(kubeconfig: &Kubeconfig, context: Option<&str>) -> anyhow::Result<(Va
 
 /// Replaces `KEY: file` by `KEY-data: base64`.
 fn inline(entry: &mut Value, key: &str) -> anyhow::Result<()> {
-    let Some(entry) = entry.as_object_mut() else { return Ok(()) };
-    let Some(Value::String(path)) = entry.remove(key) else { return Ok(()) };
+    let Some(entry) = entry.as_object_mut() else {
+        return Ok(());
+    };
+    let Some(Value::String(path)) = entry.remove(key) else {
+        return Ok(());
+    };
     let bytes = std::fs::read(&path).with_context(|| format!("failed to read {path}"))?;
     let data = k8s_openapi::ByteString(bytes);
     entry.insert(format!("{key}-data"), serde_json::to_value(data)?);
@@ -122,7 +140,10 @@ fn inline(entry: &mut Value, key: &str) -> anyhow::Result<()> {
 async fn token(client: &Client) -> anyhow::Result<String> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), "flux-system");
     for _ in 0..100 {
-        let secret = secrets.get("fairway-token").await.context("failed to read the Secret fairway-token")?;
+        let secret = secrets
+            .get("fairway-token")
+            .await
+            .context("failed to read the Secret fairway-token")?;
         if let Some(token) = secret.data.and_then(|mut data| data.remove("token")) {
             return String::from_utf8(token.0).context("the token is not text");
         }

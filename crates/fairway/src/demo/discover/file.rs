@@ -36,19 +36,29 @@ struct Entry {
 
 /// Reads the file.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<Found>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("failed to read {}", path.display()))?;
     let file: File = fairway_yaml::from_str(&text).map_err(|error| {
-        Hinted::new(format!("{}:{error}", path.display()), format!("it should look like this:\n{EXAMPLE}"))
+        Hinted::new(
+            format!("{}:{error}", path.display()),
+            format!("it should look like this:\n{EXAMPLE}"),
+        )
     })?;
     let mut names = BTreeSet::new();
     for entry in &file.clusters {
         let ok = !entry.name.is_empty()
             && entry.name.len() <= 50
-            && entry.name.chars().all(|character| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-')
+            && entry.name.chars().all(|character| {
+                character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-'
+            })
             && entry.name != crate::demo::MANAGEMENT;
         if !ok || !names.insert(&entry.name) {
             return Err(Hinted::new(
-                format!("{}: clusters: the name {:?} is not valid or not unique", path.display(), entry.name),
+                format!(
+                    "{}: clusters: the name {:?} is not valid or not unique",
+                    path.display(),
+                    entry.name
+                ),
                 "lower-case letters, digits and dashes; `management` is taken",
             )
             .into());
@@ -60,7 +70,12 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<Found>> {
         .map(|entry| Found {
             name: entry.name,
             labels: entry.labels,
-            path: entry.path.split('/').filter(|segment| !segment.is_empty() && *segment != ".").collect::<Vec<_>>().join("/"),
+            path: entry
+                .path
+                .split('/')
+                .filter(|segment| !segment.is_empty() && *segment != ".")
+                .collect::<Vec<_>>()
+                .join("/"),
             remotes: BTreeSet::new(),
         })
         .collect())

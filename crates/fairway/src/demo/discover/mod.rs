@@ -46,12 +46,17 @@ pub(crate) struct NothingFound {
 /// Finds the clusters.
 pub(crate) fn discover(tree: &dyn FileTree) -> Result<Layout, NothingFound> {
     let objects = read_all(tree);
-    let mut looked = vec!["flux-manifests/ with FleetKustomizations (the reference layout)".to_owned()];
-    let fleets = objects.iter().any(|object| object.kind == "FleetKustomization" && object.file.starts_with("flux-manifests/"));
+    let mut looked =
+        vec!["flux-manifests/ with FleetKustomizations (the reference layout)".to_owned()];
+    let fleets = objects.iter().any(|object| {
+        object.kind == "FleetKustomization" && object.file.starts_with("flux-manifests/")
+    });
     if fleets {
         let clusters = objects
             .iter()
-            .filter(|object| object.kind == "Cluster" && object.group == fairway_types::names::FLEET_GROUP)
+            .filter(|object| {
+                object.kind == "Cluster" && object.group == fairway_types::names::FLEET_GROUP
+            })
             .map(|object| Found {
                 name: object.name.clone(),
                 labels: object.labels.clone(),
@@ -65,7 +70,12 @@ pub(crate) fn discover(tree: &dyn FileTree) -> Result<Layout, NothingFound> {
     let mut paths: BTreeSet<String> = objects
         .iter()
         .filter(|object| object.is_kustomization())
-        .filter_map(|object| object.path.as_deref().filter(|path| contains(path, &object.file)))
+        .filter_map(|object| {
+            object
+                .path
+                .as_deref()
+                .filter(|path| contains(path, &object.file))
+        })
         .map(str::to_owned)
         .collect();
     if paths.is_empty() {
@@ -95,7 +105,12 @@ pub(crate) fn own_urls(tree: &dyn FileTree) -> BTreeSet<String> {
     let mut names: BTreeSet<&str> = objects
         .iter()
         .filter(|object| object.is_kustomization())
-        .filter(|object| object.path.as_deref().is_some_and(|path| contains(path, &object.file)))
+        .filter(|object| {
+            object
+                .path
+                .as_deref()
+                .is_some_and(|path| contains(path, &object.file))
+        })
         .filter_map(|object| object.source.as_deref())
         .collect();
     names.insert(fairway_types::names::SYSTEM_NAMESPACE);
@@ -108,7 +123,10 @@ pub(crate) fn own_urls(tree: &dyn FileTree) -> BTreeSet<String> {
 
 /// Whether a file lies in or below a folder.
 fn contains(folder: &str, file: &str) -> bool {
-    folder.is_empty() || file.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+    folder.is_empty()
+        || file
+            .strip_prefix(folder)
+            .is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The topmost folders below `clusters/` with a Flux Kustomization in or below them, siblings kept apart: where
@@ -124,7 +142,10 @@ fn topmost(objects: &[FluxObject]) -> BTreeSet<String> {
     folders.sort_unstable();
     let mut top = BTreeSet::new();
     for folder in folders {
-        if !top.iter().any(|above: &String| above == folder || contains(above, folder)) {
+        if !top
+            .iter()
+            .any(|above: &String| above == folder || contains(above, folder))
+        {
             top.insert(folder.to_owned());
         }
     }
@@ -141,18 +162,44 @@ fn names(paths: &BTreeSet<String>) -> BTreeMap<String, String> {
             let name: String = trimmed
                 .to_lowercase()
                 .chars()
-                .map(|character| if character.is_ascii_alphanumeric() { character } else { '-' })
+                .map(|character| {
+                    if character.is_ascii_alphanumeric() {
+                        character
+                    } else {
+                        '-'
+                    }
+                })
                 .collect();
             let name = name.trim_matches('-');
-            let name = if name.is_empty() || name == super::MANAGEMENT { "cluster" } else { name };
-            (path.clone(), name.chars().take(50).collect::<String>().trim_end_matches('-').to_owned())
+            let name = if name.is_empty() || name == super::MANAGEMENT {
+                "cluster"
+            } else {
+                name
+            };
+            (
+                path.clone(),
+                name.chars()
+                    .take(50)
+                    .collect::<String>()
+                    .trim_end_matches('-')
+                    .to_owned(),
+            )
         })
         .collect()
 }
 
 /// `environment` where a segment of the path is a usual name of one.
 fn labels(path: &str) -> BTreeMap<String, String> {
-    const ENVIRONMENTS: [&str; 8] = ["dev", "development", "test", "qa", "staging", "stage", "prod", "production"];
+    const ENVIRONMENTS: [&str; 8] = [
+        "dev",
+        "development",
+        "test",
+        "qa",
+        "staging",
+        "stage",
+        "prod",
+        "production",
+    ];
     path.split('/')
         .find(|segment| ENVIRONMENTS.contains(segment))
         .map(|environment| ("environment".to_owned(), environment.to_owned()))
@@ -166,7 +213,10 @@ fn remotes(objects: &[FluxObject], path: &str) -> BTreeSet<(String, String, Opti
     loop {
         let more: Vec<String> = objects
             .iter()
-            .filter(|object| object.is_kustomization() && reached.iter().any(|folder| contains(folder, &object.file)))
+            .filter(|object| {
+                object.is_kustomization()
+                    && reached.iter().any(|folder| contains(folder, &object.file))
+            })
             .filter_map(|object| object.path.clone())
             .filter(|folder| !reached.contains(folder))
             .collect();
@@ -177,7 +227,9 @@ fn remotes(objects: &[FluxObject], path: &str) -> BTreeSet<(String, String, Opti
     }
     objects
         .iter()
-        .filter(|object| object.is_kustomization() && reached.iter().any(|folder| contains(folder, &object.file)))
+        .filter(|object| {
+            object.is_kustomization() && reached.iter().any(|folder| contains(folder, &object.file))
+        })
         .filter_map(|object| {
             let (name, key) = object.kubeconfig.clone()?;
             Some((object.namespace.clone(), name, key))
@@ -215,8 +267,13 @@ mod tests {
             ("clusters/production/apps.yaml", &apps),
             ("clusters/staging/apps.yaml", &apps),
         ]);
-        let Layout::Bootstrapped(found) = discover(&tree).unwrap() else { panic!("not the reference layout") };
-        let names: Vec<_> = found.iter().map(|found| (found.name.as_str(), found.path.as_str())).collect();
+        let Layout::Bootstrapped(found) = discover(&tree).unwrap() else {
+            panic!("not the reference layout")
+        };
+        let names: Vec<_> = found
+            .iter()
+            .map(|found| (found.name.as_str(), found.path.as_str()))
+            .collect();
         assert_eq!(names, [("production", "clusters/production")]);
         assert_eq!(found[0].labels["environment"], "production");
     }
@@ -229,7 +286,9 @@ mod tests {
             ("clusters/production/apps.yaml", &apps),
             ("clusters/eu/staging/flux-system/apps.yaml", &apps),
         ]);
-        let Layout::Bootstrapped(found) = discover(&tree).unwrap() else { panic!("not the reference layout") };
+        let Layout::Bootstrapped(found) = discover(&tree).unwrap() else {
+            panic!("not the reference layout")
+        };
         let names: Vec<_> = found.iter().map(|found| found.name.as_str()).collect();
         assert_eq!(names, ["eu-staging", "production"]);
     }
@@ -238,10 +297,23 @@ mod tests {
     fn a_hub_brings_its_remote_clusters() {
         let sync = kustomization("flux-system", "./hub", "");
         let tenants = kustomization("tenants", "./tenants", "");
-        let remote = kustomization("apps", "./apps", "  kubeConfig:\n    secretRef:\n      name: stage-kubeconfig\n");
-        let tree = tree(&[("hub/gotk-sync.yaml", &sync), ("hub/t.yaml", &tenants), ("tenants/stage.yaml", &remote)]);
-        let Layout::Bootstrapped(found) = discover(&tree).unwrap() else { panic!("not the reference layout") };
-        assert_eq!(found[0].remotes, BTreeSet::from([("flux-system".into(), "stage-kubeconfig".into(), None)]));
+        let remote = kustomization(
+            "apps",
+            "./apps",
+            "  kubeConfig:\n    secretRef:\n      name: stage-kubeconfig\n",
+        );
+        let tree = tree(&[
+            ("hub/gotk-sync.yaml", &sync),
+            ("hub/t.yaml", &tenants),
+            ("tenants/stage.yaml", &remote),
+        ]);
+        let Layout::Bootstrapped(found) = discover(&tree).unwrap() else {
+            panic!("not the reference layout")
+        };
+        assert_eq!(
+            found[0].remotes,
+            BTreeSet::from([("flux-system".into(), "stage-kubeconfig".into(), None)])
+        );
     }
 
     #[test]

@@ -36,7 +36,11 @@ pub(super) fn read_all(tree: &dyn FileTree) -> Vec<FluxObject> {
     let mut folders = vec![String::new()];
     while let Some(folder) = folders.pop() {
         for (name, kind) in tree.list(&folder).unwrap_or_default() {
-            let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+            let path = if folder.is_empty() {
+                name
+            } else {
+                format!("{folder}/{name}")
+            };
             match kind {
                 EntryKind::Dir => folders.push(path),
                 EntryKind::File if is_yaml(&path) => read(tree, &path, &mut objects),
@@ -51,17 +55,26 @@ pub(super) fn read_all(tree: &dyn FileTree) -> Vec<FluxObject> {
 fn is_yaml(path: &str) -> bool {
     std::path::Path::new(path)
         .extension()
-        .is_some_and(|extension| extension.eq_ignore_ascii_case("yaml") || extension.eq_ignore_ascii_case("yml"))
+        .is_some_and(|extension| {
+            extension.eq_ignore_ascii_case("yaml") || extension.eq_ignore_ascii_case("yml")
+        })
 }
 
 fn read(tree: &dyn FileTree, path: &str, objects: &mut Vec<FluxObject>) {
     let Ok(bytes) = tree.read(path) else { return };
-    let Ok(text) = std::str::from_utf8(&bytes) else { return };
+    let Ok(text) = std::str::from_utf8(&bytes) else {
+        return;
+    };
     if !text.contains("toolkit.fluxcd.io") && !text.contains(fairway_types::names::FLEET_GROUP) {
         return;
     }
-    let Ok(documents) = fairway_yaml::parse(text) else { return };
-    for value in documents.iter().filter_map(|document| document.to_json().ok()) {
+    let Ok(documents) = fairway_yaml::parse(text) else {
+        return;
+    };
+    for value in documents
+        .iter()
+        .filter_map(|document| document.to_json().ok())
+    {
         objects.extend(object(path, &value));
     }
 }
@@ -79,7 +92,8 @@ fn object(file: &str, value: &Value) -> Option<FluxObject> {
         group: group.to_owned(),
         kind: text(&value["kind"])?,
         name: text(&metadata["name"])?,
-        namespace: text(&metadata["namespace"]).unwrap_or_else(|| fairway_types::names::SYSTEM_NAMESPACE.into()),
+        namespace: text(&metadata["namespace"])
+            .unwrap_or_else(|| fairway_types::names::SYSTEM_NAMESPACE.into()),
         labels: serde_json::from_value(metadata["labels"].clone()).unwrap_or_default(),
         path: value["spec"]["path"].as_str().map(normalised),
         url: text(&value["spec"]["url"]),
@@ -92,5 +106,8 @@ fn object(file: &str, value: &Value) -> Option<FluxObject> {
 
 /// `./clusters//prod/` → `clusters/prod`.
 fn normalised(path: &str) -> String {
-    path.split('/').filter(|segment| !segment.is_empty() && *segment != ".").collect::<Vec<_>>().join("/")
+    path.split('/')
+        .filter(|segment| !segment.is_empty() && *segment != ".")
+        .collect::<Vec<_>>()
+        .join("/")
 }

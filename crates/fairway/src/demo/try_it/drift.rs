@@ -16,7 +16,10 @@ pub(crate) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
     let replicas = |deployment: &Deployment| deployment.spec.replicas;
     let before = replicas(&api.get("myapp").await?);
     let patch = Patch::Merge(json!({"spec": {"replicas": BY_HAND}}));
-    let params = PatchParams { field_manager: Some("kubectl-scale".into()), ..PatchParams::default() };
+    let params = PatchParams {
+        field_manager: Some("kubectl-scale".into()),
+        ..PatchParams::default()
+    };
     let edited = api.patch("myapp", &params, &patch).await?;
     session.say(&format!(
         "{CLUSTER}: Deployment myapp/myapp scaled by hand from {} to {}",
@@ -24,6 +27,8 @@ pub(crate) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
         replicas(&edited).unwrap_or_default()
     ));
     session
-        .expect("put back to what Git says", async || Ok(replicas(&api.get("myapp").await?) == before))
+        .expect("put back to what Git says", async || {
+            Ok(replicas(&api.get("myapp").await?) == before)
+        })
         .await
 }

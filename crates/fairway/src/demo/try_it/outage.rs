@@ -20,31 +20,47 @@ pub(crate) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
     let outcome = outcome?;
     let client = session.cluster(LOST).await?;
     let caught_up = session
-        .expect(&format!("{LOST} has caught up: orders {tag}"), async || image_is(&client, "orders", &tag).await)
+        .expect(&format!("{LOST} has caught up: orders {tag}"), async || {
+            image_is(&client, "orders", &tag).await
+        })
         .await?;
-    let commit = session.push_tag("orders", "prod", &before, &format!("orders back to {before} in prod")).await?;
+    let commit = session
+        .push_tag(
+            "orders",
+            "prod",
+            &before,
+            &format!("orders back to {before} in prod"),
+        )
+        .await?;
     session.say(&format!("pushed {commit}: orders back to {before}"));
     let converged = session.expect_converged().await?;
-    Ok([outcome, caught_up, converged].into_iter().find(|outcome| *outcome != Outcome::Done).unwrap_or(Outcome::Done))
+    Ok([outcome, caught_up, converged]
+        .into_iter()
+        .find(|outcome| *outcome != Outcome::Done)
+        .unwrap_or(Outcome::Done))
 }
 
 async fn during(session: &mut Session, tag: &str) -> anyhow::Result<Outcome> {
-    let commit = session.push_tag("orders", "prod", tag, &format!("orders {tag} in prod")).await?;
+    let commit = session
+        .push_tag("orders", "prod", tag, &format!("orders {tag} in prod"))
+        .await?;
     session.say(&format!("pushed {commit}: orders {tag} in prod"));
     for name in OTHERS {
         let client = session.cluster(name).await?;
-        let outcome =
-            session.expect(&format!("{name} runs orders {tag}"), async || image_is(&client, "orders", tag).await).await?;
+        let outcome = session
+            .expect(&format!("{name} runs orders {tag}"), async || {
+                image_is(&client, "orders", tag).await
+            })
+            .await?;
         if outcome != Outcome::Done {
             return Ok(outcome);
         }
     }
     session
         .expect_view(&format!("Cluster {LOST} is not Ready"), |snapshot| {
-            snapshot
-                .clusters
-                .iter()
-                .any(|cluster| cluster["metadata"]["name"] == LOST && !readiness(cluster).is_ready())
+            snapshot.clusters.iter().any(|cluster| {
+                cluster["metadata"]["name"] == LOST && !readiness(cluster).is_ready()
+            })
         })
         .await
 }

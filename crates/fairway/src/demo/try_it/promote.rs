@@ -11,7 +11,9 @@ pub(crate) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
     let next = session.tag("myapp", "dev").await?;
     if before == next {
         let tag = session.next_tag("myapp", "dev").await?;
-        session.push_tag("myapp", "dev", &tag, &format!("myapp {tag} in dev")).await?;
+        session
+            .push_tag("myapp", "dev", &tag, &format!("myapp {tag} in dev"))
+            .await?;
     }
     let next = session.tag("myapp", "dev").await?;
     let commit = CommitArgs {
@@ -30,9 +32,17 @@ pub(crate) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
     };
     promotion::promote_in(args, None).await?;
     let promoted = session.expect_image("myapp", "staging", &next).await?;
-    let args = RollbackArgs { app: "myapp".into(), stage: "staging".into(), revert: None, commit };
+    let args = RollbackArgs {
+        app: "myapp".into(),
+        stage: "staging".into(),
+        revert: None,
+        commit,
+    };
     promotion::rollback_in(args, None).await?;
     let back = session.expect_image("myapp", "staging", &before).await?;
     let converged = session.expect_converged().await?;
-    Ok([promoted, back, converged].into_iter().find(|outcome| *outcome != Outcome::Done).unwrap_or(Outcome::Done))
+    Ok([promoted, back, converged]
+        .into_iter()
+        .find(|outcome| *outcome != Outcome::Done)
+        .unwrap_or(Outcome::Done))
 }

@@ -35,7 +35,13 @@ impl Session {
         let running = Running::find(args.demo.as_deref())?;
         let hub = hub::client_for(Some(&running.kubeconfig), Some(MANAGEMENT)).await?;
         let view = LiveView::start(&hub);
-        Ok(Self { running, view, hub, timeout: args.timeout, started: Instant::now() })
+        Ok(Self {
+            running,
+            view,
+            hub,
+            timeout: args.timeout,
+            started: Instant::now(),
+        })
     }
 
     pub(super) fn running(&self) -> &Running {
@@ -66,7 +72,9 @@ impl Session {
     pub(super) async fn tag(&self, app: &str, stage: &str) -> anyhow::Result<String> {
         let path = path(app, stage);
         let place = self.place().await?;
-        Ok(Overlay::read(&path, &place.read(&path)?, app, None)?.tag()?.to_owned())
+        Ok(Overlay::read(&path, &place.read(&path)?, app, None)?
+            .tag()?
+            .to_owned())
     }
 
     /// The tag with its last number one higher.
@@ -75,20 +83,33 @@ impl Session {
     }
 
     /// Pushes a tag; returns the commit's first eight digits.
-    pub(super) async fn push_tag(&self, app: &str, stage: &str, tag: &str, message: &str) -> anyhow::Result<String> {
+    pub(super) async fn push_tag(
+        &self,
+        app: &str,
+        stage: &str,
+        tag: &str,
+        message: &str,
+    ) -> anyhow::Result<String> {
         let path = path(app, stage);
         let mut place = self.place().await?;
         let commit = place
             .push(async |place| {
                 let text = Overlay::read(&path, &place.read(&path)?, app, None)?.with_tag(tag)?;
-                Ok(NewCommit::Edit(vec![Change::write(&path, text)], format!("{message}\n")))
+                Ok(NewCommit::Edit(
+                    vec![Change::write(&path, text)],
+                    format!("{message}\n"),
+                ))
             })
             .await?;
         Ok(commit.to_string().chars().take(8).collect())
     }
 
     /// Waits until something holds, and says how long it took.
-    pub(super) async fn expect(&self, what: &str, is_so: impl AsyncFn() -> anyhow::Result<bool>) -> anyhow::Result<Outcome> {
+    pub(super) async fn expect(
+        &self,
+        what: &str,
+        is_so: impl AsyncFn() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<Outcome> {
         let started = Instant::now();
         let mut last = None;
         while started.elapsed() < self.timeout {
@@ -110,9 +131,18 @@ impl Session {
     }
 
     /// The same for something that the hub's objects say.
-    pub(super) async fn expect_view(&mut self, what: &str, is_so: impl Fn(&Snapshot) -> bool) -> anyhow::Result<Outcome> {
+    pub(super) async fn expect_view(
+        &mut self,
+        what: &str,
+        is_so: impl Fn(&Snapshot) -> bool,
+    ) -> anyhow::Result<Outcome> {
         let started = Instant::now();
-        if self.view.until(self.timeout, |snapshot| is_so(snapshot).then_some(())).await.is_some() {
+        if self
+            .view
+            .until(self.timeout, |snapshot| is_so(snapshot).then_some(()))
+            .await
+            .is_some()
+        {
             self.say(&format!("✔ {what} (after {})", seconds(started.elapsed())));
             return Ok(Outcome::Done);
         }
@@ -125,20 +155,34 @@ impl Session {
 
     /// Waits until the whole fleet is Ready at the head of the branch.
     pub(super) async fn expect_converged(&mut self) -> anyhow::Result<Outcome> {
-        let head = format!("{}@sha1:{}", self.running.branch, self.place().await?.head());
-        self.expect_view("every Kustomization of the fleet is Ready at the new revision", move |snapshot| {
-            snapshot.is_converged(&head)
-        })
+        let head = format!(
+            "{}@sha1:{}",
+            self.running.branch,
+            self.place().await?.head()
+        );
+        self.expect_view(
+            "every Kustomization of the fleet is Ready at the new revision",
+            move |snapshot| snapshot.is_converged(&head),
+        )
         .await
     }
 
     /// Waits until the application runs with a tag on every cluster of a stage.
-    pub(super) async fn expect_image(&self, app: &str, stage: &str, tag: &str) -> anyhow::Result<Outcome> {
+    pub(super) async fn expect_image(
+        &self,
+        app: &str,
+        stage: &str,
+        tag: &str,
+    ) -> anyhow::Result<Outcome> {
         for region in REGIONS {
             let name = format!("{stage}-{region}");
             let client = self.cluster(&name).await?;
             let what = format!("{name} runs {app} {tag}");
-            if self.expect(&what, async || image_is(&client, app, tag).await).await? == Outcome::NotSo {
+            if self
+                .expect(&what, async || image_is(&client, app, tag).await)
+                .await?
+                == Outcome::NotSo
+            {
                 return Ok(Outcome::NotSo);
             }
         }
@@ -155,7 +199,9 @@ impl Session {
         let path = format!("/simulator/clusters/{cluster}/faults");
         let request = if refuse {
             let body = serde_json::to_vec(&json!({"refuse": true}))?;
-            http::Request::put(path).header("content-type", "application/json").body(body)?
+            http::Request::put(path)
+                .header("content-type", "application/json")
+                .body(body)?
         } else {
             http::Request::delete(path).body(Vec::new())?
         };
@@ -166,7 +212,10 @@ impl Session {
 
 /// `1.4.2` → `1.4.3`; a tag without a number at the end gets `.1`.
 fn next(tag: &str) -> String {
-    let digits = tag.len() - tag.trim_end_matches(|character: char| character.is_ascii_digit()).len();
+    let digits = tag.len()
+        - tag
+            .trim_end_matches(|character: char| character.is_ascii_digit())
+            .len();
     let (before, number) = tag.split_at(tag.len() - digits);
     match number.parse::<u64>() {
         Ok(number) => format!("{before}{}", number + 1),
@@ -176,9 +225,15 @@ fn next(tag: &str) -> String {
 
 /// Whether the Deployment that is called like its namespace is rolled out with a tag.
 pub(super) async fn image_is(client: &Client, app: &str, tag: &str) -> anyhow::Result<bool> {
-    let deployment = Api::<Deployment>::namespaced(client.clone(), app).get(app).await?;
+    let deployment = Api::<Deployment>::namespaced(client.clone(), app)
+        .get(app)
+        .await?;
     let spec = &deployment.spec;
-    let image = spec.template.spec.as_ref().and_then(|pod| pod.containers.first()?.image.clone());
+    let image = spec
+        .template
+        .spec
+        .as_ref()
+        .and_then(|pod| pod.containers.first()?.image.clone());
     let wanted = spec.replicas.unwrap_or(1);
     let updated = deployment.status.as_ref().is_some_and(|status| {
         status.updated_replicas.unwrap_or(0) >= wanted
@@ -189,9 +244,20 @@ pub(super) async fn image_is(client: &Client, app: &str, tag: &str) -> anyhow::R
 }
 
 /// Whether at least `count` pods of a Deployment are available.
-pub(super) async fn is_available(client: &Client, namespace: &str, name: &str, count: i32) -> anyhow::Result<bool> {
-    let deployment = Api::<Deployment>::namespaced(client.clone(), namespace).get(name).await?;
-    Ok(deployment.status.and_then(|status| status.available_replicas).unwrap_or(0) >= count)
+pub(super) async fn is_available(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    count: i32,
+) -> anyhow::Result<bool> {
+    let deployment = Api::<Deployment>::namespaced(client.clone(), namespace)
+        .get(name)
+        .await?;
+    Ok(deployment
+        .status
+        .and_then(|status| status.available_replicas)
+        .unwrap_or(0)
+        >= count)
 }
 
 #[cfg(test)]
