@@ -10,31 +10,98 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 /// Checks every rule; prints each violation and fails if there is one.
-pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
-    let rules: Value = serde_json::from_slice(&std::fs::read(root.join("deps.json")).context("failed to read deps.json")?)
-        .context("deps.json")?;
-    let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked", "--all-features"])
-        .current_dir(root)
-        .output()
-        .context("failed to run cargo metadata")?;
-    if !output.status.success() {
-        bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
-    let packages = metadata["packages"].as_array().context("cargo metadata has no packages")?;
-    let mut violations = layering(packages, &rules["layers"]);
-    violations.extend(licences(packages, &rules));
-    violations.extend(duplicates(packages, &rules["duplicates"]));
-    violations.extend(banned(packages, &rules["banned"]));
+pub(crate) fn run() -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("xtask lies in the workspace")?;
+    let rules: Value = serde_json::from_slice(
+        &std::fs::read(root.join("deps.json")).context("failed to read deps.json")?,
+    )
+    .context("deps.json")?;
+    let metadata: Value = serde_json::from_str(&cargo(
+        root,
+        &["metadata", "--format-version", "1", "--no-deps"],
+    )?)
+    .context("cargo metadata")?;
+    let members = metadata["packages"]
+        .as_array()
+        .context("cargo metadata has no packages")?;
+    let packages = packages(root)?;
+    let mut violations = layering(members, &rules["layers"]);
+    violations.extend(licences(&packages, &rules));
+    violations.extend(duplicates(&packages, &rules["duplicates"]));
+    violations.extend(banned(&packages, &rules["banned"]));
     for violation in &violations {
         eprintln!("{violation}");
     }
     if !violations.is_empty() {
-        bail!("{} violations of the dependency rules (deps.json)", violations.len());
+        bail!(
+            "{} violations of the dependency rules (deps.json)",
+            violations.len()
+        );
     }
-    println!("dependency rules: {} packages, no violation", packages.len());
+    println!(
+        "dependency rules: {} packages, no violation",
+        packages.len()
+    );
     Ok(())
+}
+
+/// Runs cargo and returns what it prints.
+fn cargo(root: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(arguments)
+        .arg("--locked")
+        .current_dir(root)
+        .output()
+        .context("failed to run cargo")?;
+    if !output.status.success() {
+        bail!(
+            "cargo {} failed: {}",
+            arguments[0],
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    String::from_utf8(output.stdout).context("cargo printed no UTF-8")
+}
+
+/// What is really built for Linux and macOS, tests included, as objects with `name`, `version` and `license`. (The list
+/// of `cargo metadata` also has optional crates that nobody switched on.)
+fn packages(root: &Path) -> anyhow::Result<Vec<Value>> {
+    let tree = cargo(
+        root,
+        &[
+            "tree",
+            "--workspace",
+            "--edges",
+            "normal,build,dev",
+            "--prefix",
+            "none",
+            "--no-dedupe",
+            "--format",
+            "{p}|{l}",
+            "--target",
+            "x86_64-unknown-linux-gnu",
+            "--target",
+            "aarch64-apple-darwin",
+        ],
+    )?;
+    let lines: BTreeSet<&str> = tree.lines().filter(|line| !line.is_empty()).collect();
+    let mut packages = BTreeMap::new();
+    for line in lines {
+        let (package, licence) = line
+            .trim_end_matches(" (*)")
+            .split_once('|')
+            .context("cargo tree printed a line without a licence")?;
+        let mut words = package.split_whitespace();
+        let name = words.next().unwrap_or_default();
+        let version = words.next().unwrap_or_default().trim_start_matches('v');
+        packages.insert(
+            (name.to_owned(), version.to_owned()),
+            serde_json::json!({"name": name, "version": version, "license": licence}),
+        );
+    }
+    Ok(packages.into_values().collect())
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
@@ -44,7 +111,10 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 /// A crate of the workspace may use only the crates that its line in `layers` names.
 fn layering(packages: &[Value], layers: &Value) -> Vec<String> {
     let mut violations = Vec::new();
-    for package in packages.iter().filter(|package| package["source"].is_null()) {
+    for package in packages
+        .iter()
+        .filter(|package| package["source"].is_null())
+    {
         let name = text(package, "name");
         let Some(allowed) = layers[name].as_array() else {
             violations.push(format!("layering: {name} has no line in deps.json"));
@@ -63,20 +133,33 @@ fn layering(packages: &[Value], layers: &Value) -> Vec<String> {
 
 /// Every licence expression must be satisfiable with the allowed licences.
 fn licences(packages: &[Value], rules: &Value) -> Vec<String> {
-    let allowed: BTreeSet<&str> = rules["licences"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let allowed: BTreeSet<&str> = rules["licences"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     packages
         .iter()
         .filter(|package| rules["licence-exceptions"][text(package, "name")].is_null())
         .filter(|package| !satisfiable(text(package, "license"), &allowed))
         .map(|package| {
-            format!("licence: {} {} is under {:?}", text(package, "name"), text(package, "version"), text(package, "license"))
+            format!(
+                "licence: {} {} is under {:?}",
+                text(package, "name"),
+                text(package, "version"),
+                text(package, "license")
+            )
         })
         .collect()
 }
 
 /// SPDX expressions as crates use them: `A OR B`, `A AND B`, parentheses, `/` for OR.
 fn satisfiable(expression: &str, allowed: &BTreeSet<&str>) -> bool {
-    let expression = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
+    let expression = expression
+        .replace('/', " OR ")
+        .replace('(', " ( ")
+        .replace(')', " ) ");
     let mut tokens = expression.split_whitespace().peekable();
     let ok = any(&mut tokens, allowed);
     ok && tokens.next().is_none()
@@ -112,7 +195,8 @@ fn one(tokens: &mut Tokens<'_>, allowed: &BTreeSet<&str>) -> bool {
             if tokens.peek() == Some(&"WITH") {
                 tokens.next();
                 let exception = tokens.next().unwrap_or_default();
-                return allowed.contains(format!("{licence} WITH {exception}").as_str()) || allowed.contains(licence);
+                return allowed.contains(format!("{licence} WITH {exception}").as_str())
+                    || allowed.contains(licence);
             }
             allowed.contains(licence)
         }
@@ -124,16 +208,31 @@ fn one(tokens: &mut Tokens<'_>, allowed: &BTreeSet<&str>) -> bool {
 fn duplicates(packages: &[Value], reasons: &Value) -> Vec<String> {
     let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for package in packages {
-        versions.entry(text(package, "name")).or_default().insert(text(package, "version"));
+        versions
+            .entry(text(package, "name"))
+            .or_default()
+            .insert(text(package, "version"));
     }
     let mut violations: Vec<String> = versions
         .iter()
         .filter(|(name, versions)| versions.len() > 1 && reasons[**name].is_null())
-        .map(|(name, versions)| format!("duplicate: {name} in versions {versions:?}, no reason given"))
+        .map(|(name, versions)| {
+            format!("duplicate: {name} in versions {versions:?}, no reason given")
+        })
         .collect();
-    for name in reasons.as_object().into_iter().flatten().map(|(name, _)| name) {
-        if versions.get(name.as_str()).is_none_or(|versions| versions.len() < 2) {
-            violations.push(format!("duplicate: {name} has one version; remove its exception"));
+    for name in reasons
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name)
+    {
+        if versions
+            .get(name.as_str())
+            .is_none_or(|versions| versions.len() < 2)
+        {
+            violations.push(format!(
+                "duplicate: {name} has one version; remove its exception"
+            ));
         }
     }
     violations
@@ -145,7 +244,9 @@ fn banned(packages: &[Value], banned: &Value) -> Vec<String> {
         .iter()
         .filter_map(|package| {
             let name = text(package, "name");
-            banned[name].as_str().map(|reason| format!("banned: {name}: {reason}"))
+            banned[name]
+                .as_str()
+                .map(|reason| format!("banned: {name}: {reason}"))
         })
         .collect()
 }

@@ -1,6 +1,7 @@
 //! Project tasks: `cargo xtask TASK [ARGS]`.
 
 mod crds;
+mod deps;
 mod envtest;
 mod schemas;
 
@@ -11,10 +12,11 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["crds", rest @ ..] => crds::run(rest),
+        ["deps"] => deps::run(),
         ["envtest", rest @ ..] => envtest::run(rest),
         ["schemas", rest @ ..] => schemas::run(rest),
         _ => {
-            eprintln!("usage: cargo xtask crds|schemas [--check], or envtest");
+            eprintln!("usage: cargo xtask crds [--check] | schemas [--check] | deps | envtest");
             return ExitCode::from(2);
         }
     };
