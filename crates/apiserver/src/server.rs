@@ -9,6 +9,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -102,8 +104,8 @@ struct Identity {
 struct Running {
     cluster: Arc<Cluster>,
     address: SocketAddr,
-    /// Ends with the cluster.
-    _tasks: JoinSet<()>,
+    /// They end when this is dropped.
+    tasks: JoinSet<()>,
 }
 
 /// Running clusters. Everything ends when it is dropped.
@@ -213,7 +215,7 @@ impl Server {
             Running {
                 cluster,
                 address,
-                _tasks: tasks,
+                tasks,
             },
         );
         Ok(())
@@ -303,9 +305,9 @@ impl Server {
         let stopped = std::mem::take(&mut *self.running());
         for running in stopped.into_values() {
             let Running {
-                cluster, mut _tasks, ..
+                cluster, mut tasks, ..
             } = running;
-            _tasks.shutdown().await;
+            tasks.shutdown().await;
             cluster.store.sync()?;
         }
         Ok(())
@@ -380,11 +382,11 @@ async fn bind(port: u16) -> std::io::Result<TcpListener> {
 }
 
 fn new_identity() -> Identity {
-    let hex = |bytes: [u8; 24]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let secret = || URL_SAFE_NO_PAD.encode(random::<24>());
     Identity {
         port: 0,
-        admin_token: hex(random()),
-        token_key: hex(random()),
+        admin_token: secret(),
+        token_key: secret(),
     }
 }
 

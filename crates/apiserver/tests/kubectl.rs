@@ -1,5 +1,7 @@
 //! Everyday kubectl against a simulated cluster. Skipped, with a word, where there is no kubectl.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -13,7 +15,12 @@ struct Bench {
 }
 
 async fn bench(clusters: &[&str]) -> Option<Bench> {
-    if Command::new("kubectl").arg("version").arg("--client").output().is_err() {
+    if Command::new("kubectl")
+        .arg("version")
+        .arg("--client")
+        .output()
+        .is_err()
+    {
         eprintln!("skipped: there is no kubectl on this machine");
         return None;
     }
@@ -128,11 +135,14 @@ metadata: {name: settings, namespace: shop}
 data: {color: blue}
 ";
 
-const VERSIONS: &str = "get deploy,svc,secret,cm -n shop -o jsonpath='{.items[*].metadata.resourceVersion}'";
+const VERSIONS: &str =
+    "get deploy,svc,secret,cm -n shop -o jsonpath='{.items[*].metadata.resourceVersion}'";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn applying_twice_changes_nothing_the_second_time() {
-    let Some(bench) = bench(&["dev"]).await else { return };
+    let Some(bench) = bench(&["dev"]).await else {
+        return;
+    };
     let file = bench.write("shop.yaml", SHOP);
     for apply in ["apply --server-side", "apply"] {
         // A client-side apply after a server-side one first records what it applied.
@@ -164,7 +174,9 @@ async fn applying_twice_changes_nothing_the_second_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deployment_is_created_watched_changed_and_deleted() {
-    let Some(bench) = bench(&["dev"]).await else { return };
+    let Some(bench) = bench(&["dev"]).await else {
+        return;
+    };
     let mut watch = bench
         .command("get deploy --watch -o jsonpath='{.metadata.name}={.status.readyReplicas} '")
         .stdout(Stdio::piped())
@@ -177,9 +189,16 @@ async fn a_deployment_is_created_watched_changed_and_deleted() {
     let cells: Vec<&str> = table.split_whitespace().collect();
     assert_eq!(cells[..4], ["web", "2/2", "2", "2"]);
     let wide = bench.ok("get deploy,rs,pods -o wide");
-    assert!(wide.contains("CONTAINERS") && wide.contains("NOMINATED NODE"), "{wide}");
+    assert!(
+        wide.contains("CONTAINERS") && wide.contains("NOMINATED NODE"),
+        "{wide}"
+    );
     assert!(wide.contains("Running"), "{wide}");
-    assert!(bench.ok("get deploy web -o yaml").contains("strategy:\n    rollingUpdate:\n      maxSurge: 25%"));
+    assert!(
+        bench
+            .ok("get deploy web -o yaml")
+            .contains("strategy:\n    rollingUpdate:\n      maxSurge: 25%")
+    );
 
     bench.ok("scale deploy/web --replicas=3");
     bench.ok("label deploy/web tier=front");
@@ -201,7 +220,11 @@ async fn a_deployment_is_created_watched_changed_and_deleted() {
         .env("EDITOR", format!("sh {editor}"))
         .output()
         .unwrap();
-    assert!(edit.status.success(), "{}", String::from_utf8_lossy(&edit.stderr));
+    assert!(
+        edit.status.success(),
+        "{}",
+        String::from_utf8_lossy(&edit.stderr)
+    );
     bench.ok("rollout restart deploy/web");
     bench.ok("rollout status deploy/web --timeout=20s");
     let described = bench.ok("describe deploy web");
@@ -212,7 +235,10 @@ async fn a_deployment_is_created_watched_changed_and_deleted() {
     bench.ok("delete deploy web --timeout=20s");
     let until = Instant::now() + Duration::from_secs(20);
     while !bench.ok("get rs,pods -o name").is_empty() {
-        assert!(Instant::now() < until, "what the Deployment owned is still there");
+        assert!(
+            Instant::now() < until,
+            "what the Deployment owned is still there"
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
     watch.kill().unwrap();
@@ -223,7 +249,9 @@ async fn a_deployment_is_created_watched_changed_and_deleted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_kubectl_creates_by_itself_is_understood() {
-    let Some(bench) = bench(&["dev"]).await else { return };
+    let Some(bench) = bench(&["dev"]).await else {
+        return;
+    };
     // Most of these are sent as protobuf.
     for line in [
         "create namespace team",
@@ -244,14 +272,40 @@ async fn what_kubectl_creates_by_itself_is_understood() {
     ] {
         bench.ok(line);
     }
-    assert_eq!(bench.ok("get svc web -o jsonpath='{.spec.ports[0].targetPort} {.spec.type}'"), "8080 ClusterIP");
-    assert_eq!(bench.ok("get cronjob nightly -o jsonpath='{.spec.schedule}'"), "0 1 * * *");
-    assert_eq!(bench.ok("get ingress web --no-headers").split_whitespace().nth(2), Some("example.org"));
+    assert_eq!(
+        bench.ok("get svc web -o jsonpath='{.spec.ports[0].targetPort} {.spec.type}'"),
+        "8080 ClusterIP"
+    );
+    assert_eq!(
+        bench.ok("get cronjob nightly -o jsonpath='{.spec.schedule}'"),
+        "0 1 * * *"
+    );
+    assert_eq!(
+        bench
+            .ok("get ingress web --no-headers")
+            .split_whitespace()
+            .nth(2),
+        Some("example.org")
+    );
     assert_eq!(bench.ok("auth can-i delete nodes").trim(), "yes");
     let robot = "--as=system:serviceaccount:default:robot";
-    assert_eq!(bench.ok(&format!("auth can-i list deployments.apps {robot}")).trim(), "yes");
-    assert!(!bench.run(&format!("auth can-i delete pods {robot}")).status.success());
-    assert!(bench.ok(&format!("auth can-i --list {robot}")).contains("deployments.apps"));
+    assert_eq!(
+        bench
+            .ok(&format!("auth can-i list deployments.apps {robot}"))
+            .trim(),
+        "yes"
+    );
+    assert!(
+        !bench
+            .run(&format!("auth can-i delete pods {robot}"))
+            .status
+            .success()
+    );
+    assert!(
+        bench
+            .ok(&format!("auth can-i --list {robot}"))
+            .contains("deployments.apps")
+    );
     assert!(bench.ok("auth whoami").contains("kubernetes-admin"));
     let refused = bench.fails(&format!("get secrets {robot}"));
     assert!(
@@ -260,7 +314,11 @@ async fn what_kubectl_creates_by_itself_is_understood() {
     );
     let token = bench.ok("create token robot");
     let token = token.trim();
-    assert!(bench.ok(&format!("--token={token} auth whoami")).contains("system:serviceaccount:default:robot"));
+    assert!(
+        bench
+            .ok(&format!("--token={token} auth whoami"))
+            .contains("system:serviceaccount:default:robot")
+    );
     bench.ok("wait --for=condition=Complete job/once --timeout=20s");
 }
 
@@ -309,14 +367,23 @@ spec: {size: 3}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn custom_resources_behave_like_built_in_ones() {
-    let Some(bench) = bench(&["dev"]).await else { return };
+    let Some(bench) = bench(&["dev"]).await else {
+        return;
+    };
     let crd = bench.write("crd.yaml", CRD);
     let widget = bench.write("widget.yaml", WIDGET);
     bench.ok(&format!("apply --server-side -f {crd}"));
     bench.ok("wait --for=condition=Established crd/widgets.example.org --timeout=10s");
-    assert!(bench.ok("api-resources --api-group=example.org").contains("wd"));
+    assert!(
+        bench
+            .ok("api-resources --api-group=example.org")
+            .contains("wd")
+    );
     bench.ok(&format!("apply -f {widget}"));
-    assert_eq!(bench.ok("get wd one -o jsonpath='{.spec.color} {.metadata.generation}'"), "red 1");
+    assert_eq!(
+        bench.ok("get wd one -o jsonpath='{.spec.color} {.metadata.generation}'"),
+        "red 1"
+    );
     bench.ok(r#"patch wd one --subresource=status --type=merge -p '{"status":{"conditions":[{"type":"Ready","status":"True"}]}}'"#);
     bench.ok("wait --for=condition=Ready wd/one --timeout=10s");
     let table = bench.ok("get wd");
@@ -324,33 +391,58 @@ async fn custom_resources_behave_like_built_in_ones() {
     assert_eq!(cells[..3], ["one", "3", "True"]);
     assert!(bench.ok("get wd -o wide").contains("COLOR"));
     bench.ok("scale wd/one --replicas=5");
-    assert_eq!(bench.ok("get wd one -o jsonpath='{.spec.size} {.metadata.generation}'"), "5 2");
+    assert_eq!(
+        bench.ok("get wd one -o jsonpath='{.spec.size} {.metadata.generation}'"),
+        "5 2"
+    );
     let invalid = bench.write("invalid.yaml", &WIDGET.replace("size: 3", "size: 0"));
     let refused = bench.fails(&format!("apply -f {invalid}"));
     assert!(
-        refused.contains("spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1"),
+        refused.contains(
+            "spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1"
+        ),
         "{refused}"
     );
-    let unknown = bench.write("unknown.yaml", &WIDGET.replace("size: 3", "size: 3, weight: 2"));
+    let unknown = bench.write(
+        "unknown.yaml",
+        &WIDGET.replace("size: 3", "size: 3, weight: 2"),
+    );
     let refused = bench.fails(&format!("apply -f {unknown}"));
-    assert!(refused.contains("unknown field \"spec.weight\""), "{refused}");
+    assert!(
+        refused.contains("unknown field \"spec.weight\""),
+        "{refused}"
+    );
     assert!(bench.ok("explain wd.spec").contains("color"));
     bench.ok("delete crd widgets.example.org --timeout=20s");
     // kubectl may still know the kind from its cache; the server doesn't.
     let gone = bench.fails("get --raw /apis/example.org/v1/widgets");
-    assert!(gone.contains("the server could not find the requested resource"), "{gone}");
+    assert!(
+        gone.contains("the server could not find the requested resource"),
+        "{gone}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mistakes_are_explained_as_kubernetes_explains_them() {
-    let Some(bench) = bench(&["dev"]).await else { return };
+    let Some(bench) = bench(&["dev"]).await else {
+        return;
+    };
     let file = bench.write("shop.yaml", SHOP);
     bench.ok(&format!("apply --server-side -f {file}"));
     let cases = [
-        ("get deploy missing -n shop", "Error from server (NotFound): deployments.apps \"missing\" not found"),
-        ("create cm settings -n shop", "configmaps \"settings\" already exists"),
+        (
+            "get deploy missing -n shop",
+            "Error from server (NotFound): deployments.apps \"missing\" not found",
+        ),
+        (
+            "create cm settings -n shop",
+            "configmaps \"settings\" already exists",
+        ),
         ("create cm x -n nowhere", "namespaces \"nowhere\" not found"),
-        ("create cm Upper -n shop", "metadata.name: Invalid value: \"Upper\": a lowercase RFC 1123 subdomain"),
+        (
+            "create cm Upper -n shop",
+            "metadata.name: Invalid value: \"Upper\": a lowercase RFC 1123 subdomain",
+        ),
         (
             r#"patch deploy web -n shop --type=merge -p '{"spec":{"selector":{"matchLabels":{"app":"other"}}}}'"#,
             "field is immutable",
@@ -359,27 +451,45 @@ async fn mistakes_are_explained_as_kubernetes_explains_them() {
             r#"patch deploy web -n shop --type=merge -p '{"spec":{"replicas":"many"}}'"#,
             "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
         ),
-        ("get nonsense", "the server doesn't have a resource type \"nonsense\""),
-        ("get pods --field-selector=spec.nothing=x", "field label not supported: spec.nothing"),
+        (
+            "get nonsense",
+            "the server doesn't have a resource type \"nonsense\"",
+        ),
+        (
+            "get pods --field-selector=spec.nothing=x",
+            "field label not supported: spec.nothing",
+        ),
     ];
     for (line, expected) in cases {
         let said = bench.fails(line);
         assert!(said.contains(expected), "kubectl {line}\n{said}");
     }
     let other = bench.write("other.yaml", &SHOP.replace("replicas: 2", "replicas: 5"));
-    let conflict = bench.fails(&format!("apply --server-side --field-manager=somebody -f {other}"));
+    let conflict = bench.fails(&format!(
+        "apply --server-side --field-manager=somebody -f {other}"
+    ));
     assert!(
-        conflict.contains("Apply failed with 1 conflict: conflict with \"kubectl\": .spec.replicas"),
+        conflict
+            .contains("Apply failed with 1 conflict: conflict with \"kubectl\": .spec.replicas"),
         "{conflict}"
     );
-    bench.ok(&format!("apply --server-side --field-manager=somebody --force-conflicts -f {other}"));
+    bench.ok(&format!(
+        "apply --server-side --field-manager=somebody --force-conflicts -f {other}"
+    ));
     bench.ok("delete ns shop --timeout=20s");
-    assert!(bench.ok("get ns -o name").lines().all(|line| line != "namespace/shop"));
+    assert!(
+        bench
+            .ok("get ns -o name")
+            .lines()
+            .all(|line| line != "namespace/shop")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_cluster_has_a_context() {
-    let Some(bench) = bench(&["management", "dev", "prod"]).await else { return };
+    let Some(bench) = bench(&["management", "dev", "prod"]).await else {
+        return;
+    };
     let shown = bench.ok("config view -o jsonpath='{.current-context} {.contexts[*].name}'");
     assert_eq!(shown, "management dev management prod");
     bench.ok("--context dev create ns only-here");

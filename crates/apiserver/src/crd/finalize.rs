@@ -38,7 +38,9 @@ pub(crate) async fn run(writer: Writer) {
                     if writer.store().get(&crds, "", &event.name).is_none() {
                         writer.registry().remove(&defined(&event.object));
                     }
-                } else if is_deleting(&event.object) && !held.iter().any(|name| **name == *event.name) {
+                } else if is_deleting(&event.object)
+                    && !held.iter().any(|name| **name == *event.name)
+                {
                     held.push(event.name.to_string());
                 }
             }

@@ -77,9 +77,14 @@ fn resource(crd: &Value) -> Option<Resource> {
             versions.push(served(spec, version, name)?);
         }
     }
-    versions.sort_by(|a, b| version_priority(&b.version).cmp(&version_priority(&a.version)));
+    versions.sort_by_key(|version| std::cmp::Reverse(version_priority(&version.version)));
     let list = |value: &Value| -> Vec<String> {
-        value.as_array().into_iter().flatten().filter_map(text).collect()
+        value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(text)
+            .collect()
     };
     Some(Resource {
         id: GroupResource::new(spec["group"].as_str()?, names["plural"].as_str()?),
@@ -113,7 +118,8 @@ fn served(spec: &Value, version: &Value, name: String) -> Option<ServedVersion> 
     let scale = &version["subresources"]["scale"];
     let pointer = |path: &Value| path.as_str().map(|path| path.replace('.', "/"));
     let scale = scale.is_object().then(|| ScalePaths {
-        spec_replicas: pointer(&scale["specReplicasPath"]).unwrap_or_else(|| "/spec/replicas".into()),
+        spec_replicas: pointer(&scale["specReplicasPath"])
+            .unwrap_or_else(|| "/spec/replicas".into()),
         status_replicas: pointer(&scale["statusReplicasPath"])
             .unwrap_or_else(|| "/status/replicas".into()),
         selector: pointer(&scale["labelSelectorPath"]),

@@ -85,7 +85,12 @@ fn versions(spec: &Value, errors: &mut Vec<FieldError>) {
     if stored != 1 {
         errors.push(FieldError::invalid(
             "spec.versions",
-            &json!(versions.iter().map(|v| v["name"].clone()).collect::<Vec<_>>()),
+            &json!(
+                versions
+                    .iter()
+                    .map(|v| v["name"].clone())
+                    .collect::<Vec<_>>()
+            ),
             "must have exactly one version marked as storage version",
         ));
     }
@@ -94,8 +99,14 @@ fn versions(spec: &Value, errors: &mut Vec<FieldError>) {
         if version["name"].as_str().unwrap_or_default().is_empty() {
             errors.push(FieldError::required(format!("{path}.name"), ""));
         }
-        if versions[..index].iter().any(|other| other["name"] == version["name"]) {
-            errors.push(FieldError::duplicate(format!("{path}.name"), &version["name"]));
+        if versions[..index]
+            .iter()
+            .any(|other| other["name"] == version["name"])
+        {
+            errors.push(FieldError::duplicate(
+                format!("{path}.name"),
+                &version["name"],
+            ));
         }
         let path = format!("{path}.schema.openAPIV3Schema");
         let Some(schema) = version.pointer("/schema/openAPIV3Schema") else {
@@ -176,7 +187,10 @@ pub(crate) fn establish(crd: &mut Value, registry: &Registry) -> Result<(), ApiE
             &now,
         ));
     }
-    let before = crd["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let before = crd["status"]["conditions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     for condition in &mut conditions {
         if let Some(old) = before
             .iter()

@@ -38,7 +38,12 @@ pub(crate) fn fill(resource: &Resource, object: &mut Value) {
         ("", "namespaces") => namespace(object),
         ("", "persistentvolumeclaims") => claim(object),
         ("", "persistentvolumes") => {
-            set(object, "spec", "persistentVolumeReclaimPolicy", json!("Retain"));
+            set(
+                object,
+                "spec",
+                "persistentVolumeReclaimPolicy",
+                json!("Retain"),
+            );
             set(object, "spec", "volumeMode", json!("Filesystem"));
         }
         ("", "configmaps") => drop_empty(object, &["data", "binaryData"]),
@@ -73,12 +78,9 @@ pub(crate) fn carry_over(resource: &Resource, current: &Value, object: &mut Valu
     match (&*resource.id.group, &*resource.id.resource) {
         ("", "services") => services::carry_over(current, object),
         ("batch", "jobs") => workloads::carry_over_job(current, object),
-        ("", "namespaces") => {
-            if !object["spec"]["finalizers"].is_array() {
-                object["spec"] = current["spec"].clone();
-            }
+        ("", "namespaces") if !object["spec"]["finalizers"].is_array() => {
+            object["spec"] = current["spec"].clone();
         }
-        ("", "serviceaccounts" | "persistentvolumeclaims") => {}
         _ => {}
     }
 }
@@ -190,7 +192,12 @@ fn network_policy(object: &mut Value) {
 }
 
 fn rbac(object: &mut Value) {
-    set(object, "roleRef", "apiGroup", json!("rbac.authorization.k8s.io"));
+    set(
+        object,
+        "roleRef",
+        "apiGroup",
+        json!("rbac.authorization.k8s.io"),
+    );
     for subject in object["subjects"].as_array_mut().into_iter().flatten() {
         let group = if subject["kind"] == "ServiceAccount" {
             ""

@@ -42,9 +42,17 @@ fn pod_spec(spec: &mut Value) {
     top(spec, "securityContext", json!({}));
     top(spec, "schedulerName", json!("default-scheduler"));
     // The two names of one field.
-    if let Some(name) = spec.get("serviceAccountName").filter(|n| n.is_string()).cloned() {
+    if let Some(name) = spec
+        .get("serviceAccountName")
+        .filter(|n| n.is_string())
+        .cloned()
+    {
         spec["serviceAccount"] = name;
-    } else if let Some(name) = spec.get("serviceAccount").filter(|n| n.is_string()).cloned() {
+    } else if let Some(name) = spec
+        .get("serviceAccount")
+        .filter(|n| n.is_string())
+        .cloned()
+    {
         spec["serviceAccountName"] = name;
     }
     for list in ["initContainers", "containers"] {
@@ -77,9 +85,17 @@ fn pod_spec(spec: &mut Value) {
 
 fn container(container: &mut Value) {
     let image = container["image"].as_str().unwrap_or_default();
-    let policy = if is_latest(image) { "Always" } else { "IfNotPresent" };
+    let policy = if is_latest(image) {
+        "Always"
+    } else {
+        "IfNotPresent"
+    };
     top(container, "imagePullPolicy", json!(policy));
-    top(container, "terminationMessagePath", json!("/dev/termination-log"));
+    top(
+        container,
+        "terminationMessagePath",
+        json!("/dev/termination-log"),
+    );
     top(container, "terminationMessagePolicy", json!("File"));
     top(container, "resources", json!({}));
     for port in container
@@ -106,7 +122,10 @@ fn container(container: &mut Value) {
         }
     }
     // A limit without a request is also the request.
-    if let Some(limits) = container.pointer("/resources/limits").and_then(Value::as_object).cloned()
+    if let Some(limits) = container
+        .pointer("/resources/limits")
+        .and_then(Value::as_object)
+        .cloned()
         && !limits.is_empty()
     {
         let resources = &mut container["resources"];
@@ -156,7 +175,12 @@ fn volume(volume: &mut Value) {
         .pointer_mut("/projected/sources")
         .and_then(Value::as_array_mut);
     for source in sources.into_iter().flatten() {
-        set(source, "serviceAccountToken", "expirationSeconds", json!(3600));
+        set(
+            source,
+            "serviceAccountToken",
+            "expirationSeconds",
+            json!(3600),
+        );
         for item in source
             .pointer_mut("/downwardAPI/items")
             .and_then(Value::as_array_mut)

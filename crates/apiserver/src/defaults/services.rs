@@ -76,7 +76,10 @@ pub(super) fn carry_over(current: &Value, object: &mut Value) {
             set(object, "spec", key, value.clone());
         }
     }
-    let known = current["spec"]["ports"].as_array().cloned().unwrap_or_default();
+    let known = current["spec"]["ports"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     let wants_node_ports = matches!(
         object["spec"]["type"].as_str(),
         Some("NodePort" | "LoadBalancer")

@@ -19,8 +19,18 @@ pub(super) fn deployment(object: &mut Value) {
         set(spec, "strategy", "type", json!("RollingUpdate"));
         if spec["strategy"]["type"] == "RollingUpdate" {
             set(spec, "strategy", "rollingUpdate", json!({}));
-            set(&mut spec["strategy"], "rollingUpdate", "maxSurge", json!("25%"));
-            set(&mut spec["strategy"], "rollingUpdate", "maxUnavailable", json!("25%"));
+            set(
+                &mut spec["strategy"],
+                "rollingUpdate",
+                "maxSurge",
+                json!("25%"),
+            );
+            set(
+                &mut spec["strategy"],
+                "rollingUpdate",
+                "maxUnavailable",
+                json!("25%"),
+            );
         }
     }
     with_template(object);
@@ -40,7 +50,12 @@ pub(super) fn stateful_set(object: &mut Value) {
         set(spec, "updateStrategy", "type", json!("RollingUpdate"));
         if spec["updateStrategy"]["type"] == "RollingUpdate" {
             set(spec, "updateStrategy", "rollingUpdate", json!({}));
-            set(&mut spec["updateStrategy"], "rollingUpdate", "partition", json!(0));
+            set(
+                &mut spec["updateStrategy"],
+                "rollingUpdate",
+                "partition",
+                json!(0),
+            );
         }
         top(
             spec,
@@ -69,16 +84,32 @@ pub(super) fn daemon_set(object: &mut Value) {
         set(spec, "updateStrategy", "type", json!("RollingUpdate"));
         if spec["updateStrategy"]["type"] == "RollingUpdate" {
             set(spec, "updateStrategy", "rollingUpdate", json!({}));
-            set(&mut spec["updateStrategy"], "rollingUpdate", "maxSurge", json!(0));
-            set(&mut spec["updateStrategy"], "rollingUpdate", "maxUnavailable", json!(1));
+            set(
+                &mut spec["updateStrategy"],
+                "rollingUpdate",
+                "maxSurge",
+                json!(0),
+            );
+            set(
+                &mut spec["updateStrategy"],
+                "rollingUpdate",
+                "maxUnavailable",
+                json!(1),
+            );
         }
     }
     with_template(object);
 }
 
 pub(super) fn job(object: &mut Value) {
-    let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-    let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let uid = object["metadata"]["uid"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let name = object["metadata"]["name"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     if let Some(spec) = object.get_mut("spec").filter(|spec| spec.is_object()) {
         job_spec(spec);
         // Jobs select their pods by their own uid unless told otherwise.

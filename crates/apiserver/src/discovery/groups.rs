@@ -24,7 +24,9 @@ pub(super) fn all(registry: &Registry) -> Vec<Group> {
                 builtin: false,
             });
         }
-        let Some(group) = groups.last_mut() else { continue };
+        let Some(group) = groups.last_mut() else {
+            continue;
+        };
         group.builtin |= resource.origin == Origin::Builtin;
         for version in &resource.versions {
             if !group.versions.contains(&version.version) {

@@ -55,7 +55,8 @@ pub(crate) fn yaml(body: &[u8]) -> Result<Value, ApiError> {
     if let Ok(value) = serde_json::from_slice(body) {
         return Ok(value);
     }
-    let text = std::str::from_utf8(body).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let text =
+        std::str::from_utf8(body).map_err(|error| ApiError::bad_request(error.to_string()))?;
     fairway_yaml::from_str(text)
         .map_err(|error| ApiError::bad_request(format!("error decoding YAML: {error}")))
 }

@@ -58,7 +58,7 @@ impl Control {
 /// A kind to be accepted without a schema.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kind {
+struct Registration {
     #[serde(default)]
     group: String,
     version: String,
@@ -93,7 +93,11 @@ pub(super) fn serve(
         _ => return Err(ApiError::no_such_path()),
     };
     let target = control.find(name).ok_or_else(|| {
-        ApiError::new(404, "NotFound", format!("there is no simulated cluster {name:?}"))
+        ApiError::new(
+            404,
+            "NotFound",
+            format!("there is no simulated cluster {name:?}"),
+        )
     })?;
     match (what, method) {
         ("faults", &Method::GET) => {}
@@ -104,7 +108,7 @@ pub(super) fn serve(
         }
         ("faults", &Method::DELETE) => target.faults.clear(),
         ("kinds", &Method::POST) => {
-            let kind: Kind = serde_json::from_value(body::json(body)?)
+            let kind: Registration = serde_json::from_value(body::json(body)?)
                 .map_err(|error| ApiError::bad_request(error.to_string()))?;
             let resource = schemaless(
                 &kind.group,

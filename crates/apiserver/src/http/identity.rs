@@ -116,7 +116,11 @@ pub(super) fn impersonate(
         ];
     }
     let anonymous = name == crate::auth::ANONYMOUS;
-    let proof = if anonymous { UNAUTHENTICATED } else { AUTHENTICATED };
+    let proof = if anonymous {
+        UNAUTHENTICATED
+    } else {
+        AUTHENTICATED
+    };
     if !groups.iter().any(|g| g == proof || g == UNAUTHENTICATED) {
         groups.push(proof.into());
     }

@@ -15,7 +15,12 @@ use tokio_rustls::TlsAcceptor;
 use crate::cluster::Cluster;
 
 /// Serves a cluster until the task is aborted. While the fault `refuse` is set, the port is really closed.
-pub(crate) async fn serve(cluster: Arc<Cluster>, listener: TcpListener, address: SocketAddr, tls: Arc<ServerConfig>) {
+pub(crate) async fn serve(
+    cluster: Arc<Cluster>,
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Arc<ServerConfig>,
+) {
     let mut faults = cluster.faults.subscribe();
     let mut listener = Some(listener);
     let mut connections = JoinSet::new();

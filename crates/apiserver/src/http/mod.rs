@@ -107,7 +107,7 @@ async fn answer(cluster: Arc<Cluster>, request: Request<Incoming>) -> Result<Rep
     if call.target.resource.is_empty() {
         discovery::serve(&call)
     } else {
-        rest::serve(&call).await
+        rest::serve(&call)
     }
 }
 
@@ -179,7 +179,10 @@ fn authorize(cluster: &Cluster, user: &User, target: &Target) -> Result<(), ApiE
 /// The 403 of a request that no rule allows, in Kubernetes' words.
 pub(crate) fn denied(user: &User, attributes: &Attributes, why: &str) -> ApiError {
     let mut text = match &attributes.path {
-        Some(path) => format!("User {:?} cannot {} path {path:?}", user.name, attributes.verb),
+        Some(path) => format!(
+            "User {:?} cannot {} path {path:?}",
+            user.name, attributes.verb
+        ),
         None => {
             let mut resource = attributes.resource.clone();
             if !attributes.subresource.is_empty() {

@@ -71,7 +71,11 @@ fn table() -> &'static Table {
 
 fn field(text: &'static str) -> (u64, Field) {
     let mut parts = text.splitn(3, ':');
-    let mut part = || parts.next().expect("the generated table has three parts a field");
+    let mut part = || {
+        parts
+            .next()
+            .expect("the generated table has three parts a field")
+    };
     let number = part().parse().expect("the generated table has numbers");
     let json = part();
     let mut kind = part();
@@ -121,7 +125,9 @@ pub(super) fn decode(body: &[u8]) -> Result<Value, Error> {
     let message = if kind == "DeleteOptions" {
         table().kinds.get("/v1/DeleteOptions")
     } else {
-        table().kinds.get(format!("{group}/{version}/{kind}").as_str())
+        table()
+            .kinds
+            .get(format!("{group}/{version}/{kind}").as_str())
     };
     let message = *message.ok_or_else(|| Error::Unknown(format!("{api_version} {kind}")))?;
     let mut object = self::message(message, raw)?;

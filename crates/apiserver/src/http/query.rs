@@ -36,7 +36,10 @@ impl Query {
 
     /// Whether a flag is set.
     pub(crate) fn flag(&self, key: &str) -> bool {
-        matches!(self.get(key), Some("true" | "1" | "True" | "TRUE" | "t" | "T"))
+        matches!(
+            self.get(key),
+            Some("true" | "1" | "True" | "TRUE" | "t" | "T")
+        )
     }
 }
 

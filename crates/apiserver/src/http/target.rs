@@ -65,8 +65,7 @@ impl Target {
             // RBAC sees requests about a namespace as made inside it.
             target.namespace.clone_from(&target.name);
         }
-        target.verb = match *method {
-            Method::GET | Method::HEAD if watch && target.name.is_empty() => "watch",
+        let verb = match *method {
             Method::GET | Method::HEAD if watch => "watch",
             Method::GET | Method::HEAD if target.name.is_empty() => "list",
             Method::GET | Method::HEAD => "get",
@@ -76,8 +75,8 @@ impl Target {
             Method::DELETE if target.name.is_empty() => "deletecollection",
             Method::DELETE => "delete",
             _ => return target,
-        }
-        .to_owned();
+        };
+        verb.clone_into(&mut target.verb);
         target
     }
 }
@@ -92,14 +91,18 @@ mod tests {
     }
 
     fn row(words: [&str; 5]) -> (String, String, String, String, String) {
-        let [a, b, c, d, e] = words.map(str::to_owned);
-        (a, b, c, d, e)
+        let [verb, namespace, resource, name, subresource] = words.map(str::to_owned);
+        (verb, namespace, resource, name, subresource)
     }
 
     #[test]
     fn paths_name_resources() {
         assert_eq!(
-            parse(Method::GET, "/apis/apps/v1/namespaces/ns/deployments/web/status", ""),
+            parse(
+                Method::GET,
+                "/apis/apps/v1/namespaces/ns/deployments/web/status",
+                ""
+            ),
             row(["get", "ns", "deployments", "web", "status"])
         );
         assert_eq!(
@@ -118,6 +121,9 @@ mod tests {
             parse(Method::DELETE, "/api/v1/namespaces/ns/secrets", ""),
             row(["deletecollection", "ns", "secrets", "", ""])
         );
-        assert_eq!(parse(Method::GET, "/apis/apps/v1", ""), row(["get", "", "", "", ""]));
+        assert_eq!(
+            parse(Method::GET, "/apis/apps/v1", ""),
+            row(["get", "", "", "", ""])
+        );
     }
 }

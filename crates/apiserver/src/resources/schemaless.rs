@@ -18,7 +18,13 @@ pub(crate) const ALL_VERBS: [&str; 8] = [
 ];
 
 /// A resource without a schema: any field is kept, maps merge by key, lists as one value.
-pub fn schemaless(group: &str, version: &str, kind: &str, plural: &str, namespaced: bool) -> Resource {
+pub fn schemaless(
+    group: &str,
+    version: &str,
+    kind: &str,
+    plural: &str,
+    namespaced: bool,
+) -> Resource {
     Resource {
         id: GroupResource::new(group, plural),
         kind: kind.to_owned(),

@@ -90,7 +90,11 @@ fn check_type(endpoint: &Endpoint, object: &mut Value) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn check_namespace(endpoint: &Endpoint, object: &mut Value, namespace: &str) -> Result<(), ApiError> {
+fn check_namespace(
+    endpoint: &Endpoint,
+    object: &mut Value,
+    namespace: &str,
+) -> Result<(), ApiError> {
     let meta = crate::writer::metadata(object);
     if !endpoint.resource.namespaced {
         meta.remove("namespace");
@@ -137,9 +141,7 @@ fn check_fields(
         ))
     };
     let builtin = endpoint.resource.origin == Origin::Builtin;
-    if builtin
-        && let Some(error) = structural::decode_error(schema, object)
-    {
+    if builtin && let Some(error) = structural::decode_error(schema, object) {
         return Err(cannot(error.to_string()));
     }
     if endpoint.resource.origin != Origin::Schemaless {
@@ -151,7 +153,10 @@ fn check_fields(
                 .collect();
             match validation {
                 FieldValidation::Strict => {
-                    return Err(cannot(format!("strict decoding error: {}", listed.join(", "))));
+                    return Err(cannot(format!(
+                        "strict decoding error: {}",
+                        listed.join(", ")
+                    )));
                 }
                 FieldValidation::Warn => warnings.extend(listed),
                 FieldValidation::Ignore => {}
@@ -162,7 +167,11 @@ fn check_fields(
 }
 
 /// Validates an object that is about to be stored; `old` is what it replaces.
-pub(super) fn validate(endpoint: &Endpoint, object: &Value, old: Option<&Value>) -> Result<(), ApiError> {
+pub(super) fn validate(
+    endpoint: &Endpoint,
+    object: &Value,
+    old: Option<&Value>,
+) -> Result<(), ApiError> {
     let resource = &endpoint.stored;
     let mut errors = validate::object(resource, object, old);
     if resource.origin == Origin::Custom {

@@ -62,8 +62,7 @@ pub(super) fn store(
     let resource = &endpoint.stored;
     if resource.origin == Origin::Custom && crd::is_terminating(&cluster.store, &resource.id) {
         let mut error = ApiError::method_not_allowed();
-        error.message =
-            "create not allowed while custom resource definition is terminating".into();
+        error.message = "create not allowed while custom resource definition is terminating".into();
         return Err(error);
     }
     let mut object = convert::to_stored(endpoint, object);
@@ -80,10 +79,15 @@ pub(super) fn store(
             &resource.id.group,
             &resource.kind,
             "",
-            &[FieldError::required("metadata.name", "name or generateName is required")],
+            &[FieldError::required(
+                "metadata.name",
+                "name or generateName is required",
+            )],
         ));
     }
-    cluster.writer.check_namespace(resource, &namespace, &name)?;
+    cluster
+        .writer
+        .check_namespace(resource, &namespace, &name)?;
     if !applied {
         object = ownership::of_new(endpoint, object, options);
     }
@@ -100,7 +104,11 @@ pub(super) fn store(
         crd::establish(&mut object, &cluster.registry)?;
     }
     let stored = if options.dry_run {
-        if cluster.store.get(endpoint.id(), &namespace, &name).is_some() {
+        if cluster
+            .store
+            .get(endpoint.id(), &namespace, &name)
+            .is_some()
+        {
             return Err(ApiError::already_exists(&endpoint.resource.id, &name));
         }
         object

@@ -22,7 +22,11 @@ fn parse(call: &Call) -> Result<Wish, ApiError> {
     } else {
         call.object()?
     };
-    let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let text = |pointer: &str| {
+        body.pointer(pointer)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
     let policy = text("/propagationPolicy")
         .or_else(|| call.query.get("propagationPolicy").map(str::to_owned));
     let mut propagation = match policy.as_deref() {
@@ -42,10 +46,16 @@ fn parse(call: &Call) -> Result<Wish, ApiError> {
     };
     // The older way to say it.
     if let Some(orphan) = body["orphanDependents"].as_bool() {
-        propagation = Some(if orphan { Propagation::Orphan } else { Propagation::Background });
+        propagation = Some(if orphan {
+            Propagation::Orphan
+        } else {
+            Propagation::Background
+        });
     }
     let dry_run = call.query.get("dryRun") == Some("All")
-        || body["dryRun"].as_array().is_some_and(|list| list.contains(&json!("All")));
+        || body["dryRun"]
+            .as_array()
+            .is_some_and(|list| list.contains(&json!("All")));
     Ok(Wish {
         options: DeleteOptions {
             uid: text("/preconditions/uid"),
@@ -88,8 +98,14 @@ fn remove(
 ) -> Result<Deleted, ApiError> {
     let cluster = &call.cluster;
     let id = endpoint.id();
-    if endpoint.resource.is("", "namespaces") && matches!(name, "default" | "kube-system" | "kube-public") {
-        return Err(ApiError::forbidden(id, name, "this namespace may not be deleted"));
+    if endpoint.resource.is("", "namespaces")
+        && matches!(name, "default" | "kube-system" | "kube-public")
+    {
+        return Err(ApiError::forbidden(
+            id,
+            name,
+            "this namespace may not be deleted",
+        ));
     }
     if wish.dry_run {
         let current = cluster

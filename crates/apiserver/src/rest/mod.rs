@@ -27,7 +27,7 @@ use crate::status::ApiError;
 pub(crate) use endpoint::Endpoint;
 
 /// Serves a request for a resource.
-pub(crate) async fn serve(call: &Call) -> Result<Reply, ApiError> {
+pub(crate) fn serve(call: &Call) -> Result<Reply, ApiError> {
     let endpoint = Endpoint::find(call)?;
     let target = &call.target;
     let mut reply = if target.subresource.is_empty() {
@@ -37,7 +37,7 @@ pub(crate) async fn serve(call: &Call) -> Result<Reply, ApiError> {
         match target.verb.as_str() {
             "get" => read::get(call, &endpoint)?,
             "list" => read::list(call, &endpoint)?,
-            "watch" => watch::watch(call, &endpoint).await?,
+            "watch" => watch::watch(call, &endpoint)?,
             "create" => create::create(call, &endpoint)?,
             "update" => update::update(call, &endpoint, crate::writer::Scope::Object)?,
             "patch" => patch::patch(call, &endpoint, crate::writer::Scope::Object)?,

@@ -83,5 +83,9 @@ fn from_user_agent(call: &Call) -> String {
         .filter(|c| !c.is_control())
         .take(128)
         .collect();
-    if name.is_empty() { "unknown".into() } else { name }
+    if name.is_empty() {
+        "unknown".into()
+    } else {
+        name
+    }
 }

@@ -69,8 +69,16 @@ pub(super) fn of_changed(
     over: &str,
 ) -> Value {
     let reset = out_of_scope(endpoint, scope);
-    let subresource = if over.is_empty() { subresource(scope) } else { over };
-    merge::update(&request(endpoint, options, subresource, &reset), Some(current), object)
+    let subresource = if over.is_empty() {
+        subresource(scope)
+    } else {
+        over
+    };
+    merge::update(
+        &request(endpoint, options, subresource, &reset),
+        Some(current),
+        object,
+    )
 }
 
 /// Merges an applied configuration with what is there. The result carries its `managedFields`.
@@ -103,7 +111,9 @@ pub(super) fn apply(
         merge::Error::Version { .. } | merge::Error::ManagedFieldsInConfig => {
             ApiError::bad_request(error.to_string())
         }
-        merge::Error::Config { .. } | merge::Error::Live { .. } | merge::Error::ManagedFields(_) => {
+        merge::Error::Config { .. }
+        | merge::Error::Live { .. }
+        | merge::Error::ManagedFields(_) => {
             // The API server answers these with 500 and the bare message.
             ApiError::new(500, "", error.to_string())
         }

@@ -83,13 +83,17 @@ pub(super) fn edit(
                 ApiError::new(
                     422,
                     "Invalid",
-                    format!("the server rejected our request due to an error in our request: {error}"),
+                    format!(
+                        "the server rejected our request due to an error in our request: {error}"
+                    ),
                 )
             })?;
         }
         Language::Merge => {
             if !body.is_object() {
-                return Err(ApiError::bad_request("error decoding patch: a merge patch is an object"));
+                return Err(ApiError::bad_request(
+                    "error decoding patch: a merge patch is an object",
+                ));
             }
             json_patch::merge(&mut object, body);
         }
@@ -146,7 +150,10 @@ fn apply(
     let name = call.target.name.clone();
     let mut config = yaml(&call.body)?;
     let meta = crate::writer::metadata(&mut config);
-    if meta.get("managedFields").is_some_and(|m| m.as_array().is_some_and(|l| !l.is_empty())) {
+    if meta
+        .get("managedFields")
+        .is_some_and(|m| m.as_array().is_some_and(|l| !l.is_empty()))
+    {
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
     }
     meta.remove("managedFields");
@@ -180,7 +187,9 @@ fn apply(
             return Err(ApiError::conflict(
                 &endpoint.resource.id,
                 &name,
-                &format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found"),
+                &format!(
+                    "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+                ),
             ));
         }
         let mut object = ownership::apply(endpoint, None, &config, options, scope)?;

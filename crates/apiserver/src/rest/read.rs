@@ -49,7 +49,8 @@ pub(super) fn list(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError> 
     let selector = Selector::parse(&call.query, endpoint)?;
     let store = &call.cluster.store;
     let scope = namespace(call, endpoint);
-    let limit: usize = number(call, "limit")?.map_or(0, |n| usize::try_from(n).unwrap_or(usize::MAX));
+    let limit: usize =
+        number(call, "limit")?.map_or(0, |n| usize::try_from(n).unwrap_or(usize::MAX));
     let token = call.query.get("continue").map(read_token).transpose()?;
     let gone = |_| {
         ApiError::new(
@@ -115,7 +116,9 @@ fn read_token(text: &str) -> Result<Continue, ApiError> {
         .decode(text)
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .ok_or_else(|| ApiError::bad_request("continue key is not valid: it was not given by this server"))
+        .ok_or_else(|| {
+            ApiError::bad_request("continue key is not valid: it was not given by this server")
+        })
 }
 
 pub(super) fn number(call: &Call, key: &str) -> Result<Option<u64>, ApiError> {

@@ -70,7 +70,11 @@ fn show(endpoint: &Endpoint, paths: &ScalePaths, object: &Value) -> Value {
     if endpoint.resource.namespaced {
         scale["metadata"]["namespace"] = meta["namespace"].clone();
     }
-    if let Some(selector) = paths.selector.as_deref().and_then(|path| object.pointer(path)) {
+    if let Some(selector) = paths
+        .selector
+        .as_deref()
+        .and_then(|path| object.pointer(path))
+    {
         scale["status"]["selector"] = match selector {
             Value::String(text) => text.as_str().into(),
             other => serialised(other).into(),
@@ -87,7 +91,11 @@ fn serialised(selector: &Value) -> String {
         .flatten()
         .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
         .collect();
-    for requirement in selector["matchExpressions"].as_array().into_iter().flatten() {
+    for requirement in selector["matchExpressions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         let key = requirement["key"].as_str().unwrap_or_default();
         let values: Vec<&str> = requirement["values"]
             .as_array()
@@ -106,7 +114,12 @@ fn serialised(selector: &Value) -> String {
 }
 
 /// The object with the replicas of a Scale, whose revision and uid are preconditions.
-fn set(endpoint: &Endpoint, paths: &ScalePaths, live: &Value, scale: &Value) -> Result<Made, ApiError> {
+fn set(
+    endpoint: &Endpoint,
+    paths: &ScalePaths,
+    live: &Value,
+    scale: &Value,
+) -> Result<Made, ApiError> {
     let (_, name) = names(live);
     let given = &scale["metadata"];
     if given["name"].as_str().is_some_and(|other| other != name) {
@@ -117,21 +130,18 @@ fn set(endpoint: &Endpoint, paths: &ScalePaths, live: &Value, scale: &Value) -> 
     }
     let replicas = match &scale["spec"]["replicas"] {
         Value::Null => 0,
-        value => value
-            .as_i64()
-            .filter(|n| *n >= 0)
-            .ok_or_else(|| {
-                ApiError::invalid(
-                    "autoscaling",
-                    "Scale",
-                    name,
-                    &[FieldError::invalid(
-                        "spec.replicas",
-                        value,
-                        "must be greater than or equal to 0",
-                    )],
-                )
-            })?,
+        value => value.as_i64().filter(|n| *n >= 0).ok_or_else(|| {
+            ApiError::invalid(
+                "autoscaling",
+                "Scale",
+                name,
+                &[FieldError::invalid(
+                    "spec.replicas",
+                    value,
+                    "must be greater than or equal to 0",
+                )],
+            )
+        })?,
     };
     let mut object = live.clone();
     let segments: Vec<&str> = paths.spec_replicas.split('/').skip(1).collect();
@@ -144,7 +154,10 @@ fn set(endpoint: &Endpoint, paths: &ScalePaths, live: &Value, scale: &Value) -> 
     }
     *place = replicas.into();
     if let Some(meta) = object["metadata"].as_object_mut() {
-        match given["resourceVersion"].as_str().filter(|rv| !rv.is_empty()) {
+        match given["resourceVersion"]
+            .as_str()
+            .filter(|rv| !rv.is_empty())
+        {
             Some(revision) => meta.insert("resourceVersion".into(), revision.into()),
             // Custom resources insist on a revision; the one that was read is as good.
             None if endpoint.resource.origin == Origin::Custom => None,

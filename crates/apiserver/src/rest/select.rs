@@ -88,9 +88,11 @@ impl FieldTerm {
             .iter()
             .try_fold(object, |value, key| value.get(key));
         let same = match found {
-            None | Some(Value::Null) => self.value.is_empty() || self.value == "false" && self.is_flag(),
+            None | Some(Value::Null) => {
+                self.value.is_empty() || self.value == "false" && self.is_flag()
+            }
             Some(Value::String(text)) => *text == self.value,
-            Some(other) => other.to_string() == self.value,
+            Some(other) => other.to_string().as_str() == self.value.as_str(),
         };
         same == self.equal
     }
@@ -144,10 +146,12 @@ fn parse_label(term: &str) -> Result<LabelTerm, ApiError> {
     }
     for (sign, greater) in [('>', true), ('<', false)] {
         if let Some((key, value)) = term.split_once(sign) {
-            let bound = value
-                .trim()
-                .parse()
-                .map_err(|_| bad(term, "for 'Gt', 'Lt' operators, the value must be an integer"))?;
+            let bound = value.trim().parse().map_err(|_| {
+                bad(
+                    term,
+                    "for 'Gt', 'Lt' operators, the value must be an integer",
+                )
+            })?;
             let key = check_key(key.trim(), term)?;
             return Ok(if greater {
                 LabelTerm::Greater(key, bound)

@@ -47,8 +47,14 @@ pub(super) fn serve(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError>
 fn token(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError> {
     let options = WriteOptions::parse(call)?;
     let account = read::current(call, endpoint)?;
-    let mut request = if call.body.is_empty() { json!({}) } else { call.object()? };
-    let seconds = request["spec"]["expirationSeconds"].as_i64().unwrap_or(3600);
+    let mut request = if call.body.is_empty() {
+        json!({})
+    } else {
+        call.object()?
+    };
+    let seconds = request["spec"]["expirationSeconds"]
+        .as_i64()
+        .unwrap_or(3600);
     if seconds < 600 {
         return Err(ApiError::invalid(
             "authentication.k8s.io",
@@ -69,7 +75,12 @@ fn token(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError> {
         .map(str::to_owned)
         .collect();
     let expires = in_seconds(seconds);
-    let text = |key: &str| account["metadata"][key].as_str().unwrap_or_default().to_owned();
+    let text = |key: &str| {
+        account["metadata"][key]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
     let token = call.cluster.tokens.issue(
         &TokenRequest {
             namespace: text("namespace"),
@@ -126,7 +137,9 @@ fn log(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError> {
     };
     Ok(Reply::text(
         200,
-        format!("simulated cluster: container {container:?} of pod {name:?} does not really run, so it logs nothing\n"),
+        format!(
+            "simulated cluster: container {container:?} of pod {name:?} does not really run, so it logs nothing\n"
+        ),
     ))
 }
 

@@ -35,7 +35,9 @@ pub(super) fn update(call: &Call, endpoint: &Endpoint, scope: Scope) -> Result<R
             "the name of the object ({given}) does not match the name on the URL ({name})"
         )));
     }
-    let stored = change(call, endpoint, scope, &options, |_| Ok(Made::Updated(object.clone())))?;
+    let stored = change(call, endpoint, scope, &options, |_| {
+        Ok(Made::Updated(object.clone()))
+    })?;
     Ok(object_reply(call, endpoint, 200, &stored, warnings))
 }
 
@@ -61,7 +63,11 @@ pub(super) fn change(
     let cluster = &call.cluster;
     let resource = &endpoint.stored;
     let (namespace, name) = (&call.target.namespace, &call.target.name);
-    let namespace = if resource.namespaced { namespace.as_str() } else { "" };
+    let namespace = if resource.namespaced {
+        namespace.as_str()
+    } else {
+        ""
+    };
     for _ in 0..ATTEMPTS {
         let current = cluster
             .store
@@ -117,7 +123,9 @@ fn check_revision(
     applied: bool,
 ) -> Result<bool, ApiError> {
     let (_, name) = names(live);
-    let wanted = made["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+    let wanted = made["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap_or_default();
     if wanted.is_empty() {
         // Custom resources cannot be replaced blindly.
         if endpoint.resource.origin == Origin::Custom && !applied {

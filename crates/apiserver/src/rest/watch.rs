@@ -22,7 +22,7 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(10);
 /// How long a watch lasts that names no timeout: 30 minutes, as kube-apiserver's least.
 const DEFAULT_TIMEOUT: u64 = 1800;
 
-pub(super) async fn watch(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError> {
+pub(super) fn watch(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError> {
     let mut selector = Selector::parse(&call.query, endpoint)?;
     if !call.target.name.is_empty() {
         selector.and_name(&call.target.name);
@@ -49,7 +49,11 @@ pub(super) async fn watch(call: &Call, endpoint: &Endpoint) -> Result<Reply, Api
     let list_first = initial.unwrap_or(asked.is_none());
     let watch = if list_first {
         let (listing, watch) = store.list_and_watch(endpoint.id(), scope);
-        for object in listing.items.iter().filter(|object| selector.matches(object)) {
+        for object in listing
+            .items
+            .iter()
+            .filter(|object| selector.matches(object))
+        {
             queue.push_back(shape.line("ADDED", object));
         }
         if initial == Some(true) && bookmarks {

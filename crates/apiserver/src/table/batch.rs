@@ -54,7 +54,12 @@ fn job(job: &Value, now: Timestamp) -> Vec<Value> {
     } else {
         "Running"
     };
-    let second = |pointer: &str| text(job, pointer).parse::<Timestamp>().ok().map(Timestamp::as_second);
+    let second = |pointer: &str| {
+        text(job, pointer)
+            .parse::<Timestamp>()
+            .ok()
+            .map(Timestamp::as_second)
+    };
     let duration = second("/status/startTime").map_or(String::new(), |start| {
         let end = second("/status/completionTime").unwrap_or(now.as_second());
         human(end - start)
@@ -90,12 +95,18 @@ static CRON_JOBS: Layout = Layout {
             "" => "<none>".to_owned(),
             time => age_of(time, now),
         };
-        let [names, images] = containers(&object["spec"]["jobTemplate"]["spec"]["template"]["spec"]);
+        let [names, images] =
+            containers(&object["spec"]["jobTemplate"]["spec"]["template"]["spec"]);
         vec![
             name(object),
             text(object, "/spec/schedule").into(),
             or(text(object, "/spec/timeZone"), "<none>").into(),
-            if object["spec"]["suspend"] == true { "True" } else { "False" }.into(),
+            if object["spec"]["suspend"] == true {
+                "True"
+            } else {
+                "False"
+            }
+            .into(),
             items(object, "/status/active").len().into(),
             last.into(),
             age(object, now),

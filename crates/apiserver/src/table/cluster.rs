@@ -53,7 +53,11 @@ fn ingress(ingress: &Value, now: Timestamp) -> Vec<Value> {
         .map(|entry| or(text(entry, "/ip"), text(entry, "/hostname")))
         .collect::<Vec<_>>()
         .join(",");
-    let ports = if items(ingress, "/spec/tls").is_empty() { "80" } else { "80, 443" };
+    let ports = if items(ingress, "/spec/tls").is_empty() {
+        "80"
+    } else {
+        "80, 443"
+    };
     vec![
         name(ingress),
         or(text(ingress, "/spec/ingressClassName"), "<none>").into(),
@@ -98,7 +102,13 @@ static NETWORK_POLICIES: Layout = Layout {
         ("Pod-Selector", "string", false),
         ("Age", "string", false),
     ],
-    cells: |object, now| vec![name(object), selector(&object["spec"]["podSelector"]), age(object, now)],
+    cells: |object, now| {
+        vec![
+            name(object),
+            selector(&object["spec"]["podSelector"]),
+            age(object, now),
+        ]
+    },
 };
 
 /// A number or a percentage; `N/A` if there is none.
@@ -163,7 +173,9 @@ static AUTOSCALERS: Layout = Layout {
             )
             .into(),
             or(&metrics.join(", "), "<none>").into(),
-            object["spec"]["minReplicas"].as_i64().map_or("<unset>".into(), Value::from),
+            object["spec"]["minReplicas"]
+                .as_i64()
+                .map_or("<unset>".into(), Value::from),
             number(object, "/spec/maxReplicas"),
             number(object, "/status/currentReplicas"),
             age(object, now),
@@ -177,7 +189,13 @@ static LEASES: Layout = Layout {
         ("Holder", "string", false),
         ("Age", "string", false),
     ],
-    cells: |object, now| vec![name(object), text(object, "/spec/holderIdentity").into(), age(object, now)],
+    cells: |object, now| {
+        vec![
+            name(object),
+            text(object, "/spec/holderIdentity").into(),
+            age(object, now),
+        ]
+    },
 };
 
 static STORAGE_CLASSES: Layout = Layout {
@@ -190,7 +208,8 @@ static STORAGE_CLASSES: Layout = Layout {
         ("Age", "string", false),
     ],
     cells: |object, now| {
-        let is_default = object["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"] == "true";
+        let is_default = object["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"]
+            == "true";
         let shown = if is_default {
             format!("{} (default)", text(object, "/metadata/name")).into()
         } else {
@@ -262,5 +281,11 @@ static WEBHOOKS: Layout = Layout {
         ("Webhooks", "integer", false),
         ("Age", "string", false),
     ],
-    cells: |object, now| vec![name(object), items(object, "/webhooks").len().into(), age(object, now)],
+    cells: |object, now| {
+        vec![
+            name(object),
+            items(object, "/webhooks").len().into(),
+            age(object, now),
+        ]
+    },
 };

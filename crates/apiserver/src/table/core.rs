@@ -41,7 +41,10 @@ fn pod(pod: &Value, now: Timestamp) -> Vec<Value> {
     let statuses = items(pod, "/status/containerStatuses");
     let ready = statuses.iter().filter(|s| s["ready"] == true).count();
     let all = items(pod, "/spec/containers").len();
-    let restarts: i64 = statuses.iter().filter_map(|s| s["restartCount"].as_i64()).sum();
+    let restarts: i64 = statuses
+        .iter()
+        .filter_map(|s| s["restartCount"].as_i64())
+        .sum();
     vec![
         name(pod),
         format!("{ready}/{all}").into(),
@@ -60,7 +63,10 @@ fn pod_status(pod: &Value) -> String {
     if !pod["metadata"]["deletionTimestamp"].is_null() {
         return "Terminating".into();
     }
-    let mut status = or(text(pod, "/status/reason"), or(text(pod, "/status/phase"), "Unknown"));
+    let mut status = or(
+        text(pod, "/status/reason"),
+        or(text(pod, "/status/phase"), "Unknown"),
+    );
     for container in items(pod, "/status/containerStatuses") {
         let waiting = text(container, "/state/waiting/reason");
         let terminated = text(container, "/state/terminated/reason");
@@ -174,7 +180,13 @@ static NAMESPACES: Layout = Layout {
         ("Status", "string", false),
         ("Age", "string", false),
     ],
-    cells: |object, now| vec![name(object), text(object, "/status/phase").into(), age(object, now)],
+    cells: |object, now| {
+        vec![
+            name(object),
+            text(object, "/status/phase").into(),
+            age(object, now),
+        ]
+    },
 };
 
 static NODES: Layout = Layout {
@@ -198,7 +210,11 @@ fn node(node: &Value, now: Timestamp) -> Vec<Value> {
         .iter()
         .find(|condition| condition["type"] == "Ready")
         .map_or("Unknown", |condition| {
-            if condition["status"] == "True" { "Ready" } else { "NotReady" }
+            if condition["status"] == "True" {
+                "Ready"
+            } else {
+                "NotReady"
+            }
         });
     let mut status = ready.to_owned();
     if node["spec"]["unschedulable"] == true {
@@ -241,7 +257,13 @@ static SERVICE_ACCOUNTS: Layout = Layout {
         ("Secrets", "string", false),
         ("Age", "string", false),
     ],
-    cells: |object, now| vec![name(object), items(object, "/secrets").len().into(), age(object, now)],
+    cells: |object, now| {
+        vec![
+            name(object),
+            items(object, "/secrets").len().into(),
+            age(object, now),
+        ]
+    },
 };
 
 static ENDPOINTS: Layout = Layout {

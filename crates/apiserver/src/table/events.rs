@@ -7,11 +7,7 @@ use super::age::age_of;
 use super::{Layout, name, or, text};
 
 pub(super) fn layout(group: &str, resource: &str) -> Option<&'static Layout> {
-    matches!(
-        (group, resource),
-        ("" | "events.k8s.io", "events")
-    )
-    .then_some(&EVENTS)
+    matches!((group, resource), ("" | "events.k8s.io", "events")).then_some(&EVENTS)
 }
 
 static EVENTS: Layout = Layout {
@@ -46,8 +42,14 @@ fn event(event: &Value, now: Timestamp) -> Vec<Value> {
         text(event, "/involvedObject/name")
     );
     let source = [
-        or(text(event, "/source/component"), text(event, "/reportingComponent")),
-        or(text(event, "/source/host"), text(event, "/reportingInstance")),
+        or(
+            text(event, "/source/component"),
+            text(event, "/reportingComponent"),
+        ),
+        or(
+            text(event, "/source/host"),
+            text(event, "/reportingInstance"),
+        ),
     ]
     .iter()
     .filter(|part| !part.is_empty())
@@ -72,7 +74,11 @@ fn event(event: &Value, now: Timestamp) -> Vec<Value> {
         text(event, "/involvedObject/fieldPath").into(),
         source.into(),
         text(event, "/message").trim().into(),
-        time(&["/firstTimestamp", "/eventTime", "/metadata/creationTimestamp"]),
+        time(&[
+            "/firstTimestamp",
+            "/eventTime",
+            "/metadata/creationTimestamp",
+        ]),
         count.into(),
         name(event),
     ]

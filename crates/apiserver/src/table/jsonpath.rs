@@ -24,7 +24,10 @@ impl JsonPath {
     pub(crate) fn find<'v>(&self, value: &'v Value) -> Vec<&'v Value> {
         let mut found = vec![value];
         for step in &self.0 {
-            found = found.into_iter().flat_map(|value| step.take(value)).collect();
+            found = found
+                .into_iter()
+                .flat_map(|value| step.take(value))
+                .collect();
         }
         found.retain(|value| !value.is_null());
         found
@@ -79,7 +82,11 @@ fn steps(text: &str) -> Option<Vec<Step>> {
         rest = rest.strip_prefix('.').unwrap_or(rest);
         let (key, left) = key(rest);
         if !key.is_empty() {
-            found.push(if key == "*" { Step::All } else { Step::Field(key) });
+            found.push(if key == "*" {
+                Step::All
+            } else {
+                Step::Field(key)
+            });
         } else if left.len() == rest.len() && !left.starts_with('[') && !left.is_empty() {
             return None;
         }
@@ -131,7 +138,10 @@ fn bracket(text: &str) -> Option<Step> {
             Some(text) => Value::from(text),
             None => serde_json::from_str(wanted).ok()?,
         };
-        return Some(Step::Where(path.split('.').map(str::to_owned).collect(), wanted));
+        return Some(Step::Where(
+            path.split('.').map(str::to_owned).collect(),
+            wanted,
+        ));
     }
     text.parse().ok().map(Step::Index)
 }
@@ -159,7 +169,10 @@ mod tests {
             ]},
         });
         let cases: [(&str, Vec<Value>); 6] = [
-            (".status.conditions[?(@.type==\"Ready\")].status", vec![json!("True")]),
+            (
+                ".status.conditions[?(@.type==\"Ready\")].status",
+                vec![json!("True")],
+            ),
             (".status.conditions[?(@.type=='Missing')].status", vec![]),
             (".spec.hosts[*]", vec![json!("one"), json!("two")]),
             (".spec.hosts[-1]", vec![json!("two")]),
@@ -167,7 +180,11 @@ mod tests {
             (".metadata.labels['a.b/c']", vec![json!("x")]),
         ];
         for (path, expected) in cases {
-            let found: Vec<Value> = JsonPath::parse(path).find(&object).into_iter().cloned().collect();
+            let found: Vec<Value> = JsonPath::parse(path)
+                .find(&object)
+                .into_iter()
+                .cloned()
+                .collect();
             assert_eq!(found, expected, "{path}");
         }
     }

@@ -65,7 +65,12 @@ fn layout(group: &str, resource: &str) -> Option<&'static Layout> {
 /// Kinds that kubectl knows nothing special of.
 static PLAIN: Layout = Layout {
     headings: &[("Name", "string", false), ("Created At", "date", false)],
-    cells: |object, _| vec![name(object), object["metadata"]["creationTimestamp"].clone()],
+    cells: |object, _| {
+        vec![
+            name(object),
+            object["metadata"]["creationTimestamp"].clone(),
+        ]
+    },
 };
 
 static NAME_AND_AGE: Layout = Layout {
@@ -165,7 +170,10 @@ fn number(object: &Value, pointer: &str) -> Value {
 }
 
 fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 fn or<'a>(text: &'a str, fallback: &'a str) -> &'a str {
@@ -231,7 +239,9 @@ fn pairs(map: &Value) -> Value {
 /// Orders API versions as Kubernetes prefers them: `v2` > `v1` > `v1beta2` > `v1alpha1` > anything else.
 pub(crate) fn version_priority(version: &str) -> (u8, u64, u64, std::cmp::Reverse<String>) {
     let parsed = version.strip_prefix('v').and_then(|rest| {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let major: u64 = rest[..digits].parse().ok()?;
         match &rest[digits..] {
             "" => Some((3, major, 0)),
@@ -256,6 +266,9 @@ mod tests {
     fn released_versions_come_first() {
         let mut versions = ["v1alpha1", "v1", "foo", "v1beta2", "v2", "v1beta10"];
         versions.sort_by_key(|version| std::cmp::Reverse(version_priority(version)));
-        assert_eq!(versions, ["v2", "v1", "v1beta10", "v1beta2", "v1alpha1", "foo"]);
+        assert_eq!(
+            versions,
+            ["v2", "v1", "v1beta10", "v1beta2", "v1alpha1", "foo"]
+        );
     }
 }

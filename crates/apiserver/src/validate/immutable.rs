@@ -26,17 +26,22 @@ pub(super) fn check(resource: &Resource, new: &Value, old: &Value) -> Vec<FieldE
             }
             fixed("/spec/completionMode");
         }
-        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => {
-            if new["roleRef"] != old["roleRef"] {
-                errors.push(FieldError::invalid(
-                    "roleRef",
-                    &new["roleRef"],
-                    "cannot change roleRef",
-                ));
-            }
+        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings")
+            if new["roleRef"] != old["roleRef"] =>
+        {
+            errors.push(FieldError::invalid(
+                "roleRef",
+                &new["roleRef"],
+                "cannot change roleRef",
+            ));
         }
         ("storage.k8s.io", "storageclasses") => {
-            for key in ["provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"] {
+            for key in [
+                "provisioner",
+                "parameters",
+                "reclaimPolicy",
+                "volumeBindingMode",
+            ] {
                 if new[key] != old[key] {
                     errors.push(FieldError::forbidden(
                         key,

@@ -57,7 +57,10 @@ fn required(value: &Value, field: String, detail: &str, errors: &mut Vec<FieldEr
 }
 
 fn one_of(value: &Value, field: String, supported: &[&str], errors: &mut Vec<FieldError>) {
-    if value.as_str().is_some_and(|text| !supported.contains(&text)) {
+    if value
+        .as_str()
+        .is_some_and(|text| !supported.contains(&text))
+    {
         errors.push(FieldError::unsupported(field, value, supported));
     }
 }
@@ -78,7 +81,9 @@ fn selector(spec: &Value, errors: &mut Vec<FieldError>) {
         errors.push(FieldError::required("spec.selector", ""));
         return;
     }
-    let empty = selector["matchLabels"].as_object().is_none_or(|map| map.is_empty())
+    let empty = selector["matchLabels"]
+        .as_object()
+        .is_none_or(|map| map.is_empty())
         && list(&selector["matchExpressions"]).is_empty();
     if empty {
         errors.push(FieldError::invalid(
@@ -158,7 +163,10 @@ fn pod_spec(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
             if let Some(name) = container["name"].as_str()
                 && !seen.insert(name)
             {
-                errors.push(FieldError::duplicate(format!("{path}.name"), &container["name"]));
+                errors.push(FieldError::duplicate(
+                    format!("{path}.name"),
+                    &container["name"],
+                ));
             }
             one_of(
                 &container["imagePullPolicy"],
@@ -189,7 +197,12 @@ fn pod_spec(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
                 );
             }
             for (at, variable) in list(&container["env"]).iter().enumerate() {
-                required(&variable["name"], format!("{path}.env[{at}].name"), "", errors);
+                required(
+                    &variable["name"],
+                    format!("{path}.env[{at}].name"),
+                    "",
+                    errors,
+                );
             }
         }
     }
@@ -256,7 +269,12 @@ fn service(spec: &Value, errors: &mut Vec<FieldError>) {
         errors.push(FieldError::required("spec.ports", ""));
     }
     if spec["type"] == "ExternalName" {
-        required(&spec["externalName"], "spec.externalName".into(), "", errors);
+        required(
+            &spec["externalName"],
+            "spec.externalName".into(),
+            "",
+            errors,
+        );
     }
     let mut seen = BTreeSet::new();
     for (index, port) in ports.iter().enumerate() {
@@ -368,7 +386,9 @@ fn ingress(spec: &Value, errors: &mut Vec<FieldError>) {
                 errors,
             );
             let text = path["path"].as_str().unwrap_or_default();
-            if matches!(path["pathType"].as_str(), Some("Exact" | "Prefix")) && !text.starts_with('/') {
+            if matches!(path["pathType"].as_str(), Some("Exact" | "Prefix"))
+                && !text.starts_with('/')
+            {
                 errors.push(FieldError::invalid(
                     format!("{field}.path"),
                     &text.into(),
@@ -423,7 +443,12 @@ fn binding(binding: &Value, errors: &mut Vec<FieldError>) {
             errors,
         );
         if subject["kind"] == "ServiceAccount" {
-            required(&subject["namespace"], format!("{path}.namespace"), "", errors);
+            required(
+                &subject["namespace"],
+                format!("{path}.namespace"),
+                "",
+                errors,
+            );
         }
     }
 }

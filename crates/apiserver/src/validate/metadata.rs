@@ -47,10 +47,19 @@ pub(super) fn check(resource: &Resource, object: &Value, old: Option<&Value>) ->
         });
     }
     owners(meta, &mut errors);
-    for (index, finalizer) in meta["finalizers"].as_array().into_iter().flatten().enumerate() {
+    for (index, finalizer) in meta["finalizers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         let text = finalizer.as_str().unwrap_or_default();
         let standard = matches!(text, "orphan" | "foregroundDeletion" | "kubernetes");
-        if !standard && !text.contains('/') && resource.origin == Origin::Builtin && !text.contains('.') {
+        if !standard
+            && !text.contains('/')
+            && resource.origin == Origin::Builtin
+            && !text.contains('.')
+        {
             errors.push(FieldError::invalid(
                 format!("metadata.finalizers[{index}]"),
                 finalizer,
@@ -70,10 +79,17 @@ fn name(resource: &Resource, meta: &Value, errors: &mut Vec<FieldError>) {
     // Path segments: anything that fits into a URL.
     let loose = builtin
         && (group == "rbac.authorization.k8s.io"
-            || matches!(&*resource.id.resource, "controllerrevisions" | "clustertrustbundles"));
+            || matches!(
+                &*resource.id.resource,
+                "controllerrevisions" | "clustertrustbundles"
+            ));
     if loose {
         if matches!(text, "." | "..") || text.contains(['/', '%']) {
-            errors.push(FieldError::invalid(field, value, "may not contain '/' or '%'"));
+            errors.push(FieldError::invalid(
+                field,
+                value,
+                "may not contain '/' or '%'",
+            ));
         }
         return;
     }
@@ -105,7 +121,12 @@ fn name(resource: &Resource, meta: &Value, errors: &mut Vec<FieldError>) {
 
 fn owners(meta: &Value, errors: &mut Vec<FieldError>) {
     let mut controllers = 0;
-    for (index, owner) in meta["ownerReferences"].as_array().into_iter().flatten().enumerate() {
+    for (index, owner) in meta["ownerReferences"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         for (key, what) in [
             ("apiVersion", "version must not be empty"),
             ("kind", "must not be empty"),
@@ -140,7 +161,11 @@ fn qualified(field: &str, key: &str, errors: &mut Vec<FieldError>) {
     };
     if let Some(prefix) = prefix {
         if prefix.is_empty() {
-            errors.push(FieldError::invalid(field, &value, "prefix part must be non-empty"));
+            errors.push(FieldError::invalid(
+                field,
+                &value,
+                "prefix part must be non-empty",
+            ));
         } else if !is_subdomain(prefix) {
             errors.push(FieldError::invalid(
                 field,
@@ -150,7 +175,11 @@ fn qualified(field: &str, key: &str, errors: &mut Vec<FieldError>) {
         }
     }
     if name.is_empty() {
-        errors.push(FieldError::invalid(field, &value, "name part must be non-empty"));
+        errors.push(FieldError::invalid(
+            field,
+            &value,
+            "name part must be non-empty",
+        ));
     } else if name.len() > 63 {
         errors.push(FieldError::invalid(
             field,
@@ -173,9 +202,7 @@ fn is_name_part(text: &str) -> bool {
 
 fn is_label(text: &str) -> bool {
     let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.chars().all(|c| lower(c) || c == '-')
-        && text.starts_with(lower)
-        && text.ends_with(lower)
+    text.chars().all(|c| lower(c) || c == '-') && text.starts_with(lower) && text.ends_with(lower)
 }
 
 fn is_label_1035(text: &str) -> bool {

@@ -44,7 +44,10 @@ impl Schemas {
         let word = schema.kind.word();
         if schema.int_or_string {
             out.insert("format".into(), "int-or-string".into());
-            out.insert("oneOf".into(), json!([{"type": "integer"}, {"type": "string"}]));
+            out.insert(
+                "oneOf".into(),
+                json!([{"type": "integer"}, {"type": "string"}]),
+            );
         } else if !word.is_empty() {
             out.insert("type".into(), word.into());
         }
