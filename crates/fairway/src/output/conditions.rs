@@ -23,35 +23,40 @@ impl Readiness {
 /// The Ready condition; `Unknown` and "not reconciled yet" where there is none for the current generation.
 pub(crate) fn readiness(object: &Value) -> Readiness {
     let generation = object["metadata"]["generation"].as_i64();
-    let condition = object["status"]["conditions"]
-        .as_array()
-        .and_then(|conditions| {
-            conditions
-                .iter()
-                .find(|condition| condition["type"] == "Ready")
-        });
+    let find = |kind: &str| {
+        object["status"]["conditions"]
+            .as_array()
+            .and_then(|conditions| {
+                conditions
+                    .iter()
+                    .find(|condition| condition["type"] == kind)
+            })
+    };
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    match condition {
-        Some(condition) => {
-            let observed = condition["observedGeneration"]
-                .as_i64()
-                .or(object["status"]["observedGeneration"].as_i64());
-            let stale = matches!((observed, generation), (Some(observed), Some(generation)) if observed < generation);
-            Readiness {
-                status: if stale {
-                    "Unknown".into()
-                } else {
-                    text(&condition["status"])
-                },
-                reason: text(&condition["reason"]),
-                message: text(&condition["message"]),
-            }
-        }
-        None => Readiness {
+    let Some(condition) = find("Ready") else {
+        return Readiness {
             status: "Unknown".into(),
             reason: String::new(),
             message: "not reconciled yet".into(),
-        },
+        };
+    };
+    let observed = condition["observedGeneration"]
+        .as_i64()
+        .or(object["status"]["observedGeneration"].as_i64());
+    let stale = matches!((observed, generation), (Some(observed), Some(generation)) if observed < generation);
+    let status = if stale {
+        "Unknown".into()
+    } else {
+        text(&condition["status"])
+    };
+    // While work is under way, what it is says more than "in progress".
+    let telling =
+        find("Reconciling").filter(|working| status == "Unknown" && working["status"] == "True");
+    let telling = telling.unwrap_or(condition);
+    Readiness {
+        status,
+        reason: text(&telling["reason"]),
+        message: text(&telling["message"]),
     }
 }
 
