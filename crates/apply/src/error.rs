@@ -104,16 +104,20 @@ impl RequestError {
         matches!(self, Self::Unreachable { .. } | Self::Timeout { .. })
     }
 
-    /// The request failed on a field that cannot be changed, as kubectl and Flux judge it: a conflict, an
-    /// invalid object, or a message that says so (admission webhooks, CEL rules).
+    /// The request may have failed on a field that cannot be changed: the object is invalid, or the message of an
+    /// admission webhook or a CEL rule says so.
     pub fn is_immutable(&self) -> bool {
-        let Some(status) = self.status() else {
-            return false;
-        };
-        self.is_conflict()
-            || self.is_invalid()
-            || status.message.contains("is immutable")
-            || status.message.contains("immutable field")
+        self.is_invalid() || self.says_immutable()
+    }
+
+    /// The message says that a field cannot be changed.
+    pub fn says_immutable(&self) -> bool {
+        self.status().is_some_and(|status| {
+            status.message.contains("is immutable")
+                || status.message.contains("immutable field")
+                || status.message.contains("updates to ")
+                    && status.message.contains("are forbidden")
+        })
     }
 }
 

@@ -34,6 +34,7 @@ pub mod crds;
 pub mod duration;
 pub mod fleet;
 pub mod git_repository;
+pub mod history;
 pub mod inventory;
 pub mod kustomization;
 pub mod names;
