@@ -26,10 +26,11 @@ impl Cluster {
             rollout_delay: Duration::from_millis(20),
             ..Config::default()
         };
-        let server = Server::start(config).await.unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("kubeconfig"), server.kubeconfig()).unwrap();
-        std::fs::write(folder.path().join("workloads.yaml"), WORKLOADS).unwrap();
+        let server = Server::start(config).await.expect("a server starts");
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("kubeconfig"), server.kubeconfig())
+            .expect("a kubeconfig");
+        std::fs::write(folder.path().join("workloads.yaml"), WORKLOADS).expect("manifests");
         Some(Self {
             _server: server,
             folder,
@@ -47,7 +48,7 @@ impl Cluster {
             .stdin(Stdio::null())
             .args(line.split(' '))
             .output()
-            .unwrap();
+            .expect("kubectl runs");
         let text = [output.stdout, output.stderr].concat();
         (
             output.status.success(),

@@ -18,7 +18,7 @@ fn cluster() -> (Writer, Rbac) {
             &GroupResource::core("namespaces"),
             json!({"metadata": {"name": "apps"}}),
         )
-        .unwrap();
+        .expect("a namespace");
     authz::bootstrap(&writer);
     let rbac = Rbac::new(writer.clone());
     (writer, rbac)

@@ -53,7 +53,7 @@ impl Cluster {
     /// Waits until the object looks as wanted; the test fails after a minute.
     async fn wait(&self, id: &GroupResource, name: &str, wanted: impl Fn(Option<&Value>) -> bool) {
         let (_, mut watch) = self.writer.store().list_and_watch(id, None);
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
         loop {
             let found = self.get(id, name);
             if wanted(found.as_deref()) {
@@ -104,7 +104,7 @@ async fn a_deployment_rolls_out_and_is_cleared_away() {
     cluster.create(&deployments(), deployment("web", "nginx:1"));
     cluster.wait(&deployments(), "web", is_rolled_out).await;
     let change = |object: &mut Value| {
-        object["spec"]["template"]["spec"]["containers"][0]["image"] = json!("nginx:2")
+        object["spec"]["template"]["spec"]["containers"][0]["image"] = json!("nginx:2");
     };
     cluster
         .writer
@@ -142,7 +142,7 @@ async fn a_deployment_rolls_out_and_is_cleared_away() {
 
 #[tokio::test]
 async fn controllers_that_start_again_carry_on() {
-    let cluster = Cluster::start("test", Duration::from_secs(3600));
+    let cluster = Cluster::start("test", Duration::from_hours(1));
     cluster.create(&deployments(), deployment("web", "nginx:1"));
     cluster
         .wait(&deployments(), "web", |object| {

@@ -86,15 +86,17 @@ fn confirm(
     let mut lines: Vec<String> = missing.iter().map(Rule::compact).collect();
     lines.sort();
     lines.dedup();
-    let mut message = format!(
-        "user {:?} (groups={}) is attempting to grant RBAC permissions not currently held:\n{}",
+    let resolution = if problems.is_empty() {
+        String::new()
+    } else {
+        format!("; resolution errors: [{}]", problems.join(", "))
+    };
+    let message = format!(
+        "user {:?} (groups={}) is attempting to grant RBAC permissions not currently held:\n{}{resolution}",
         user.name,
         quoted(&user.groups),
         lines.join("\n"),
     );
-    if !problems.is_empty() {
-        message.push_str(&format!("; resolution errors: [{}]", problems.join(", ")));
-    }
     Err(ApiError::forbidden(
         &GroupResource::new(RBAC_GROUP, &written.resource),
         &written.name,

@@ -326,7 +326,10 @@ mod tests {
             json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"], "resourceNames": ["a"]}),
         );
         let all = rule(json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}));
-        assert_eq!(missing(&[one.clone()], &[all.clone()]).len(), 1);
+        assert_eq!(
+            missing(std::slice::from_ref(&one), std::slice::from_ref(&all)).len(),
+            1
+        );
         assert!(missing(&[all], &[one]).is_empty());
     }
 }

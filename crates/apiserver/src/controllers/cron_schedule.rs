@@ -63,10 +63,10 @@ impl Schedule {
         let start = after.with().second(0).subsec_nanosecond(0).build().ok()?;
         let mut at = start.checked_add(SignedDuration::from_mins(1)).ok()?;
         for _ in 0..HORIZON_DAYS {
-            if self.day_fits(at) {
-                if let Some(next) = self.in_day(at) {
-                    return Some(next);
-                }
+            if self.day_fits(at)
+                && let Some(next) = self.in_day(at)
+            {
+                return Some(next);
             }
             at = at
                 .date()

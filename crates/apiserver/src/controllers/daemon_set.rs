@@ -204,7 +204,7 @@ mod tests {
         let key = rig.create(&DAEMON_SETS, set());
         rig.pass(SignedDuration::from_secs(1));
         rig.edit(&key, |set| {
-            set["spec"]["template"]["spec"]["containers"][0]["image"] = json!("a:2")
+            set["spec"]["template"]["spec"]["containers"][0]["image"] = json!("a:2");
         });
         rig.run();
         assert_eq!(rig.get(&key)["status"]["updatedNumberScheduled"], 1);

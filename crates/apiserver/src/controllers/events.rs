@@ -10,7 +10,7 @@ use super::object::{name, stamp, time};
 use super::plan::{Note, Plan};
 use super::resource::EVENTS;
 use super::world::World;
-use crate::writer::{DeleteOptions, Scope, Writer, random_suffix};
+use crate::writer::{DeleteOptions, Scope, Writer};
 
 /// How many events of its own a cluster keeps; the oldest go first.
 const KEPT: usize = 256;
@@ -27,6 +27,8 @@ type Subject = (String, &'static str, String);
 pub(crate) struct Recorder {
     recent: HashMap<Subject, Key>,
     order: VecDeque<Subject>,
+    /// The number in the name of the last event: names sort as the events happened.
+    last: i128,
 }
 
 impl Recorder {
@@ -45,7 +47,8 @@ impl Recorder {
             self.forget(&subject);
         }
         // An event in a namespace that is going away is refused, and not missed.
-        let Ok(created) = writer.create(&EVENTS, event(&note, now)) else {
+        self.last = now.as_nanosecond().max(self.last + 1);
+        let Ok(created) = writer.create(&EVENTS, event(&note, self.last, now)) else {
             return;
         };
         self.recent
@@ -72,16 +75,15 @@ impl Recorder {
     }
 }
 
-fn event(note: &Note, now: Timestamp) -> Value {
+fn event(note: &Note, number: i128, now: Timestamp) -> Value {
     let about = &note.about;
     let namespace = about["namespace"].as_str().unwrap_or("default");
     let object_name = about["name"].as_str().unwrap_or_default();
-    let nanos = now.as_nanosecond();
     json!({
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {
-            "name": format!("{object_name}.{nanos:x}{}", random_suffix()),
+            "name": format!("{object_name}.{number:016x}"),
             "namespace": namespace,
         },
         "involvedObject": about,

@@ -6,13 +6,18 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt, select_all};
 use serde_json::Value;
 
+use super::resource::DEFINITIONS;
 use crate::resources::Served;
 use crate::store::{Event, EventKind, Expired, GroupResource, Watch};
 use crate::writer::{Writer, names};
+
+/// In this time a new kind is served after its definition was stored.
+const REGISTRATION: Duration = Duration::from_millis(250);
 
 /// One thing that happened.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub(crate) struct Feed {
     known: HashSet<GroupResource>,
     /// What the cluster served when it was last looked at.
     served: Option<Served>,
+    /// A definition changed: what it defines may be served a moment later.
+    expects_kinds: bool,
     /// The revision of the last round.
     drained: u64,
     /// Seen, but newer than the last round.
@@ -44,6 +51,7 @@ impl Feed {
             known: HashSet::new(),
             served: None,
             drained: 0,
+            expects_kinds: false,
             held: Vec::new(),
         }
     }
@@ -51,7 +59,12 @@ impl Feed {
     /// Everything that happened since the last call; at first, everything that is there.
     pub(crate) fn drain(&mut self) -> Vec<Seen> {
         let until = self.writer.store().revision();
-        if until == self.drained && self.held.is_empty() {
+        let served = self.writer.registry().served();
+        let same = self
+            .served
+            .as_ref()
+            .is_some_and(|known| Arc::ptr_eq(known, &served));
+        if until == self.drained && self.held.is_empty() && same {
             return Vec::new();
         }
         self.drained = until;
@@ -76,7 +89,13 @@ impl Feed {
             seen.push(Seen::Only(resource.clone(), left.collect()));
             self.hold_all(&resource, items);
         }
-        self.follow_new();
+        if !same {
+            self.follow_new(served);
+        }
+        self.expects_kinds |= self
+            .held
+            .iter()
+            .any(|(resource, _)| *resource == *DEFINITIONS);
         self.held.sort_by_key(|(_, event)| event.revision);
         let ripe = self
             .held
@@ -104,8 +123,18 @@ impl Feed {
             .iter_mut()
             .map(|(_, watch)| watch.next().boxed())
             .collect();
-        let (outcome, at, rest) = select_all(waiting).await;
-        drop(rest);
+        let happened = select_all(waiting);
+        let (outcome, at) = if self.expects_kinds {
+            let outcome = tokio::time::timeout(REGISTRATION, happened).await;
+            self.expects_kinds = false;
+            match outcome {
+                Ok((outcome, at, _)) => (outcome, at),
+                Err(_) => return,
+            }
+        } else {
+            let (outcome, at, _) = happened.await;
+            (outcome, at)
+        };
         // An expired watch is replaced by the next drain, which finds it expired again.
         if let Ok(events) = outcome {
             let resource = self.watches[at].0.clone();
@@ -114,15 +143,7 @@ impl Feed {
         }
     }
 
-    fn follow_new(&mut self) {
-        let served = self.writer.registry().served();
-        if self
-            .served
-            .as_ref()
-            .is_some_and(|known| Arc::ptr_eq(known, &served))
-        {
-            return;
-        }
+    fn follow_new(&mut self, served: Served) {
         for resource in served.keys() {
             if self.known.insert(resource.clone()) {
                 let (items, watch) = self.start(resource);

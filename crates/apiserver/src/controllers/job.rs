@@ -82,10 +82,11 @@ pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
         let left = completions.map_or(if succeeded > 0 { 0 } else { parallelism }, |wanted| {
             wanted - succeeded
         });
-        for _ in running..left.min(parallelism) {
+        let wished = left.min(parallelism);
+        for _ in running..wished {
             create(world, job, &pods, completions, &mut plan);
-            running += 1;
         }
+        running = running.max(wished);
         if let Some(deadline) = deadline {
             plan.look_again(deadline);
         }
@@ -145,7 +146,7 @@ fn create(
             pods.iter().any(|pod| {
                 pod["status"]["phase"] != "Failed"
                     && pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"]
-                        == index.to_string()
+                        == index.to_string().as_str()
             })
         };
         (0..wanted).filter(|index| !taken(*index)).nth(planned)

@@ -17,6 +17,7 @@ resources! {
     CONFIG_MAPS = "", "configmaps";
     CONTROLLER_REVISIONS = "apps", "controllerrevisions";
     CRON_JOBS = "batch", "cronjobs";
+    DEFINITIONS = "apiextensions.k8s.io", "customresourcedefinitions";
     DAEMON_SETS = "apps", "daemonsets";
     DEPLOYMENTS = "apps", "deployments";
     DISRUPTION_BUDGETS = "policy", "poddisruptionbudgets";

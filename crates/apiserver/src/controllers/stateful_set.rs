@@ -274,7 +274,7 @@ mod tests {
 
     fn set_image(rig: &mut Rig, key: &Key, image: &str) {
         rig.edit(key, |set| {
-            set["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image)
+            set["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
         });
     }
 

@@ -145,11 +145,10 @@ fn status(
 
 fn image_id(image: &str) -> String {
     let name = image.split('@').next().unwrap_or(image);
-    format!("{name}@sha256:{:0>64}", hex(&short_hash(&json!(image))))
-}
-
-fn hex(text: &str) -> String {
-    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+    let digest = image.bytes().fold(0_u128, |digest, byte| {
+        digest.wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b) ^ u128::from(byte)
+    });
+    format!("{name}@sha256:{digest:064x}")
 }
 
 /// The quality-of-service class that requests and limits come to.
