@@ -24,7 +24,12 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
             None => (arg, None),
         };
-        let mut value = || value.clone().or_else(|| args.next()).ok_or("a value is missing");
+        let mut value = || {
+            value
+                .clone()
+                .or_else(|| args.next())
+                .ok_or("a value is missing")
+        };
         match name.as_str() {
             "--order" if value()? == "none" => options.order = Order::None,
             "--load-restrictor" if value()? == "LoadRestrictionsNone" => {
@@ -37,7 +42,10 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     }
     let dir = std::fs::canonicalize(dir.ok_or("name the directory to build")?)?;
     let tree = DiskTree::new("/")?;
-    let path = dir.to_str().ok_or("the path is not UTF-8")?.trim_start_matches('/');
+    let path = dir
+        .to_str()
+        .ok_or("the path is not UTF-8")?
+        .trim_start_matches('/');
     let built = build(&tree, path, &options)?;
     for warning in &built.warnings {
         eprintln!("Warning: {warning}");

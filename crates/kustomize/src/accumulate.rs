@@ -32,7 +32,12 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new() -> Self {
-        Self { merge_keys: Arc::clone(MergeKeys::builtin()), own_schema: false, warnings: Vec::new(), visits: 0 }
+        Self {
+            merge_keys: Arc::clone(MergeKeys::builtin()),
+            own_schema: false,
+            warnings: Vec::new(),
+            visits: 0,
+        }
     }
 }
 
@@ -83,19 +88,34 @@ impl<'t> Target<'t> {
         };
         edit(&mut kustomization, &options.root, &loader)?;
         let origin = (!kustomization.build_metadata.is_empty()).then(Origin::default);
-        Ok(Self { loader, kustomization, file, origin })
+        Ok(Self {
+            loader,
+            kustomization,
+            file,
+            origin,
+        })
     }
 
     /// A base or a component.
     fn nested(&self, path: &Text) -> Result<Self> {
-        let loader = self.loader.enter(&path.text).map_err(|error| self.place(error, path))?;
+        let loader = self
+            .loader
+            .enter(&path.content)
+            .map_err(|error| self.place(error, path))?;
         let Some(file) = find_file(&loader)? else {
             return Err(self.place(no_kustomization(&loader.root), path));
         };
         let mut kustomization = read_kustomization(&loader, &file)?;
-        kustomization.build_metadata.clone_from(&self.kustomization.build_metadata);
-        let origin = self.origin.as_ref().map(|origin| origin.append(&path.text));
-        Ok(Self { loader, kustomization, file, origin })
+        kustomization
+            .build_metadata
+            .clone_from(&self.kustomization.build_metadata);
+        let origin = self.origin.as_ref().map(|origin| origin.append(&path.content));
+        Ok(Self {
+            loader,
+            kustomization,
+            file,
+            origin,
+        })
     }
 
     /// The name of the file without its directory.
@@ -108,7 +128,11 @@ impl<'t> Target<'t> {
         error.in_field(path.field.clone()).at(&self.file, path.line)
     }
 
-    pub(crate) fn accumulate(&self, context: &mut Context, mut all: Accumulated) -> Result<Accumulated> {
+    pub(crate) fn accumulate(
+        &self,
+        context: &mut Context,
+        mut all: Accumulated,
+    ) -> Result<Accumulated> {
         context.visits += 1;
         if context.visits > MAX_VISITS {
             return Err(Error::new(
@@ -127,7 +151,10 @@ impl<'t> Target<'t> {
             nested.use_schema(context)?;
             if !nested.kustomization.component {
                 return Err(self.place(
-                    Error::invalid(format!("expected kind 'Component' for path '{}'", shown(&nested.loader.root))),
+                    Error::invalid(format!(
+                        "expected kind 'Component' for path '{}'",
+                        shown(&nested.loader.root)
+                    )),
                     path,
                 ));
             }
@@ -142,12 +169,23 @@ impl<'t> Target<'t> {
     }
 
     /// Takes in files and directories.
-    pub(crate) fn resources(&self, context: &mut Context, all: &mut Accumulated, paths: &[Text]) -> Result<()> {
+    pub(crate) fn resources(
+        &self,
+        context: &mut Context,
+        all: &mut Accumulated,
+        paths: &[Text],
+    ) -> Result<()> {
         for path in paths {
-            match self.loader.kind(&path.text).map_err(|error| self.place(error, path))? {
+            match self
+                .loader
+                .kind(&path.content)
+                .map_err(|error| self.place(error, path))?
+            {
                 Some(EntryKind::File) => {
                     let resources = self.file_resources(path)?;
-                    all.resources.append_all(resources).map_err(|error| self.place(error, path))?;
+                    all.resources
+                        .append_all(resources)
+                        .map_err(|error| self.place(error, path))?;
                 }
                 _ => {
                     let nested = self.nested(path)?;
@@ -177,18 +215,26 @@ impl<'t> Target<'t> {
     }
 
     fn file_resources(&self, path: &Text) -> Result<Vec<Resource>> {
-        let file = self.loader.file(&path.text).map_err(|error| self.place(error, path))?;
-        let bytes = self.loader.tree.read(&file).map_err(|error| self.place(error.into(), path))?;
+        let file = self
+            .loader
+            .file(&path.content)
+            .map_err(|error| self.place(error, path))?;
+        let bytes = self
+            .loader
+            .tree
+            .read(&file)
+            .map_err(|error| self.place(error.into(), path))?;
         let mut resources = read::resources(&file, &bytes)?;
         if let Some(origin) = &self.origin {
-            let origin = origin.append(&path.text).to_yaml();
+            let origin = origin.append(&path.content).to_yaml();
             for resource in &mut resources {
                 resource.set_origin(&origin);
             }
         }
         // kustomize checks a file by itself first.
         let mut one = Resources::default();
-        one.append_all(resources).map_err(|error| error.in_file(&file))?;
+        one.append_all(resources)
+            .map_err(|error| error.in_file(&file))?;
         Ok(one.into_items())
     }
 
@@ -199,11 +245,19 @@ impl<'t> Target<'t> {
 
     /// The schema of the root replaces the built-in one; others add to it.
     pub(crate) fn schema(&self, context: &mut Context, root: bool) -> Result<()> {
-        let field = |name: &str| self.kustomization.openapi.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+        let field = |name: &str| {
+            self.kustomization
+                .openapi
+                .iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value)
+        };
         let here = |error: Error| error.in_field("openapi").in_file(&self.file);
         match (field("path"), field("version")) {
             (Some(_), Some(_)) if !context.own_schema => {
-                return Err(here(Error::invalid("builtin version and custom schema provided, cannot use both")));
+                return Err(here(Error::invalid(
+                    "builtin version and custom schema provided, cannot use both",
+                )));
             }
             (Some(path), _) => {
                 let bytes = self.loader.load(path).map_err(here)?;
@@ -212,20 +266,28 @@ impl<'t> Target<'t> {
                 }
                 context.own_schema = true;
                 let text = String::from_utf8_lossy(&bytes);
-                let mut keys = if root { MergeKeys::default() } else { (*context.merge_keys).clone() };
+                let mut keys = if root {
+                    MergeKeys::default()
+                } else {
+                    (*context.merge_keys).clone()
+                };
                 if let Some(document) = decode::document(path, &text)? {
                     let dialect = fairway_yaml::Dialect::Kubectl;
-                    let value = document.to_json_as(dialect).map_err(|error| Error::syntax(&error).of_file(path))?;
+                    let value = document
+                        .to_json_as(dialect)
+                        .map_err(|error| Error::syntax(&error).of_file(path))?;
                     keys.add_openapi(&value).map_err(here)?;
                 }
                 context.merge_keys = Arc::new(keys);
             }
             (None, Some(version)) if !context.own_schema && !version.is_empty() => {
                 if version != "v1.21.2" {
-                    return Err(here(Error::invalid(format!(
-                        "the specified OpenAPI version {version} is not built in"
-                    ))
-                    .hint("v1.21.2 is")));
+                    return Err(here(
+                        Error::invalid(format!(
+                            "the specified OpenAPI version {version} is not built in"
+                        ))
+                        .hint("v1.21.2 is"),
+                    ));
                 }
                 context.own_schema = true;
             }
@@ -237,39 +299,57 @@ impl<'t> Target<'t> {
     fn configure(&self, all: &mut Accumulated) -> Result<()> {
         let mut own = Arc::clone(config::default_config());
         for path in &self.kustomization.configurations {
-            let more = TransformerConfig::parse(&path.text, &self.text_of(path)?).map_err(|error| self.place(error, path))?;
-            own = config::merged(Some(own), &Arc::new(more)).map_err(|error| self.place(error, path))?;
+            let more = TransformerConfig::parse(&path.content, &self.text_of(path)?)
+                .map_err(|error| self.place(error, path))?;
+            own = config::merged(Some(own), &Arc::new(more))
+                .map_err(|error| self.place(error, path))?;
         }
         all.merge_config(&own)?;
         for path in &self.kustomization.crds {
             let text = self.text_of(path)?;
-            let more = config::from_definitions(&path.text, &text).map_err(|error| self.place(error, path))?;
-            all.merge_config(&Arc::new(more)).map_err(|error| self.place(error, path))?;
+            let more = config::from_definitions(&path.content, &text)
+                .map_err(|error| self.place(error, path))?;
+            all.merge_config(&Arc::new(more))
+                .map_err(|error| self.place(error, path))?;
         }
         Ok(())
     }
 
     fn text_of(&self, path: &Text) -> Result<String> {
-        let bytes = self.loader.load(&path.text).map_err(|error| self.place(error, path))?;
+        let bytes = self
+            .loader
+            .load(&path.content)
+            .map_err(|error| self.place(error, path))?;
         match std::str::from_utf8(&bytes) {
             Ok(text) => Ok(text.to_owned()),
-            Err(_) => Err(self.place(Error::new(ErrorKind::Syntax, format!("{} is not UTF-8 text", path.text)), path)),
+            Err(_) => Err(self.place(
+                Error::new(
+                    ErrorKind::Syntax,
+                    format!("{} is not UTF-8 text", path.content),
+                ),
+                path,
+            )),
         }
     }
 
     fn generate(&self, context: &mut Context, all: &mut Accumulated) -> Result<()> {
         for made in plugins::generated(self, context)? {
-            all.resources.absorb(made.resource).map_err(|error| match made.place {
-                Some((line, field)) => error.in_field(field).at(&self.file, line),
-                None => error.in_file(&self.file),
-            })?;
+            all.resources
+                .absorb(made.resource)
+                .map_err(|error| match made.place {
+                    Some((line, field)) => error.in_field(field).at(&self.file, line),
+                    None => error.in_file(&self.file),
+                })?;
         }
         Ok(())
     }
 
     fn transform(&self, context: &mut Context, all: &mut Accumulated) -> Result<()> {
         let own = &self.kustomization;
-        let config = Arc::clone(all.config.get_or_insert_with(|| Arc::clone(config::default_config())));
+        let config = Arc::clone(
+            all.config
+                .get_or_insert_with(|| Arc::clone(config::default_config())),
+        );
         let keys = Arc::clone(&context.merge_keys);
         let resources = &mut all.resources;
         let here = |error: Error, field: &str| error.in_field(field.to_owned()).in_file(&self.file);
@@ -277,7 +357,8 @@ impl<'t> Target<'t> {
         if !own.patches_strategic_merge.is_empty() {
             let patches = self.strategic_merge_patches()?;
             for (patch, path) in &patches {
-                transform::patches::merge_by_id(resources, patch, &keys).map_err(|error| self.place(error, path))?;
+                transform::patches::merge_by_id(resources, patch, &keys)
+                    .map_err(|error| self.place(error, path))?;
             }
             self.done(resources, "PatchStrategicMergeTransformer");
         }
@@ -285,7 +366,11 @@ impl<'t> Target<'t> {
             let patch = self.patch(entry)?;
             patch
                 .transform(resources, entry.target.as_ref(), &keys)
-                .map_err(|error| error.in_field(entry.field.clone()).at(&self.file, entry.line))?;
+                .map_err(|error| {
+                    error
+                        .in_field(entry.field.clone())
+                        .at(&self.file, entry.line)
+                })?;
             self.done(resources, "PatchTransformer");
         }
         if !own.namespace.is_empty() {
@@ -294,15 +379,30 @@ impl<'t> Target<'t> {
                 specs: config.namespace.clone(),
                 ..NamespaceTransformer::default()
             };
-            transformer.transform(resources).map_err(|error| here(error, "namespace"))?;
+            transformer
+                .transform(resources)
+                .map_err(|error| here(error, "namespace"))?;
             self.done(resources, "NamespaceTransformer");
         }
         for (affix, text, specs, field, kind) in [
-            (Affix::Prefix, &own.name_prefix, &config.name_prefix, "namePrefix", "PrefixTransformer"),
-            (Affix::Suffix, &own.name_suffix, &config.name_suffix, "nameSuffix", "SuffixTransformer"),
+            (
+                Affix::Prefix,
+                &own.name_prefix,
+                &config.name_prefix,
+                "namePrefix",
+                "PrefixTransformer",
+            ),
+            (
+                Affix::Suffix,
+                &own.name_suffix,
+                &config.name_suffix,
+                "nameSuffix",
+                "SuffixTransformer",
+            ),
         ] {
             if !text.is_empty() {
-                transform::names::transform(resources, affix, text, specs).map_err(|error| here(error, field))?;
+                transform::names::transform(resources, affix, text, specs)
+                    .map_err(|error| here(error, field))?;
                 self.done(resources, kind);
             }
         }
@@ -318,13 +418,20 @@ impl<'t> Target<'t> {
             self.done(resources, "LabelTransformer");
         }
         if !own.common_annotations.is_empty() {
-            transform::annotations::transform(resources, &own.common_annotations, &config.common_annotations)
-                .map_err(|error| here(error, "commonAnnotations"))?;
+            transform::annotations::transform(
+                resources,
+                &own.common_annotations,
+                &config.common_annotations,
+            )
+            .map_err(|error| here(error, "commonAnnotations"))?;
             self.done(resources, "AnnotationsTransformer");
         }
         for entry in &own.patches_json6902 {
-            self.json6902(resources, entry)
-                .map_err(|error| error.in_field(entry.field.clone()).at(&self.file, entry.line))?;
+            self.json6902(resources, entry).map_err(|error| {
+                error
+                    .in_field(entry.field.clone())
+                    .at(&self.file, entry.line)
+            })?;
             self.done(resources, "PatchJson6902Transformer");
         }
         for replica in &own.replicas {
@@ -333,12 +440,14 @@ impl<'t> Target<'t> {
             self.done(resources, "ReplicaCountTransformer");
         }
         for image in &own.images {
-            transform::images::transform(resources, image, &config.images).map_err(|error| here(error, "images"))?;
+            transform::images::transform(resources, image, &config.images)
+                .map_err(|error| here(error, "images"))?;
             self.done(resources, "ImageTagTransformer");
         }
         if !own.replacements.is_empty() {
             let replacements = self.replacements(&own.replacements)?;
-            transform::replacements::transform(resources, &replacements).map_err(|error| here(error, "replacements"))?;
+            transform::replacements::transform(resources, &replacements)
+                .map_err(|error| here(error, "replacements"))?;
             self.done(resources, "ReplacementTransformer");
         }
         plugins::transform(self, context, all, &own.transformers)
@@ -359,7 +468,11 @@ impl<'t> Target<'t> {
     fn strategic_merge_patches(&self) -> Result<Vec<(Resource, &Text)>> {
         let mut out = Vec::new();
         for entry in &self.kustomization.patches_strategic_merge {
-            out.extend(self.strategic_merge_patch(entry)?.into_iter().map(|patch| (patch, entry)));
+            out.extend(
+                self.strategic_merge_patch(entry)?
+                    .into_iter()
+                    .map(|patch| (patch, entry)),
+            );
         }
         if out.is_empty() {
             return Err(Error::invalid("patch appears to be empty")
@@ -371,12 +484,19 @@ impl<'t> Target<'t> {
 
     /// Patches that stand in the entry, or in the file that it names.
     pub(crate) fn strategic_merge_patch(&self, entry: &Text) -> Result<Vec<Resource>> {
-        match read::resources(&self.file, entry.text.as_bytes()) {
+        match read::resources(&self.file, entry.content.as_bytes()) {
             Ok(patches) => Ok(patches),
-            Err(error) if entry.text.contains('\n') => Err(error.in_field(entry.field.clone())),
+            Err(error) if entry.content.contains('\n') => Err(error.in_field(entry.field.clone())),
             Err(_) => {
-                let file = self.loader.file(&entry.text).map_err(|error| self.place(error, entry))?;
-                let bytes = self.loader.tree.read(&file).map_err(|error| self.place(error.into(), entry))?;
+                let file = self
+                    .loader
+                    .file(&entry.content)
+                    .map_err(|error| self.place(error, entry))?;
+                let bytes = self
+                    .loader
+                    .tree
+                    .read(&file)
+                    .map_err(|error| self.place(error.into(), entry))?;
                 read::resources(&file, &bytes)
             }
         }
@@ -384,18 +504,30 @@ impl<'t> Target<'t> {
 
     /// Reads one entry of `patches`.
     pub(crate) fn patch(&self, entry: &PatchEntry) -> Result<Patch> {
-        let here = |error: Error| error.in_field(entry.field.clone()).at(&self.file, entry.line);
+        let here = |error: Error| {
+            error
+                .in_field(entry.field.clone())
+                .at(&self.file, entry.line)
+        };
         let inline = entry.patch.trim();
         let mut patch = match (inline, entry.path.as_str()) {
             ("", "") => return Err(here(Error::invalid("must specify one of patch and path"))),
             ("", path) => {
                 let file = self.loader.file(path).map_err(here)?;
-                let bytes = self.loader.tree.read(&file).map_err(|error| here(error.into()))?;
+                let bytes = self
+                    .loader
+                    .tree
+                    .read(&file)
+                    .map_err(|error| here(error.into()))?;
                 Patch::parse(&file, &String::from_utf8_lossy(&bytes))?
             }
             (_, "") => Patch::parse(&self.file, inline)
                 .map_err(|error| error.in_field(format!("{}.patch", entry.field)))?,
-            _ => return Err(here(Error::invalid("patch and path can't be set at the same time"))),
+            _ => {
+                return Err(here(Error::invalid(
+                    "patch and path can't be set at the same time",
+                )));
+            }
         };
         patch.allow(entry.allow_name_change, entry.allow_kind_change);
         Ok(patch)
@@ -403,14 +535,22 @@ impl<'t> Target<'t> {
 
     /// Applies one entry of `patchesJson6902`.
     pub(crate) fn json6902(&self, resources: &mut Resources, entry: &PatchEntry) -> Result<()> {
-        let Some(target) = entry.target.as_ref().filter(|target| !target.name.is_empty()) else {
+        let Some(target) = entry
+            .target
+            .as_ref()
+            .filter(|target| !target.name.is_empty())
+        else {
             return Err(Error::invalid("must specify the target name"));
         };
         let text = match (entry.patch.as_str(), entry.path.as_str()) {
             ("", "") => return Err(Error::invalid("empty file path and empty jsonOp")),
             ("", path) => String::from_utf8_lossy(&self.loader.load(path)?).into_owned(),
             (text, "") => text.to_owned(),
-            _ => return Err(Error::invalid("must specify a file path or jsonOp, not both")),
+            _ => {
+                return Err(Error::invalid(
+                    "must specify a file path or jsonOp, not both",
+                ));
+            }
         };
         let patch = transform::json_patch::JsonPatch::parse(&text)?;
         if patch.is_empty() {
@@ -485,7 +625,11 @@ fn edit(kustomization: &mut Kustomization, edits: &RootEdits, loader: &Loader<'_
         });
     }
     for image in &edits.images {
-        match kustomization.images.iter_mut().find(|have| have.name == image.name) {
+        match kustomization
+            .images
+            .iter_mut()
+            .find(|have| have.name == image.name)
+        {
             Some(have) => have.clone_from(image),
             None => kustomization.images.push(image.clone()),
         }
@@ -493,15 +637,23 @@ fn edit(kustomization: &mut Kustomization, edits: &RootEdits, loader: &Loader<'_
     for (at, path) in edits.components.iter().enumerate() {
         let field = format!("spec.components[{at}]");
         if path.contains("://") || path.starts_with('/') {
-            return Err(Error::refused(format!("component path '{path}' must be local and relative")).in_field(field));
+            return Err(Error::refused(format!(
+                "component path '{path}' must be local and relative"
+            ))
+            .in_field(field));
         }
         if edits.ignore_missing_components && loader.kind(path)?.is_none() {
             continue;
         }
-        kustomization.components.push(Text { text: path.clone(), line: 0, field });
+        kustomization.components.push(Text { content: path.clone(),
+            line: 0,
+            field,
+        });
     }
     if !edits.build_metadata.is_empty() {
-        kustomization.build_metadata.clone_from(&edits.build_metadata);
+        kustomization
+            .build_metadata
+            .clone_from(&edits.build_metadata);
     }
     Ok(())
 }

@@ -34,7 +34,11 @@ pub struct Resource {
 impl Build {
     /// The objects as `kustomize build` prints them.
     pub fn to_yaml(&self) -> String {
-        let objects: Vec<&Value> = self.resources.iter().map(|resource| &resource.object).collect();
+        let objects: Vec<&Value> = self
+            .resources
+            .iter()
+            .map(|resource| &resource.object)
+            .collect();
         let mut out = String::new();
         for (at, object) in objects.iter().enumerate() {
             if at > 0 {
@@ -51,7 +55,11 @@ impl Build {
 /// # Errors
 ///
 /// The first thing that is wrong, with its file, line and field.
-pub fn build(tree: &dyn FileTree, path: &str, options: &Options) -> std::result::Result<Build, Error> {
+pub fn build(
+    tree: &dyn FileTree,
+    path: &str,
+    options: &Options,
+) -> std::result::Result<Build, Error> {
     let loader = Loader::new(tree, path, options.load_restrictor)?;
     let target = Target::root(loader, options)?;
     let mut context = Context::new();
@@ -60,19 +68,33 @@ pub fn build(tree: &dyn FileTree, path: &str, options: &Options) -> std::result:
     finish(&target, context, all, options)
 }
 
-fn finish(target: &Target<'_>, mut context: Context, all: Accumulated, options: &Options) -> Result<Build> {
-    let Accumulated { mut resources, config, vars } = all;
+fn finish(
+    target: &Target<'_>,
+    mut context: Context,
+    all: Accumulated,
+    options: &Options,
+) -> Result<Build> {
+    let Accumulated {
+        mut resources,
+        config,
+        vars,
+    } = all;
     transform::hash::transform(&mut resources)?;
     if let Some(config) = &config {
         transform::name_references::transform(&mut resources, &config.name_reference)?;
         let unused = transform::vars::resolve(&mut resources, &vars, &config.var_reference)?;
         if !unused.is_empty() {
-            context.warnings.push(format!("well-defined vars that were never replaced: {}", unused.join(",")));
+            context.warnings.push(format!(
+                "well-defined vars that were never replaced: {}",
+                unused.join(",")
+            ));
         }
     }
     drop_local(&mut resources);
     for resource in resources.iter() {
-        if resource.kind().is_empty() || (resource.name().is_empty() && !resource.kind().ends_with("List")) {
+        if resource.kind().is_empty()
+            || (resource.name().is_empty() && !resource.kind().ends_with("List"))
+        {
             return Err(lost_its_name().while_doing(resource.original_id()));
         }
     }
@@ -81,11 +103,16 @@ fn finish(target: &Target<'_>, mut context: Context, all: Accumulated, options: 
         .map_err(|error| error.in_file(&target.file))?;
     let says = |option: &str| own.build_metadata.iter().any(|have| have == option);
     if says("managedByLabel") {
-        let spec = crate::field_spec::FieldSpec::new(crate::id::Gvk::default(), "metadata/labels", true);
-        let pair = ("app.kubernetes.io/managed-by".to_owned(), "kustomize-v5.8.1".to_owned());
+        let spec =
+            crate::field_spec::FieldSpec::new(crate::id::Gvk::default(), "metadata/labels", true);
+        let pair = (
+            "app.kubernetes.io/managed-by".to_owned(),
+            "kustomize-v5.8.1".to_owned(),
+        );
         transform::labels::transform(&mut resources, &[pair], &[spec])?;
     }
-    let (keep_origin, keep_transformations) = (says("originAnnotations"), says("transformerAnnotations"));
+    let (keep_origin, keep_transformations) =
+        (says("originAnnotations"), says("transformerAnnotations"));
     let mut out = Vec::with_capacity(resources.len());
     for mut resource in resources.into_items() {
         let origin = resource.origin().and_then(origin::path_of);
@@ -98,7 +125,10 @@ fn finish(target: &Target<'_>, mut context: Context, all: Accumulated, options: 
         check_characters(&object).map_err(|error| error.while_doing(id))?;
         out.push(Resource { object, origin });
     }
-    Ok(Build { resources: out, warnings: context.warnings })
+    Ok(Build {
+        resources: out,
+        warnings: context.warnings,
+    })
 }
 
 /// Refuses the characters that YAML allows neither plain nor in the JSON that kustomize passes through.
@@ -106,7 +136,10 @@ fn check_characters(value: &Value) -> Result<()> {
     let check = |text: &str| {
         let bad = |c: &char| matches!(c, '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}');
         match text.chars().find(bad) {
-            Some(c) => Err(Error::invalid(format!("control characters are not allowed: U+{:04X}", u32::from(c)))),
+            Some(c) => Err(Error::invalid(format!(
+                "control characters are not allowed: U+{:04X}",
+                u32::from(c)
+            ))),
             None => Ok(()),
         }
     };
@@ -124,9 +157,11 @@ fn check_characters(value: &Value) -> Result<()> {
 /// Resources that only configure tools do not leave the build.
 fn drop_local(resources: &mut Resources) {
     let local = |resource: &crate::resource::Resource| {
-        resource.annotation("config.kubernetes.io/local-config").is_some_and(|value| value != "false")
+        resource
+            .annotation("config.kubernetes.io/local-config")
+            .is_some_and(|value| value != "false")
     };
-    if resources.iter().any(|resource| local(resource)) {
+    if resources.iter().any(&local) {
         resources.items_mut().retain(|resource| !local(resource));
     }
 }

@@ -43,9 +43,12 @@ pub(crate) struct NameReference {
 impl TransformerConfig {
     /// Reads a file of `configurations`.
     pub(crate) fn parse(file: &str, text: &str) -> Result<Self> {
-        let documents = fairway_yaml::parse(text).map_err(|error| Error::syntax(&error).of_file(file))?;
+        let documents =
+            fairway_yaml::parse(text).map_err(|error| Error::syntax(&error).of_file(file))?;
         let mut out = Self::default();
-        let Some(document) = documents.first() else { return Ok(out) };
+        let Some(document) = documents.first() else {
+            return Ok(out);
+        };
         let decoder = Decoder::strict(file);
         for field in decoder.fields(&document.root, "")? {
             let specs = match field.name.as_str() {
@@ -67,7 +70,8 @@ impl TransformerConfig {
                             if field.name == "fieldspecs" {
                                 referrers = decoder.list(&field, decode_field_spec)?;
                             } else if !gvk_field(decoder, &field, &mut target)? {
-                                decoder.unknown(&field, &["group", "version", "kind", "fieldSpecs"])?;
+                                decoder
+                                    .unknown(&field, &["group", "version", "kind", "fieldSpecs"])?;
                             }
                         }
                         Ok(NameReference { target, referrers })
@@ -104,25 +108,48 @@ impl TransformerConfig {
             (&mut self.name_prefix, &other.name_prefix, "namePrefix"),
             (&mut self.name_suffix, &other.name_suffix, "nameSuffix"),
             (&mut self.namespace, &other.namespace, "namespace"),
-            (&mut self.common_annotations, &other.common_annotations, "commonAnnotations"),
-            (&mut self.common_labels, &other.common_labels, "commonLabels"),
+            (
+                &mut self.common_annotations,
+                &other.common_annotations,
+                "commonAnnotations",
+            ),
+            (
+                &mut self.common_labels,
+                &other.common_labels,
+                "commonLabels",
+            ),
             (&mut self.labels, &other.labels, "labels"),
-            (&mut self.template_labels, &other.template_labels, "templateLabels"),
-            (&mut self.var_reference, &other.var_reference, "varReference"),
+            (
+                &mut self.template_labels,
+                &other.template_labels,
+                "templateLabels",
+            ),
+            (
+                &mut self.var_reference,
+                &other.var_reference,
+                "varReference",
+            ),
             (&mut self.images, &other.images, "images"),
             (&mut self.replicas, &other.replicas, "replicas"),
         ];
         for (own, other, field) in merged {
             field_spec::merge(own, other).map_err(|error| error.in_field(field))?;
         }
-        other.name_reference.iter().try_for_each(|reference| self.add_name_reference(reference))?;
+        other
+            .name_reference
+            .iter()
+            .try_for_each(|reference| self.add_name_reference(reference))?;
         self.sort();
         Ok(())
     }
 
     pub(crate) fn add_name_reference(&mut self, reference: &NameReference) -> Result<()> {
         let mut found = false;
-        for own in self.name_reference.iter_mut().filter(|own| own.target == reference.target) {
+        for own in self
+            .name_reference
+            .iter_mut()
+            .filter(|own| own.target == reference.target)
+        {
             found = true;
             field_spec::merge(&mut own.referrers, &reference.referrers)
                 .map_err(|error| error.in_field("nameReference"))?;
@@ -148,7 +175,8 @@ impl TransformerConfig {
         ] {
             specs.sort_by(|a, b| by_kind(&a.gvk, &b.gvk));
         }
-        self.name_reference.sort_by(|a, b| by_kind(&a.target, &b.target));
+        self.name_reference
+            .sort_by(|a, b| by_kind(&a.target, &b.target));
     }
 }
 
@@ -172,7 +200,20 @@ pub(crate) fn merged(
 /// Kinds that others depend on first, webhooks last, the rest by group, version and kind.
 fn by_kind(a: &Gvk, b: &Gvk) -> Ordering {
     let rank = |gvk: &Gvk| crate::transform::sort::rank(&gvk.kind);
-    let or = |part: &str, none: &'static str| if part.is_empty() { none.to_owned() } else { part.to_owned() };
-    let text = |gvk: &Gvk| format!("{}_{}_{}", or(&gvk.group, "~G"), or(&gvk.version, "~V"), or(&gvk.kind, "~K"));
+    let or = |part: &str, none: &'static str| {
+        if part.is_empty() {
+            none.to_owned()
+        } else {
+            part.to_owned()
+        }
+    };
+    let text = |gvk: &Gvk| {
+        format!(
+            "{}_{}_{}",
+            or(&gvk.group, "~G"),
+            or(&gvk.version, "~V"),
+            or(&gvk.kind, "~K")
+        )
+    };
     rank(a).cmp(&rank(b)).then_with(|| text(a).cmp(&text(b)))
 }

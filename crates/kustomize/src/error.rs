@@ -44,7 +44,15 @@ pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     pub(crate) fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
         let what = what.into();
-        Self(Box::new(Parts { kind, file: None, line: 0, field: None, what, hint: None, source: None }))
+        Self(Box::new(Parts {
+            kind,
+            file: None,
+            line: 0,
+            field: None,
+            what,
+            hint: None,
+            source: None,
+        }))
     }
 
     pub(crate) fn invalid(what: impl Into<String>) -> Self {

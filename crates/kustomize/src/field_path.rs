@@ -25,7 +25,11 @@ pub(crate) fn split(path: &str) -> Vec<String> {
                 break;
             }
         }
-        out.push(if joined.contains('=') { joined } else { joined.trim_matches(['[', ']']).to_owned() });
+        out.push(if joined.contains('=') {
+            joined
+        } else {
+            joined.trim_matches(['[', ']']).to_owned()
+        });
     }
     out
 }
@@ -34,9 +38,13 @@ pub(crate) fn split(path: &str) -> Vec<String> {
 pub(crate) fn split_var(path: &str) -> Vec<String> {
     let mut out = Vec::new();
     for part in split(path) {
-        let index = part.strip_suffix(']').and_then(|rest| rest.rsplit_once('['));
+        let index = part
+            .strip_suffix(']')
+            .and_then(|rest| rest.rsplit_once('['));
         match index {
-            Some((name, number)) if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => {
+            Some((name, number))
+                if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) =>
+            {
                 if !name.is_empty() {
                     out.push(name.to_owned());
                 }
@@ -50,23 +58,33 @@ pub(crate) fn split_var(path: &str) -> Vec<String> {
 
 /// The number of a list item.
 pub(crate) fn index(part: &str) -> Option<usize> {
-    part.parse::<usize>().ok().filter(|_| !part.starts_with('+'))
+    part.parse::<usize>()
+        .ok()
+        .filter(|_| !part.starts_with('+'))
 }
 
 /// `[key=value]`; a bare `[value]` is an error.
 pub(crate) fn condition(part: &str) -> Option<Result<(&str, &str)>> {
     let inner = part.strip_prefix('[')?.strip_suffix(']')?;
-    Some(inner.split_once('=').ok_or_else(|| {
-        Error::invalid(format!("the path element {part} must be [field=value]"))
-    }))
+    Some(
+        inner.split_once('=').ok_or_else(|| {
+            Error::invalid(format!("the path element {part} must be [field=value]"))
+        }),
+    )
 }
 
 /// The value at a path, if there is one.
 pub(crate) fn lookup<'n>(node: &'n Node, path: &[String]) -> Result<Option<&'n Node>> {
     let mut at = node;
-    for part in path.iter().map(|part| part.trim()).filter(|part| !part.is_empty()) {
+    for part in path
+        .iter()
+        .map(|part| part.trim())
+        .filter(|part| !part.is_empty())
+    {
         let next = if part.parse::<i64>().is_ok_and(|number| number < 0) {
-            return Err(Error::invalid(format!("array index {part} cannot be negative")));
+            return Err(Error::invalid(format!(
+                "array index {part} cannot be negative"
+            )));
         } else if let Some(number) = index(part) {
             list(at)?.get(number)
         } else if part == "-" {
@@ -114,15 +132,27 @@ mod tests {
 
     #[test]
     fn brackets_keep_dots_together() {
-        assert_eq!(split("metadata.annotations.[a.b/c]"), ["metadata", "annotations", "a.b/c"]);
-        assert_eq!(split("spec.c.[name=a.b].image"), ["spec", "c", "[name=a.b]", "image"]);
+        assert_eq!(
+            split("metadata.annotations.[a.b/c]"),
+            ["metadata", "annotations", "a.b/c"]
+        );
+        assert_eq!(
+            split("spec.c.[name=a.b].image"),
+            ["spec", "c", "[name=a.b]", "image"]
+        );
         assert_eq!(split(r"a.b\.c"), ["a", "b.c"]);
-        assert_eq!(split_var("spec.ports[0].port"), ["spec", "ports", "0", "port"]);
+        assert_eq!(
+            split_var("spec.ports[0].port"),
+            ["spec", "ports", "0", "port"]
+        );
     }
 
     #[test]
     fn lookup_follows_names_numbers_and_conditions() {
-        let doc = fairway_yaml::parse("a: [{n: x, v: 1}, {n: y, v: 2}]").unwrap().remove(0).root;
+        let doc = fairway_yaml::parse("a: [{n: x, v: 1}, {n: y, v: 2}]")
+            .unwrap()
+            .remove(0)
+            .root;
         let at = |path: &str| lookup(&doc, &split(path)).unwrap().map(node::text);
         assert_eq!(at("a.1.v"), Some("2"));
         assert_eq!(at("a.[n=x].v"), Some("1"));

@@ -30,7 +30,12 @@ pub(crate) enum Create {
 
 impl FieldSpec {
     pub(crate) fn new(gvk: Gvk, path: &str, create: bool) -> Self {
-        Self { gvk, path: path.to_owned(), create, parts: split_path(path, '/') }
+        Self {
+            gvk,
+            path: path.to_owned(),
+            create,
+            parts: split_path(path, '/'),
+        }
     }
 
     /// Whether the object's apiVersion and kind are among those of the spec.
@@ -42,7 +47,9 @@ impl FieldSpec {
 
     /// Whether `name[]` is a part of the path.
     pub(crate) fn names_list(&self, name: &str) -> bool {
-        self.parts.iter().any(|part| part.strip_suffix("[]") == Some(name))
+        self.parts
+            .iter()
+            .any(|part| part.strip_suffix("[]") == Some(name))
     }
 
     /// Calls `set` with each value of the field, in lists with that of each item.
@@ -67,7 +74,8 @@ impl FieldSpec {
         if !self.matches(resource.type_parts()) {
             return Ok(());
         }
-        self.visit(resource.object_mut(), create, set).map_err(|error| error.while_doing(resource.id()))
+        self.visit(resource.object_mut(), create, set)
+            .map_err(|error| error.while_doing(resource.id()))
     }
 }
 
@@ -77,12 +85,16 @@ fn walk(
     create: Create,
     set: &mut dyn FnMut(&mut Node) -> Result<()>,
 ) -> Result<()> {
-    let Some((part, rest)) = path.split_first() else { return set(node) };
+    let Some((part, rest)) = path.split_first() else {
+        return set(node);
+    };
     if node::is_null(node) {
         return Ok(());
     }
     match &mut node.kind {
-        Kind::Seq(items) => items.iter_mut().try_for_each(|item| walk(item, path, create, set)),
+        Kind::Seq(items) => items
+            .iter_mut()
+            .try_for_each(|item| walk(item, path, create, set)),
         Kind::Scalar(_) => Err(node::wrong_kind("a map or a list", node)),
         Kind::Map(_) => {
             let (name, list) = match part.strip_suffix("[]") {
@@ -138,14 +150,21 @@ pub(crate) fn split_path(path: &str, delimiter: char) -> Vec<String> {
 
 /// Adds the specs of `incoming` that are not there yet.
 pub(crate) fn merge(specs: &mut Vec<FieldSpec>, incoming: &[FieldSpec]) -> Result<()> {
-    incoming.iter().try_for_each(|spec| merge_one(specs, spec.clone()))
+    incoming
+        .iter()
+        .try_for_each(|spec| merge_one(specs, spec.clone()))
 }
 
 pub(crate) fn merge_one(specs: &mut Vec<FieldSpec>, spec: FieldSpec) -> Result<()> {
-    match specs.iter().find(|have| have.path == spec.path && have.gvk.is_selected_by(&spec.gvk)) {
+    match specs
+        .iter()
+        .find(|have| have.path == spec.path && have.gvk.is_selected_by(&spec.gvk))
+    {
         Some(have) if have.create == spec.create => Ok(()),
-        Some(_) => Err(Error::conflict(format!("conflicting field specs for {}", spec.path))
-            .hint("`create` must be the same in both")),
+        Some(_) => Err(
+            Error::conflict(format!("conflicting field specs for {}", spec.path))
+                .hint("`create` must be the same in both"),
+        ),
         None => {
             specs.push(spec);
             Ok(())
@@ -159,17 +178,32 @@ mod tests {
 
     #[test]
     fn an_escaped_slash_is_part_of_the_name() {
-        assert_eq!(split_path(r"metadata/annotations/a.io\/b", '/'), ["metadata", "annotations", "a.io/b"]);
+        assert_eq!(
+            split_path(r"metadata/annotations/a.io\/b", '/'),
+            ["metadata", "annotations", "a.io/b"]
+        );
         assert_eq!(split_path("/a/b", '/'), ["a", "b"]);
     }
 
     #[test]
     fn an_absent_field_is_added_only_where_asked() {
-        let mut doc = fairway_yaml::parse("spec: {list: [{a: 1}, {}]}").unwrap().remove(0).root;
+        let mut doc = fairway_yaml::parse("spec: {list: [{a: 1}, {}]}")
+            .unwrap()
+            .remove(0)
+            .root;
         let spec = FieldSpec::new(Gvk::default(), "spec/list/a", true);
-        spec.visit(&mut doc, Create::Scalar, &mut |value| node::set_scalar(value, "2", node::Tag::Int)).unwrap();
-        assert_eq!(doc.to_json().unwrap(), serde_json::json!({"spec": {"list": [{"a": 2}, {"a": 2}]}}));
+        spec.visit(&mut doc, Create::Scalar, &mut |value| {
+            node::set_scalar(value, "2", node::Tag::Int)
+        })
+        .unwrap();
+        assert_eq!(
+            doc.to_json().unwrap(),
+            serde_json::json!({"spec": {"list": [{"a": 2}, {"a": 2}]}})
+        );
         let spec = FieldSpec::new(Gvk::default(), "spec/other/deep", false);
-        spec.visit(&mut doc, Create::Scalar, &mut |_| panic!("nothing to visit")).unwrap();
+        spec.visit(&mut doc, Create::Scalar, &mut |_| {
+            panic!("nothing to visit")
+        })
+        .unwrap();
     }
 }

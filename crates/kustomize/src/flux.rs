@@ -15,19 +15,33 @@ pub(crate) fn generated(loader: &Loader<'_>) -> Result<(String, Kustomization)> 
     collect(loader, &loader.root, 0, &mut paths)?;
     let resources = paths
         .into_iter()
-        .map(|path| Text { text: tree::relative(&loader.root, &path), line: 0, field: "resources".to_owned() })
+        .map(|path| Text { content: tree::relative(&loader.root, &path),
+            line: 0,
+            field: "resources".to_owned(),
+        })
         .collect();
     let file = tree::join(&loader.root, FILE_NAMES[0]).unwrap_or_default();
-    Ok((file, Kustomization { resources, ..Kustomization::default() }))
+    Ok((
+        file,
+        Kustomization {
+            resources,
+            ..Kustomization::default()
+        },
+    ))
 }
 
 fn collect(loader: &Loader<'_>, dir: &str, depth: usize, out: &mut Vec<String>) -> Result<()> {
     if depth > MAX_DEPTH {
-        return Err(Error::new(ErrorKind::Limit, format!("directories are nested more than {MAX_DEPTH} deep")));
+        return Err(Error::new(
+            ErrorKind::Limit,
+            format!("directories are nested more than {MAX_DEPTH} deep"),
+        ));
     }
     let entries = loader.tree.list(dir)?;
     let has_own = |entries: &[(String, EntryKind)]| {
-        entries.iter().any(|(name, kind)| *kind == EntryKind::File && FILE_NAMES.contains(&name.as_str()))
+        entries
+            .iter()
+            .any(|(name, kind)| *kind == EntryKind::File && FILE_NAMES.contains(&name.as_str()))
     };
     for (name, kind) in entries {
         let path = tree::join(dir, &name).unwrap_or_default();
@@ -41,7 +55,9 @@ fn collect(loader: &Loader<'_>, dir: &str, depth: usize, out: &mut Vec<String>) 
                 }
             }
             EntryKind::File => {
-                let is_yaml = [".yaml", ".yml"].iter().any(|ending| name.ends_with(ending));
+                let is_yaml = [".yaml", ".yml"]
+                    .iter()
+                    .any(|ending| name.ends_with(ending));
                 if is_yaml && !FILE_NAMES.contains(&name.as_str()) {
                     // Flux refuses what is not a list of resources, and does not leave it out.
                     read::resources(&path, &loader.tree.read(&path)?)?;

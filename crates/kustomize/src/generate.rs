@@ -1,6 +1,6 @@
 //! `configMapGenerator` and `secretGenerator`.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,7 +22,11 @@ pub(crate) enum Generated<'a> {
 }
 
 /// Makes the ConfigMap or Secret of one generator.
-pub(crate) fn make(loader: &Loader<'_>, what: Generated<'_>, args: &GeneratorArgs) -> Result<Resource> {
+pub(crate) fn make(
+    loader: &Loader<'_>,
+    what: Generated<'_>,
+    args: &GeneratorArgs,
+) -> Result<Resource> {
     let kind = match what {
         Generated::ConfigMap => "ConfigMap",
         Generated::Secret(_) => "Secret",
@@ -33,14 +37,27 @@ pub(crate) fn make(loader: &Loader<'_>, what: Generated<'_>, args: &GeneratorArg
     let mut metadata = node::map();
     node::insert(&mut metadata, "name", node::string(args.name.as_str()));
     if !args.namespace.is_empty() {
-        node::insert(&mut metadata, "namespace", node::string(args.namespace.as_str()));
+        node::insert(
+            &mut metadata,
+            "namespace",
+            node::string(args.namespace.as_str()),
+        );
     }
     let none = GeneratorOptions::default();
     let options = args.options.as_ref().unwrap_or(&none);
-    for (field, pairs) in [("labels", &options.labels), ("annotations", &options.annotations)] {
+    for (field, pairs) in [
+        ("labels", &options.labels),
+        ("annotations", &options.annotations),
+    ] {
         if !pairs.is_empty() {
-            let entries = pairs.iter().map(|(key, value)| (node::plain(key.as_str()), node::string(value.as_str())));
-            node::insert(&mut metadata, field, node::node(Kind::Map(entries.collect())));
+            let entries = pairs
+                .iter()
+                .map(|(key, value)| (node::plain(key.as_str()), node::string(value.as_str())));
+            node::insert(
+                &mut metadata,
+                field,
+                node::node(Kind::Map(entries.collect())),
+            );
         }
     }
     let mut object = node::map();
@@ -66,9 +83,15 @@ pub(crate) fn make(loader: &Loader<'_>, what: Generated<'_>, args: &GeneratorArg
             }
         }
         Generated::Secret(secret_type) => {
-            let secret_type = if secret_type.is_empty() { "Opaque" } else { secret_type };
+            let secret_type = if secret_type.is_empty() {
+                "Opaque"
+            } else {
+                secret_type
+            };
             node::insert(&mut object, "type", node::string(secret_type));
-            let entries = pairs.into_iter().map(|(key, bytes)| (node::plain(key), node::string(base64_lines(&bytes))));
+            let entries = pairs
+                .into_iter()
+                .map(|(key, bytes)| (node::plain(key), node::string(base64_lines(&bytes))));
             node::insert(&mut object, "data", map(entries.collect()));
         }
     }
@@ -85,25 +108,38 @@ pub(crate) fn make(loader: &Loader<'_>, what: Generated<'_>, args: &GeneratorArg
 fn pairs(loader: &Loader<'_>, args: &GeneratorArgs) -> Result<Vec<(String, Vec<u8>)>> {
     let mut out: Vec<(String, Vec<u8>)> = Vec::new();
     for path in &args.envs {
-        let bytes = loader.load(path).map_err(|error| error.while_doing("env source"))?;
-        env_lines(&bytes, &mut out).map_err(|error| error.while_doing(format_args!("env source {path}")))?;
+        let bytes = loader
+            .load(path)
+            .map_err(|error| error.while_doing("env source"))?;
+        env_lines(&bytes, &mut out)
+            .map_err(|error| error.while_doing(format_args!("env source {path}")))?;
     }
     for literal in &args.literals {
-        let (key, value) = literal.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
-            Error::invalid(format!("invalid literal source {literal}, expected key=value"))
-        })?;
+        let (key, value) = literal
+            .split_once('=')
+            .filter(|(key, _)| !key.is_empty())
+            .ok_or_else(|| {
+                Error::invalid(format!(
+                    "invalid literal source {literal}, expected key=value"
+                ))
+            })?;
         out.push((key.to_owned(), unquoted(value).as_bytes().to_vec()));
     }
     for source in &args.files {
         let (key, path) = file_source(source)?;
-        let bytes = loader.load(path).map_err(|error| error.while_doing("file source"))?;
+        let bytes = loader
+            .load(path)
+            .map_err(|error| error.while_doing("file source"))?;
         out.push((key.to_owned(), bytes.to_vec()));
     }
-    let mut seen = HashMap::new();
+    let mut seen = HashSet::new();
     for (key, _) in &out {
         check_key(key)?;
-        if seen.insert(key.as_str(), ()).is_some() {
-            return Err(Error::conflict(format!("{} illegally repeats the key `{key}`", args.name)));
+        if !seen.insert(key.as_str()) {
+            return Err(Error::conflict(format!(
+                "{} illegally repeats the key `{key}`",
+                args.name
+            )));
         }
     }
     out.sort_by(|a, b| a.0.cmp(&b.0));
@@ -116,7 +152,11 @@ fn env_lines(bytes: &[u8], out: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let line = std::str::from_utf8(line)
             .map_err(|_| Error::invalid(format!("line {} has invalid utf8 bytes", number + 1)))?;
-        let line = if number == 0 { line.strip_prefix('\u{feff}').unwrap_or(line) } else { line };
+        let line = if number == 0 {
+            line.strip_prefix('\u{feff}').unwrap_or(line)
+        } else {
+            line
+        };
         let line = line.trim_start();
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -206,7 +246,10 @@ mod tests {
         }
         let mut out = Vec::new();
         env_lines(b"\xef\xbb\xbfA=1\n# no\n\n  B=x=y\r\nC", &mut out).unwrap();
-        let keys: Vec<_> = out.iter().map(|(k, v)| (k.as_str(), v.as_slice())).collect();
+        let keys: Vec<_> = out
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_slice()))
+            .collect();
         assert_eq!(keys, [("A", &b"1"[..]), ("B", b"x=y"), ("C", b"")]);
         assert_eq!(unquoted("'it'"), "it");
         assert_eq!(unquoted("'it\""), "'it\"");

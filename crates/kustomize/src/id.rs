@@ -12,7 +12,11 @@ pub(crate) struct Gvk {
 
 impl Gvk {
     pub(crate) fn new(group: &str, version: &str, kind: &str) -> Self {
-        Self { group: group.to_owned(), version: version.to_owned(), kind: kind.to_owned() }
+        Self {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            kind: kind.to_owned(),
+        }
     }
 
     /// From the two fields of an object.
@@ -36,8 +40,20 @@ impl Gvk {
 
 impl fmt::Display for Gvk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let or = |part: &str, none: &'static str| if part.is_empty() { none.to_owned() } else { part.to_owned() };
-        write!(f, "{}.{}.{}", or(&self.kind, "[noKind]"), or(&self.version, "[noVer]"), or(&self.group, "[noGrp]"))
+        let or = |part: &str, none: &'static str| {
+            if part.is_empty() {
+                none.to_owned()
+            } else {
+                part.to_owned()
+            }
+        };
+        write!(
+            f,
+            "{}.{}.{}",
+            or(&self.kind, "[noKind]"),
+            or(&self.version, "[noVer]"),
+            or(&self.group, "[noGrp]")
+        )
     }
 }
 
@@ -60,7 +76,12 @@ pub(crate) struct ResId {
 impl ResId {
     pub(crate) fn new(gvk: Gvk, name: &str, namespace: &str) -> Self {
         let cluster_scoped = gvk.is_cluster_scoped();
-        Self { gvk, name: name.to_owned(), namespace: namespace.to_owned(), cluster_scoped }
+        Self {
+            gvk,
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+            cluster_scoped,
+        }
     }
 
     pub(crate) fn effective_namespace(&self) -> &str {
@@ -105,8 +126,16 @@ impl std::hash::Hash for ResId {
 
 impl fmt::Display for ResId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = if self.name.is_empty() { "[noName]" } else { &self.name };
-        let namespace = if self.namespace.is_empty() { "[noNs]" } else { &self.namespace };
+        let name = if self.name.is_empty() {
+            "[noName]"
+        } else {
+            &self.name
+        };
+        let namespace = if self.namespace.is_empty() {
+            "[noNs]"
+        } else {
+            &self.namespace
+        };
         write!(f, "{}/{name}.{namespace}", self.gvk)
     }
 }
@@ -115,9 +144,23 @@ impl fmt::Display for ResId {
 fn is_cluster_scoped(group: &str, version: &str, kind: &str) -> bool {
     let stable = matches!(version, "v1" | "v1beta1");
     match group {
-        "" => version == "v1" && matches!(kind, "ComponentStatus" | "Namespace" | "Node" | "NodeProxyOptions" | "PersistentVolume"),
+        "" => {
+            version == "v1"
+                && matches!(
+                    kind,
+                    "ComponentStatus"
+                        | "Namespace"
+                        | "Node"
+                        | "NodeProxyOptions"
+                        | "PersistentVolume"
+                )
+        }
         "admissionregistration.k8s.io" => {
-            stable && matches!(kind, "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration")
+            stable
+                && matches!(
+                    kind,
+                    "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration"
+                )
         }
         "apiextensions.k8s.io" => stable && kind == "CustomResourceDefinition",
         "apiregistration.k8s.io" => stable && kind == "APIService",
@@ -128,7 +171,9 @@ fn is_cluster_scoped(group: &str, version: &str, kind: &str) -> bool {
         "networking.k8s.io" => stable && kind == "IngressClass",
         "node.k8s.io" => stable && kind == "RuntimeClass",
         "policy" => version == "v1beta1" && kind == "PodSecurityPolicy",
-        "rbac.authorization.k8s.io" => stable && matches!(kind, "ClusterRole" | "ClusterRoleBinding"),
+        "rbac.authorization.k8s.io" => {
+            stable && matches!(kind, "ClusterRole" | "ClusterRoleBinding")
+        }
         "scheduling.k8s.io" => stable && kind == "PriorityClass",
         "storage.k8s.io" => match kind {
             "CSINode" => version == "v1",

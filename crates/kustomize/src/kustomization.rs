@@ -4,11 +4,11 @@ pub(crate) mod decode;
 mod fields;
 pub(crate) mod replacement;
 
-pub(crate) use fields::{
-    field_spec, gvk_field, image, selector,
-    GeneratorArgs, GeneratorOptions, Label, PatchEntry, Replica, SecretArgs, SortOptions, Text, Var,
-};
 use fairway_yaml::Node;
+pub(crate) use fields::{
+    GeneratorArgs, GeneratorOptions, Label, PatchEntry, Replica, SecretArgs, SortOptions, Text,
+    Var, field_spec, gvk_field, image, selector,
+};
 use replacement::ReplacementEntry;
 
 use self::decode::{Decoder, Field};
@@ -17,7 +17,8 @@ use crate::node;
 use crate::options::Image;
 
 /// The file names that make a directory a kustomization, of which it may have one.
-pub(crate) const FILE_NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+pub(crate) const FILE_NAMES: [&str; 3] =
+    ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
 /// What a kustomization file says.
 #[derive(Debug, Clone, Default)]
@@ -105,12 +106,26 @@ impl Kustomization {
         let (mut bases, mut image_tags) = (Vec::new(), Vec::new());
         let mut says_something = false;
         for field in decoder.fields(root, "")? {
-            if node::is_null(field.value) && FIELDS.iter().any(|known| known.eq_ignore_ascii_case(&field.name)) {
+            if node::is_null(field.value)
+                && FIELDS
+                    .iter()
+                    .any(|known| known.eq_ignore_ascii_case(&field.name))
+            {
                 continue;
             }
             match field.name.as_str() {
-                "kind" => kind = (decoder.string(field.value, &field.path)?, field.value.span.line),
-                "apiversion" => api_version = (decoder.string(field.value, &field.path)?, field.value.span.line),
+                "kind" => {
+                    kind = (
+                        decoder.string(field.value, &field.path)?,
+                        field.value.span.line,
+                    );
+                }
+                "apiversion" => {
+                    api_version = (
+                        decoder.string(field.value, &field.path)?,
+                        field.value.span.line,
+                    );
+                }
                 name => {
                     says_something |= !matches!(field.value.text(), Some(""));
                     match name {
@@ -134,9 +149,12 @@ impl Kustomization {
         out.images.append(&mut image_tags);
         out.component = kind.0 == "Component";
         if !matches!(kind.0.as_str(), "" | "Kustomization" | "Component") {
-            return Err(Error::invalid(format!("kind should be Kustomization or Component, not {:?}", kind.0))
-                .in_field("kind")
-                .at(decoder.file, kind.1));
+            return Err(Error::invalid(format!(
+                "kind should be Kustomization or Component, not {:?}",
+                kind.0
+            ))
+            .in_field("kind")
+            .at(decoder.file, kind.1));
         }
         let (kind_name, wanted) = if out.component {
             ("Component", "kustomize.config.k8s.io/v1alpha1")
@@ -144,9 +162,11 @@ impl Kustomization {
             ("Kustomization", "kustomize.config.k8s.io/v1beta1")
         };
         if !api_version.0.is_empty() && api_version.0 != wanted {
-            return Err(Error::invalid(format!("apiVersion for {kind_name} should be {wanted}"))
-                .in_field("apiVersion")
-                .at(decoder.file, api_version.1));
+            return Err(
+                Error::invalid(format!("apiVersion for {kind_name} should be {wanted}"))
+                    .in_field("apiVersion")
+                    .at(decoder.file, api_version.1),
+            );
         }
         Ok(out)
     }
@@ -185,7 +205,9 @@ impl Kustomization {
             "resources" => self.resources = decoder.list(field, Text::decode)?,
             "components" => self.components = decoder.list(field, Text::decode)?,
             "crds" => self.crds = decoder.list(field, Text::decode)?,
-            "configmapgenerator" => self.config_map_generator = decoder.list(field, GeneratorArgs::decode)?,
+            "configmapgenerator" => {
+                self.config_map_generator = decoder.list(field, GeneratorArgs::decode)?;
+            }
             "secretgenerator" => self.secret_generator = decoder.list(field, SecretArgs::decode)?,
             "helmglobals" => {}
             "helmcharts" | "helmchartinflationgenerator" => {
@@ -210,10 +232,14 @@ impl Kustomization {
     }
 
     fn warn(&mut self, old: &str, new: &str) {
-        self.warnings.push(format!("'{old}' is deprecated. Please use '{new}' instead."));
+        self.warnings.push(format!(
+            "'{old}' is deprecated. Please use '{new}' instead."
+        ));
     }
 }
 
 fn empty(file: &str) -> Error {
-    Error::new(ErrorKind::Invalid, "kustomization.yaml is empty").in_file(file).hint("name something in `resources`")
+    Error::new(ErrorKind::Invalid, "kustomization.yaml is empty")
+        .in_file(file)
+        .hint("name something in `resources`")
 }

@@ -26,4 +26,6 @@ pub mod tree;
 pub use build::{Build, Resource, build};
 pub use error::{Error, ErrorKind};
 pub use options::{Image, LoadRestrictor, Options, Order, Patch, RootEdits, Selector};
-pub use tree::{DiskTree, EntryKind, FileTree, Fingerprint, MemoryTree, ReadSet, Recorder, TreeError};
+pub use tree::{
+    DiskTree, EntryKind, FileTree, Fingerprint, MemoryTree, ReadSet, Recorder, TreeError,
+};

@@ -22,17 +22,34 @@ pub(crate) struct Loader<'t> {
 
 impl<'t> Loader<'t> {
     /// For the directory that the build starts from.
-    pub(crate) fn new(tree: &'t dyn FileTree, path: &str, restrictor: LoadRestrictor) -> Result<Self> {
+    pub(crate) fn new(
+        tree: &'t dyn FileTree,
+        path: &str,
+        restrictor: LoadRestrictor,
+    ) -> Result<Self> {
         let root = tree::join("", path).ok_or_else(|| outside(path))?;
         match tree.kind(&root)? {
             Some(EntryKind::Dir) => {}
             Some(EntryKind::File) => {
-                return Err(Error::missing(format!("{} is a file; expecting a directory", shown(&root))));
+                return Err(Error::missing(format!(
+                    "{} is a file; expecting a directory",
+                    shown(&root)
+                )));
             }
-            None => return Err(Error::missing(format!("no such directory: {}", shown(&root)))),
+            None => {
+                return Err(Error::missing(format!(
+                    "no such directory: {}",
+                    shown(&root)
+                )));
+            }
         }
         let root = tree.real_path(&root)?;
-        Ok(Self { tree, root, visited: Vec::new(), restrictor })
+        Ok(Self {
+            tree,
+            root,
+            visited: Vec::new(),
+            restrictor,
+        })
     }
 
     /// A file of this kustomization.
@@ -92,12 +109,25 @@ impl<'t> Loader<'t> {
         match self.tree.kind(&full)? {
             Some(EntryKind::Dir) => {}
             Some(EntryKind::File) => {
-                return Err(Error::missing(format!("must be a directory, but {} is a file", shown(&full))));
+                return Err(Error::missing(format!(
+                    "must be a directory, but {} is a file",
+                    shown(&full)
+                )));
             }
-            None => return Err(Error::missing(format!("no such file or directory: {}", shown(&full)))),
+            None => {
+                return Err(Error::missing(format!(
+                    "no such file or directory: {}",
+                    shown(&full)
+                )));
+            }
         }
         let root = self.tree.real_path(&full)?;
-        if let Some(visited) = self.visited.iter().chain([&self.root]).find(|visited| tree::within(&root, visited)) {
+        if let Some(visited) = self
+            .visited
+            .iter()
+            .chain([&self.root])
+            .find(|visited| tree::within(&root, visited))
+        {
             return Err(Error::conflict(format!(
                 "cycle detected: candidate root '{}' contains visited root '{}'",
                 shown(&root),
@@ -113,7 +143,12 @@ impl<'t> Loader<'t> {
                 format!("kustomizations are nested more than {MAX_DEPTH} deep"),
             ));
         }
-        Ok(Self { tree: self.tree, root, visited, restrictor: self.restrictor })
+        Ok(Self {
+            tree: self.tree,
+            root,
+            visited,
+            restrictor: self.restrictor,
+        })
     }
 }
 
@@ -123,7 +158,8 @@ pub(crate) fn shown(path: &str) -> &str {
 }
 
 fn outside(path: &str) -> Error {
-    Error::refused(format!("'{path}' leads out of the tree")).hint("only files of the repository can be used")
+    Error::refused(format!("'{path}' leads out of the tree"))
+        .hint("only files of the repository can be used")
 }
 
 fn remote(path: &str) -> Error {
@@ -139,11 +175,16 @@ fn is_url(path: &str) -> bool {
 fn looks_remote(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
     lower.contains("://")
-        || ["git::", "git@", "gh:", "github.com/", "github.com:", "org-"].iter().any(|prefix| lower.starts_with(prefix))
+        || ["git::", "git@", "gh:", "github.com/", "github.com:", "org-"]
+            .iter()
+            .any(|prefix| lower.starts_with(prefix))
             && (!lower.starts_with("org-") || lower.contains("@github.com"))
         || lower.contains(".git/") && !lower.starts_with('.')
         || lower.split_once('@').is_some_and(|(user, rest)| {
-            !user.contains('/') && rest.split_once(':').is_some_and(|(host, _)| !host.contains('/') && host.contains('.'))
+            !user.contains('/')
+                && rest
+                    .split_once(':')
+                    .is_some_and(|(host, _)| !host.contains('/') && host.contains('.'))
         })
 }
 
@@ -153,18 +194,33 @@ mod tests {
     use crate::tree::MemoryTree;
 
     fn tree() -> MemoryTree {
-        [("a/kustomization.yaml", ""), ("a/b/kustomization.yaml", ""), ("c/x.yaml", "x")].into_iter().collect()
+        [
+            ("a/kustomization.yaml", ""),
+            ("a/b/kustomization.yaml", ""),
+            ("c/x.yaml", "x"),
+        ]
+        .into_iter()
+        .collect()
     }
 
     #[test]
     fn a_file_outside_needs_the_restrictor_off() {
         let tree = tree();
         let strict = Loader::new(&tree, "a", LoadRestrictor::RootOnly).unwrap();
-        assert_eq!(strict.load("../c/x.yaml").unwrap_err().kind(), ErrorKind::Refused);
+        assert_eq!(
+            strict.load("../c/x.yaml").unwrap_err().kind(),
+            ErrorKind::Refused
+        );
         let open = Loader::new(&tree, "a", LoadRestrictor::None).unwrap();
         assert_eq!(&*open.load("../c/x.yaml").unwrap(), b"x");
-        assert_eq!(open.load("../../etc/passwd").unwrap_err().kind(), ErrorKind::Refused);
-        assert_eq!(open.load("/etc/passwd").unwrap_err().kind(), ErrorKind::Refused);
+        assert_eq!(
+            open.load("../../etc/passwd").unwrap_err().kind(),
+            ErrorKind::Refused
+        );
+        assert_eq!(
+            open.load("/etc/passwd").unwrap_err().kind(),
+            ErrorKind::Refused
+        );
     }
 
     #[test]
@@ -188,8 +244,18 @@ mod tests {
             "ssh://git@host/o/r",
             "https://example.com/x.yaml",
         ] {
-            assert_eq!(loader.enter(path).err().unwrap().kind(), ErrorKind::Refused, "{path}");
+            assert_eq!(
+                loader.enter(path).err().unwrap().kind(),
+                ErrorKind::Refused,
+                "{path}"
+            );
         }
-        assert_eq!(loader.load("https://example.com/x.yaml").unwrap_err().kind(), ErrorKind::Refused);
+        assert_eq!(
+            loader
+                .load("https://example.com/x.yaml")
+                .unwrap_err()
+                .kind(),
+            ErrorKind::Refused
+        );
     }
 }

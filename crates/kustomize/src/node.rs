@@ -59,7 +59,10 @@ pub(crate) mod shared {
 
     /// The mark of an unchanged shared scalar.
     pub(crate) fn mark(number: u32) -> Span {
-        Span { start: number, ..Span::default() }
+        Span {
+            start: number,
+            ..Span::default()
+        }
     }
 
     /// The number of a shared scalar.
@@ -69,7 +72,11 @@ pub(crate) mod shared {
 
     /// The span of a scalar that takes the place of the one with this span.
     pub(crate) fn changed(span: Span) -> Span {
-        number(span).map_or_else(Span::default, |start| Span { start, end: 1, ..Span::default() })
+        number(span).map_or_else(Span::default, |start| Span {
+            start,
+            end: 1,
+            ..Span::default()
+        })
     }
 
     pub(crate) fn is_changed(node: &Node) -> bool {
@@ -78,7 +85,10 @@ pub(crate) mod shared {
 }
 
 pub(crate) fn node(kind: Kind) -> Node {
-    Node { kind, span: Span::default() }
+    Node {
+        kind,
+        span: Span::default(),
+    }
 }
 
 pub(crate) fn map() -> Node {
@@ -87,38 +97,86 @@ pub(crate) fn map() -> Node {
 
 /// A scalar without a type: its text decides.
 pub(crate) fn plain(text: impl Into<String>) -> Node {
-    node(Kind::Scalar(Scalar { text: text.into(), style: Style::Plain, tag: None }))
+    node(Kind::Scalar(Scalar {
+        text: text.into(),
+        style: Style::Plain,
+        tag: None,
+    }))
 }
 
 /// A string, whatever its text looks like.
 pub(crate) fn string(text: impl Into<String>) -> Node {
     let text = text.into();
-    let style = if needs_quotes(&text) { Style::DoubleQuoted } else { Style::Plain };
+    let style = if needs_quotes(&text) {
+        Style::DoubleQuoted
+    } else {
+        Style::Plain
+    };
     node(Kind::Scalar(typed(text, style, Tag::Str)))
 }
 
 /// A scalar as it comes out of kustomize's encoder, which leaves a type out where text and style say the same.
 pub(crate) fn typed(text: String, style: Style, tag: Tag) -> Scalar {
-    let plain = Scalar { text, style: Style::Plain, tag: None };
-    let reads_as = plain.resolve(Dialect::Kustomize).map_or(Tag::Str, |resolved| Tag::of(&resolved));
+    let plain = Scalar {
+        text,
+        style: Style::Plain,
+        tag: None,
+    };
+    let reads_as = plain
+        .resolve(Dialect::Kustomize)
+        .map_or(Tag::Str, |resolved| Tag::of(&resolved));
     let quoted = style != Style::Plain;
     let (style, tag) = match tag {
         Tag::Unset => (style, None),
-        Tag::Str if quoted || reads_as == Tag::Str => (style, None),
-        // Not quoted: the next edit may drop the type, and keeps the style.
+        Tag::Str if quoted => (style, None),
+        // Not quoted even where it has to be: the next edit may drop the type, and keeps the style.
         Tag::Str => (style, tag.name().map(Box::from)),
         tag if reads_as == tag => (style, None),
         tag => (style, tag.name().map(Box::from)),
     };
-    Scalar { text: plain.text, style, tag }
+    Scalar {
+        text: plain.text,
+        style,
+        tag,
+    }
 }
 
-/// The type of a scalar; `Unset` for maps and lists.
+/// The type of a scalar; `Unset` for maps and lists, and for a scalar that an edit left without a type.
+///
+/// What was read has a place, or was [`placed`], and got its type when it was read.
 pub(crate) fn tag_of(node: &Node) -> Tag {
-    node.scalar().map_or(Tag::Unset, scalar_tag)
+    match node.scalar() {
+        None
+        | Some(Scalar {
+            tag: None,
+            style: Style::Plain,
+            ..
+        }) if node.span.line == 0 => Tag::Unset,
+        None => Tag::Unset,
+        Some(scalar) => scalar_tag(scalar),
+    }
 }
 
-pub(crate) fn scalar_tag(scalar: &Scalar) -> Tag {
+/// A tree that was not parsed, as if it had been.
+pub(crate) fn placed(mut node: Node) -> Node {
+    node.span.line = node.span.line.max(1);
+    match &mut node.kind {
+        Kind::Scalar(_) => {}
+        Kind::Seq(items) => {
+            for item in items {
+                *item = placed(std::mem::replace(item, plain("")));
+            }
+        }
+        Kind::Map(entries) => {
+            for (_, value) in entries {
+                *value = placed(std::mem::replace(value, plain("")));
+            }
+        }
+    }
+    node
+}
+
+fn scalar_tag(scalar: &Scalar) -> Tag {
     match scalar.tag.as_deref() {
         Some("!!null") => Tag::Null,
         Some("!!bool") => Tag::Bool,
@@ -127,13 +185,19 @@ pub(crate) fn scalar_tag(scalar: &Scalar) -> Tag {
         Some("!!timestamp") => Tag::Timestamp,
         Some("!!binary") => Tag::Binary,
         Some(_) => Tag::Str,
-        None => scalar.resolve(Dialect::Kustomize).map_or(Tag::Str, |resolved| Tag::of(&resolved)),
+        None => scalar
+            .resolve(Dialect::Kustomize)
+            .map_or(Tag::Str, |resolved| Tag::of(&resolved)),
     }
 }
 
 pub(crate) fn is_null(node: &Node) -> bool {
     match &node.kind {
-        Kind::Scalar(Scalar { text, style: Style::Plain, tag: None }) => {
+        Kind::Scalar(Scalar {
+            text,
+            style: Style::Plain,
+            tag: None,
+        }) => {
             matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL")
         }
         Kind::Scalar(Scalar { tag: Some(tag), .. }) => &**tag == "!!null",
@@ -156,12 +220,19 @@ pub(crate) fn text(node: &Node) -> &str {
 }
 
 pub(crate) fn get_mut<'n>(node: &'n mut Node, key: &str) -> Option<&'n mut Node> {
-    let Kind::Map(entries) = &mut node.kind else { return None };
-    entries.iter_mut().find(|(k, _)| k.text() == Some(key)).map(|(_, value)| value)
+    let Kind::Map(entries) = &mut node.kind else {
+        return None;
+    };
+    entries
+        .iter_mut()
+        .find(|(k, _)| k.text() == Some(key))
+        .map(|(_, value)| value)
 }
 
 pub(crate) fn remove(node: &mut Node, key: &str) -> Option<Node> {
-    let Kind::Map(entries) = &mut node.kind else { return None };
+    let Kind::Map(entries) = &mut node.kind else {
+        return None;
+    };
     let at = entries.iter().position(|(k, _)| k.text() == Some(key))?;
     Some(entries.remove(at).1)
 }
@@ -169,7 +240,9 @@ pub(crate) fn remove(node: &mut Node, key: &str) -> Option<Node> {
 /// Sets an entry of a map, with the value as it is. A new key is plain, as kustomize writes it: one that reads as a
 /// number or a boolean makes the output fail.
 pub(crate) fn insert(node: &mut Node, key: &str, value: Node) {
-    let Kind::Map(entries) = &mut node.kind else { return };
+    let Kind::Map(entries) = &mut node.kind else {
+        return;
+    };
     match entries.iter_mut().find(|(k, _)| k.text() == Some(key)) {
         Some((_, old)) => *old = value,
         None => entries.push((plain(key), value)),
@@ -182,27 +255,54 @@ pub(crate) fn set_entry(node: &mut Node, key: &str, value: &str, tag: Tag) -> Re
 }
 
 /// [`set_entry`], where a new entry is shared with others under a number above zero.
-pub(crate) fn set_shared_entry(node: &mut Node, key: &str, value: &str, tag: Tag, number: u32) -> Result<()> {
+pub(crate) fn set_shared_entry(
+    node: &mut Node,
+    key: &str,
+    value: &str,
+    tag: Tag,
+    number: u32,
+) -> Result<()> {
     let Kind::Map(entries) = &mut node.kind else {
         return Err(wrong_kind("a map", node));
     };
     if let Some((_, old)) = entries.iter_mut().find(|(k, _)| k.text() == Some(key)) {
         let style = old.scalar().map_or(Style::Plain, |scalar| scalar.style);
         let kind = Kind::Scalar(typed(value.to_owned(), style, tag));
-        *old = Node { kind, span: shared::changed(old.span) };
+        *old = Node {
+            kind,
+            span: shared::changed(old.span),
+        };
     } else {
         let is_text = matches!(tag, Tag::Unset | Tag::Str);
-        let style = if is_text && needs_quotes(value) { Style::DoubleQuoted } else { Style::Plain };
+        let style = if is_text && needs_quotes(value) {
+            Style::DoubleQuoted
+        } else {
+            Style::Plain
+        };
         let kind = Kind::Scalar(typed(value.to_owned(), style, tag));
-        entries.push((plain(key), Node { kind, span: shared::mark(number) }));
+        entries.push((
+            plain(key),
+            Node {
+                kind,
+                span: shared::mark(number),
+            },
+        ));
     }
     Ok(())
 }
 
 /// Whether kustomize quotes a text without a type when it adds it anew: where YAML 1.1 would not read a string.
 fn needs_quotes(text: &str) -> bool {
-    let scalar = Scalar { text: text.to_owned(), style: Style::Plain, tag: None };
-    !text.is_empty() && !matches!(scalar.resolve(Dialect::Kubectl), Ok(Resolved::Str(_)) | Err(_))
+    let scalar = Scalar {
+        text: text.to_owned(),
+        style: Style::Plain,
+        tag: None,
+    };
+    !text.is_empty()
+        && !matches!(
+            scalar.resolve(Dialect::Kubectl),
+            Ok(Resolved::Str(_)) | Err(_)
+        )
 }
 
 /// Replaces a scalar's text and type, keeping its style. A null becomes the scalar.
@@ -210,7 +310,10 @@ pub(crate) fn set_scalar(node: &mut Node, value: &str, tag: Tag) -> Result<()> {
     match &node.kind {
         Kind::Scalar(old) => {
             let kind = Kind::Scalar(typed(value.to_owned(), old.style, tag));
-            *node = Node { kind, span: shared::changed(node.span) };
+            *node = Node {
+                kind,
+                span: shared::changed(node.span),
+            };
             Ok(())
         }
         _ => Err(wrong_kind("a scalar", node)),
@@ -219,8 +322,8 @@ pub(crate) fn set_scalar(node: &mut Node, value: &str, tag: Tag) -> Result<()> {
 
 /// Replaces a scalar's text only: type and style stay, so a text that does not fit the type fails later.
 pub(crate) fn set_text(node: &mut Node, value: &str) {
+    let tag = tag_of(node);
     if let Kind::Scalar(old) = &mut node.kind {
-        let tag = scalar_tag(old);
         *old = typed(value.to_owned(), old.style, tag);
         node.span = shared::changed(node.span);
     }
@@ -228,14 +331,15 @@ pub(crate) fn set_text(node: &mut Node, value: &str) {
 
 /// The value with the style of what it replaces, whose span is given.
 pub(crate) fn styled(value: Node, style: Option<Style>, span: Span) -> Node {
+    let tag = tag_of(&value);
     let kind = match value.kind {
-        Kind::Scalar(new) => {
-            let tag = scalar_tag(&new);
-            Kind::Scalar(typed(new.text, style.unwrap_or(Style::Plain), tag))
-        }
+        Kind::Scalar(new) => Kind::Scalar(typed(new.text, style.unwrap_or(Style::Plain), tag)),
         kind => kind,
     };
-    Node { kind, span: shared::changed(span) }
+    Node {
+        kind,
+        span: shared::changed(span),
+    }
 }
 
 /// The value at a path of map keys.
@@ -279,9 +383,16 @@ mod tests {
         let mut doc = parse("a: \"1\"\nb: 1\n");
         for (key, value) in [("a", "5"), ("b", "'5'")] {
             let old = get_mut(&mut doc, key).unwrap();
-            *old = styled(parse(value), old.scalar().map(|scalar| scalar.style), old.span);
+            *old = styled(
+                parse(value),
+                old.scalar().map(|scalar| scalar.style),
+                old.span,
+            );
         }
-        assert_eq!(doc.to_json().unwrap(), serde_json::json!({"a": "5", "b": "5"}));
+        assert_eq!(
+            doc.to_json().unwrap(),
+            serde_json::json!({"a": "5", "b": "5"})
+        );
     }
 
     #[test]

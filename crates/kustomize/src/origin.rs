@@ -13,7 +13,10 @@ pub(crate) struct Origin {
 impl Origin {
     /// The origin of what this one names by `path`.
     pub(crate) fn append(&self, path: &str) -> Self {
-        Self { path: clean(&self.path, path), ..Self::default() }
+        Self {
+            path: clean(&self.path, path),
+            ..Self::default()
+        }
     }
 
     /// A generator or transformer of the kustomization file here.
@@ -21,7 +24,12 @@ impl Origin {
         Self {
             path: String::new(),
             configured_in: clean(&self.path, file),
-            configured_by: Some(["builtin".to_owned(), kind.to_owned(), String::new(), String::new()]),
+            configured_by: Some([
+                "builtin".to_owned(),
+                kind.to_owned(),
+                String::new(),
+                String::new(),
+            ]),
         }
     }
 
@@ -38,33 +46,34 @@ impl Origin {
 
     fn lines(&self, indent: &str) -> String {
         let mut out = String::new();
-        let mut line = |indent: &str, key: &str, value: &str| {
-            if !value.is_empty() {
-                out.push_str(&format!("{indent}{key}: {}\n", quoted(value)));
-            }
-        };
-        line(indent, "path", &self.path);
-        line(indent, "configuredIn", &self.configured_in);
-        if let Some([api_version, kind, name, namespace]) = &self.configured_by {
-            out.push_str(&format!("{indent}configuredBy:\n"));
+        line(&mut out, indent, "path", &self.path);
+        line(&mut out, indent, "configuredIn", &self.configured_in);
+        if let Some(texts) = &self.configured_by {
+            out.push_str(indent);
+            out.push_str("configuredBy:\n");
             let deeper = format!("{indent}  ");
-            let mut line = |key: &str, value: &str| {
-                if !value.is_empty() {
-                    out.push_str(&format!("{deeper}{key}: {}\n", quoted(value)));
-                }
-            };
-            line("apiVersion", api_version);
-            line("kind", kind);
-            line("name", name);
-            line("namespace", namespace);
+            for (key, value) in ["apiVersion", "kind", "name", "namespace"].iter().zip(texts) {
+                line(&mut out, &deeper, key, value);
+            }
         }
         out
     }
 }
 
+/// Adds a line, unless it would be empty.
+fn line(out: &mut String, indent: &str, key: &str, value: &str) {
+    if !value.is_empty() {
+        for part in [indent, key, ": ", &quoted(value), "\n"] {
+            out.push_str(part);
+        }
+    }
+}
+
 /// The text as a YAML scalar.
 fn quoted(text: &str) -> String {
-    fairway_yaml::emit::to_string(&serde_json::Value::String(text.to_owned())).trim_end().to_owned()
+    fairway_yaml::emit::to_string(&serde_json::Value::String(text.to_owned()))
+        .trim_end()
+        .to_owned()
 }
 
 /// `path` seen from `base`, both of which may climb up.
@@ -79,13 +88,20 @@ fn clean(base: &str, path: &str) -> String {
             part => out.push(part),
         }
     }
-    if out.is_empty() { ".".to_owned() } else { out.join("/") }
+    if out.is_empty() {
+        ".".to_owned()
+    } else {
+        out.join("/")
+    }
 }
 
 /// The path of an origin in an annotation's value.
 pub(crate) fn path_of(annotation: &str) -> Option<String> {
     let document = fairway_yaml::parse(annotation).ok()?.into_iter().next()?;
-    document.root.get("path").map(|path| crate::node::text(path).to_owned())
+    document
+        .root
+        .get("path")
+        .map(|path| crate::node::text(path).to_owned())
 }
 
 #[cfg(test)]
@@ -96,7 +112,9 @@ mod tests {
     fn paths_are_seen_from_the_built_directory() {
         let origin = Origin::default().append("../base").append("cm.yaml");
         assert_eq!(origin.to_yaml(), "path: ../base/cm.yaml\n");
-        let builtin = Origin::default().append("../base").builtin("kustomization.yaml", "ConfigMapGenerator");
+        let builtin = Origin::default()
+            .append("../base")
+            .builtin("kustomization.yaml", "ConfigMapGenerator");
         assert_eq!(
             builtin.append_to(""),
             "- configuredIn: ../base/kustomization.yaml\n  configuredBy:\n    apiVersion: builtin\n    kind: ConfigMapGenerator\n"

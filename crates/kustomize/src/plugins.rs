@@ -36,12 +36,19 @@ pub(crate) fn generated(target: &Target<'_>, context: &mut Context) -> Result<Ve
         if let Some(all) = &own.generator_options {
             args.options = Some(args.options.unwrap_or_default().with_defaults(all));
         }
-        let place = |error: Error| error.in_field(args.field.clone()).at(&target.file, args.line);
+        let place = |error: Error| {
+            error
+                .in_field(args.field.clone())
+                .at(&target.file, args.line)
+        };
         let mut resource = generate::make(&target.loader, what, &args).map_err(place)?;
         if let Some(origin) = &target.origin {
             resource.set_origin(&origin.builtin(target.file_name(), kind).to_yaml());
         }
-        out.push(Made { resource, place: Some((args.line, args.field)) });
+        out.push(Made {
+            resource,
+            place: Some((args.line, args.field)),
+        });
         Ok(())
     };
     for args in &own.config_map_generator {
@@ -56,14 +63,22 @@ pub(crate) fn generated(target: &Target<'_>, context: &mut Context) -> Result<Ve
             if let Some(origin) = &origin {
                 resource.set_origin(&origin.to_yaml());
             }
-            out.push(Made { resource, place: None });
+            out.push(Made {
+                resource,
+                place: None,
+            });
         }
     }
     Ok(out)
 }
 
 /// Runs the transformers that the kustomization names.
-pub(crate) fn transform(target: &Target<'_>, context: &mut Context, all: &mut Accumulated, paths: &[Text]) -> Result<()> {
+pub(crate) fn transform(
+    target: &Target<'_>,
+    context: &mut Context,
+    all: &mut Accumulated,
+    paths: &[Text],
+) -> Result<()> {
     for config in configurations(target, context, paths)? {
         transformer(target, context, &mut all.resources, &config)?;
         if let Some(origin) = plugin_origin(&config) {
@@ -75,27 +90,41 @@ pub(crate) fn transform(target: &Target<'_>, context: &mut Context, all: &mut Ac
 }
 
 /// Runs the validators, which may change nothing.
-pub(crate) fn validate(target: &Target<'_>, context: &mut Context, all: &mut Accumulated) -> Result<()> {
+pub(crate) fn validate(
+    target: &Target<'_>,
+    context: &mut Context,
+    all: &mut Accumulated,
+) -> Result<()> {
     for config in configurations(target, context, &target.kustomization.validators)? {
         let mut after = all.resources.clone();
         transformer(target, context, &mut after, &config)?;
         let same = after.len() == all.resources.len()
-            && after.iter().zip(all.resources.iter()).all(|(a, b)| a.object() == b.object());
+            && after
+                .iter()
+                .zip(all.resources.iter())
+                .all(|(a, b)| a.object() == b.object());
         if !same {
-            return Err(Error::conflict(format!("validator {} shouldn't modify the resources", config.id()))
-                .in_field("validators")
-                .in_file(&target.file));
+            return Err(Error::conflict(format!(
+                "validator {} shouldn't modify the resources",
+                config.id()
+            ))
+            .in_field("validators")
+            .in_file(&target.file));
         }
     }
     Ok(())
 }
 
 /// The configurations: inline, or accumulated from files and directories.
-fn configurations(target: &Target<'_>, context: &mut Context, entries: &[Text]) -> Result<Vec<Resource>> {
+fn configurations(
+    target: &Target<'_>,
+    context: &mut Context,
+    entries: &[Text],
+) -> Result<Vec<Resource>> {
     let mut all = Accumulated::default();
     let mut paths = Vec::new();
     for entry in entries {
-        let Ok(mut inline) = read::resources(&target.file, entry.text.as_bytes()) else {
+        let Ok(mut inline) = read::resources(&target.file, entry.content.as_bytes()) else {
             paths.push(entry.clone());
             continue;
         };
@@ -104,7 +133,9 @@ fn configurations(target: &Target<'_>, context: &mut Context, entries: &[Text]) 
                 resource.set_origin(&origin.append(target.file_name()).to_yaml());
             }
         }
-        all.resources.append_all(inline).map_err(|error| target.place(error, entry))?;
+        all.resources
+            .append_all(inline)
+            .map_err(|error| target.place(error, entry))?;
     }
     target.resources(context, &mut all, &paths)?;
     Ok(all.resources.into_items())
@@ -113,7 +144,12 @@ fn configurations(target: &Target<'_>, context: &mut Context, entries: &[Text]) 
 /// Where a plugin's configuration comes from, as the origin of what it does.
 fn plugin_origin(config: &Resource) -> Option<Origin> {
     let path = origin::path_of(config.origin()?)?;
-    let texts = [config.api_version(), config.kind(), config.name(), config.namespace()];
+    let texts = [
+        config.api_version(),
+        config.kind(),
+        config.name(),
+        config.namespace(),
+    ];
     Some(Origin {
         path: String::new(),
         configured_in: path,
@@ -125,13 +161,19 @@ fn check_builtin(target: &Target<'_>, config: &Resource) -> Result<()> {
     if config.api_version() == "builtin" {
         return Ok(());
     }
-    Err(Error::refused(format!("{} is not one of kustomize's built-in plugins, and a build executes nothing", config.id()))
-        .in_file(&target.file)
-        .hint("render its output into files"))
+    Err(Error::refused(format!(
+        "{} is not one of kustomize's built-in plugins, and a build executes nothing",
+        config.id()
+    ))
+    .in_file(&target.file)
+    .hint("render its output into files"))
 }
 
 fn unknown(config: &Resource, what: &str) -> Error {
-    Error::invalid(format!("unable to load builtin {} as a {what}", config.kind()))
+    Error::invalid(format!(
+        "unable to load builtin {} as a {what}",
+        config.kind()
+    ))
 }
 
 fn generator(target: &Target<'_>, config: &Resource) -> Result<Vec<Resource>> {
@@ -151,16 +193,22 @@ fn generator(target: &Target<'_>, config: &Resource) -> Result<Vec<Resource>> {
     match config.kind() {
         "ConfigMapGenerator" => {
             let args = named(GeneratorArgs::decode(decoder, node, "")?);
-            Ok(vec![generate::make(&target.loader, Generated::ConfigMap, &args).map_err(failed)?])
+            Ok(vec![
+                generate::make(&target.loader, Generated::ConfigMap, &args).map_err(failed)?,
+            ])
         }
         "SecretGenerator" => {
             let SecretArgs { args, secret_type } = SecretArgs::decode(decoder, node, "")?;
             let args = named(args);
-            Ok(vec![generate::make(&target.loader, Generated::Secret(&secret_type), &args).map_err(failed)?])
+            Ok(vec![
+                generate::make(&target.loader, Generated::Secret(&secret_type), &args)
+                    .map_err(failed)?,
+            ])
         }
         "IAMPolicyGenerator" => Ok(vec![iam_policy(decoder, node).map_err(failed)?]),
         "HelmChartInflationGenerator" => Err(failed(
-            Error::refused("Helm charts are not rendered in a build").hint("let a HelmRelease install the chart"),
+            Error::refused("Helm charts are not rendered in a build")
+                .hint("let a HelmRelease install the chart"),
         )),
         _ => Err(unknown(config, "generator")),
     }
@@ -174,9 +222,15 @@ fn iam_policy(decoder: Decoder<'_>, node: &Node) -> Result<Resource> {
             None => Ok(String::new()),
         }
     };
-    let cloud = node.get("cloud").map(|cloud| decoder.string(cloud, "cloud")).transpose()?.unwrap_or_default();
+    let cloud = node
+        .get("cloud")
+        .map(|cloud| decoder.string(cloud, "cloud"))
+        .transpose()?
+        .unwrap_or_default();
     if cloud != "gke" {
-        return Err(Error::invalid(format!("cloud provider {cloud} not supported yet")).in_field("cloud"));
+        return Err(
+            Error::invalid(format!("cloud provider {cloud} not supported yet")).in_field("cloud"),
+        );
     }
     let account = format!(
         "{}@{}.iam.gserviceaccount.com",
@@ -191,8 +245,9 @@ fn iam_policy(decoder: Decoder<'_>, node: &Node) -> Result<Resource> {
     if !namespace.is_empty() {
         metadata["namespace"] = namespace.into();
     }
-    let object = serde_json::json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata});
-    Ok(Resource::new(Node::from_json(&object)))
+    let object =
+        serde_json::json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata});
+    Ok(Resource::new(crate::node::placed(Node::from_json(&object))))
 }
 
 /// The fields that the configurations of transformers share.
@@ -212,7 +267,12 @@ struct Config {
     subjects: String,
 }
 
-fn transformer(target: &Target<'_>, context: &Context, resources: &mut Resources, config: &Resource) -> Result<()> {
+fn transformer(
+    target: &Target<'_>,
+    context: &Context,
+    resources: &mut Resources,
+    config: &Resource,
+) -> Result<()> {
     check_builtin(target, config)?;
     let failed = |error: Error| error.while_doing(config.id());
     let decoder = Decoder::lenient(&target.file);
@@ -237,7 +297,9 @@ impl Config {
             ("labels", "LabelTransformer") | ("annotations", "AnnotationsTransformer") => {
                 self.pairs = decoder.string_map(value, path)?;
             }
-            ("prefix", "PrefixTransformer") | ("suffix", "SuffixTransformer") | ("value", "ValueAddTransformer") => {
+            ("prefix", "PrefixTransformer")
+            | ("suffix", "SuffixTransformer")
+            | ("value", "ValueAddTransformer") => {
                 self.text = decoder.string(value, path)?;
             }
             ("path" | "patch" | "target" | "options", "PatchTransformer")
@@ -253,10 +315,12 @@ impl Config {
                         for field in decoder.fields(value, path)? {
                             match field.name.as_str() {
                                 "allownamechange" => {
-                                    self.patch.allow_name_change = decoder.boolean(field.value, &field.path)?;
+                                    self.patch.allow_name_change =
+                                        decoder.boolean(field.value, &field.path)?;
                                 }
                                 "allowkindchange" => {
-                                    self.patch.allow_kind_change = decoder.boolean(field.value, &field.path)?;
+                                    self.patch.allow_kind_change =
+                                        decoder.boolean(field.value, &field.path)?;
                                 }
                                 _ => {}
                             }
@@ -264,18 +328,34 @@ impl Config {
                     }
                 }
             }
-            ("jsonop", "PatchJson6902Transformer") => self.patch.patch = decoder.string(value, path)?,
-            ("paths", "PatchStrategicMergeTransformer") => self.paths = decoder.list(field, Text::decode)?,
-            ("patches", "PatchStrategicMergeTransformer") => self.text = decoder.string(value, path)?,
+            ("jsonop", "PatchJson6902Transformer") => {
+                self.patch.patch = decoder.string(value, path)?;
+            }
+            ("paths", "PatchStrategicMergeTransformer") => {
+                self.paths = decoder.list(field, Text::decode)?;
+            }
+            ("patches", "PatchStrategicMergeTransformer") => {
+                self.text = decoder.string(value, path)?;
+            }
             ("imagetag", "ImageTagTransformer") => self.image = image(decoder, value, path)?,
-            ("replica", "ReplicaCountTransformer") => self.replica = Replica::decode(decoder, value, path)?,
+            ("replica", "ReplicaCountTransformer") => {
+                self.replica = Replica::decode(decoder, value, path)?;
+            }
             ("replacements", "ReplacementTransformer") => {
                 self.replacements = decoder.list(field, ReplacementEntry::decode)?;
             }
-            ("targets", "ValueAddTransformer") => self.targets = decoder.list(field, value_target)?,
-            ("targetfilepath", "ValueAddTransformer") => self.target_file = decoder.string(value, path)?,
-            ("unsetonly", "NamespaceTransformer") => self.unset_only = decoder.boolean(value, path)?,
-            ("setrolebindingsubjects", "NamespaceTransformer") => self.subjects = decoder.string(value, path)?,
+            ("targets", "ValueAddTransformer") => {
+                self.targets = decoder.list(field, value_target)?;
+            }
+            ("targetfilepath", "ValueAddTransformer") => {
+                self.target_file = decoder.string(value, path)?;
+            }
+            ("unsetonly", "NamespaceTransformer") => {
+                self.unset_only = decoder.boolean(value, path)?;
+            }
+            ("setrolebindingsubjects", "NamespaceTransformer") => {
+                self.subjects = decoder.string(value, path)?;
+            }
             _ => {}
         }
         Ok(())
@@ -310,24 +390,38 @@ fn run(
 ) -> Result<()> {
     let keys = &context.merge_keys;
     let own_specs = || {
-        read.specs.as_deref().ok_or_else(|| Error::invalid("fieldSpecs is not expected to be nil").in_field("fieldSpecs"))
+        read.specs.as_deref().ok_or_else(|| {
+            Error::invalid("fieldSpecs is not expected to be nil").in_field("fieldSpecs")
+        })
     };
     let specs = read.specs.as_deref().unwrap_or_default();
     match config.kind() {
-        "AnnotationsTransformer" | "LabelTransformer" => transform::labels::transform(resources, &read.pairs, specs),
-        "PrefixTransformer" => transform::names::transform(resources, Affix::Prefix, &read.text, own_specs()?),
-        "SuffixTransformer" => transform::names::transform(resources, Affix::Suffix, &read.text, own_specs()?),
+        "AnnotationsTransformer" | "LabelTransformer" => {
+            transform::labels::transform(resources, &read.pairs, specs)
+        }
+        "PrefixTransformer" => {
+            transform::names::transform(resources, Affix::Prefix, &read.text, own_specs()?)
+        }
+        "SuffixTransformer" => {
+            transform::names::transform(resources, Affix::Suffix, &read.text, own_specs()?)
+        }
         "PrefixSuffixTransformer" => {
             let specs = own_specs()?;
             for (affix, field) in [(Affix::Prefix, "prefix"), (Affix::Suffix, "suffix")] {
-                let text = config.object().get(field).map_or("", crate::node::text).to_owned();
+                let text = config
+                    .object()
+                    .get(field)
+                    .map_or("", crate::node::text)
+                    .to_owned();
                 transform::names::transform(resources, affix, &text, specs)?;
             }
             Ok(())
         }
         "HashTransformer" => transform::hash::transform(resources),
         "ImageTagTransformer" => transform::images::transform(resources, &read.image, specs),
-        "ReplicaCountTransformer" => transform::replicas::transform(resources, &read.replica, specs),
+        "ReplicaCountTransformer" => {
+            transform::replicas::transform(resources, &read.replica, specs)
+        }
         "NamespaceTransformer" => {
             let subjects = match read.subjects.as_str() {
                 "" | "defaultOnly" => Subjects::Default,
@@ -360,7 +454,9 @@ fn run(
             if patches.is_empty() {
                 return Err(Error::invalid("patch appears to be empty"));
             }
-            patches.iter().try_for_each(|patch| transform::patches::merge_by_id(resources, patch, keys))
+            patches
+                .iter()
+                .try_for_each(|patch| transform::patches::merge_by_id(resources, patch, keys))
         }
         "ReplacementTransformer" => {
             let replacements = target.replacements(&read.replacements)?;
@@ -407,16 +503,32 @@ impl Target<'_> {
     pub(crate) fn replacements(&self, entries: &[ReplacementEntry]) -> Result<Vec<Replacement>> {
         let mut out = Vec::new();
         for entry in entries {
-            let here = |error: Error| error.in_field(entry.field.clone()).at(&self.file, entry.line);
+            let here = |error: Error| {
+                error
+                    .in_field(entry.field.clone())
+                    .at(&self.file, entry.line)
+            };
             if entry.path.is_empty() {
                 out.push(entry.replacement.clone());
                 continue;
             }
-            if entry.replacement.source.is_some() || entry.replacement.targets.as_ref().is_some_and(|t| !t.is_empty()) {
-                return Err(here(Error::invalid("cannot specify both path and inline replacement")));
+            if entry.replacement.source.is_some()
+                || entry
+                    .replacement
+                    .targets
+                    .as_ref()
+                    .is_some_and(|t| !t.is_empty())
+            {
+                return Err(here(Error::invalid(
+                    "cannot specify both path and inline replacement",
+                )));
             }
             let file = self.loader.file(&entry.path).map_err(here)?;
-            let bytes = self.loader.tree.read(&file).map_err(|error| here(error.into()))?;
+            let bytes = self
+                .loader
+                .tree
+                .read(&file)
+                .map_err(|error| here(error.into()))?;
             let text = String::from_utf8_lossy(&bytes);
             let decoder = Decoder::lenient(&file);
             let Some(root) = document(&file, &text)? else {

@@ -13,7 +13,8 @@ pub(crate) fn resources(file: &str, bytes: &[u8]) -> Result<Vec<Resource>> {
     let text = std::str::from_utf8(bytes)
         .map_err(|_| Error::new(ErrorKind::Syntax, "the file is not UTF-8 text").in_file(file))?;
     check_separators(text).map_err(|error| error.of_file(file))?;
-    let documents = fairway_yaml::parse(text).map_err(|error| Error::syntax(&error).of_file(file))?;
+    let documents =
+        fairway_yaml::parse(text).map_err(|error| Error::syntax(&error).of_file(file))?;
     let alone = documents.len() == 1;
     let mut queue = VecDeque::new();
     for document in documents {
@@ -34,7 +35,10 @@ pub(crate) fn resources(file: &str, bytes: &[u8]) -> Result<Vec<Resource>> {
     }
     let mut out = Vec::with_capacity(queue.len());
     while let Some(object) = queue.pop_front() {
-        if !object.get("kind").is_some_and(|kind| node::text(kind).ends_with("List")) {
+        if !object
+            .get("kind")
+            .is_some_and(|kind| node::text(kind).ends_with("List"))
+        {
             out.push(Resource::new(object));
             continue;
         }
@@ -43,13 +47,17 @@ pub(crate) fn resources(file: &str, bytes: &[u8]) -> Result<Vec<Resource>> {
             Some(items) if node::is_null(items) => {}
             Some(items) => {
                 let Kind::Seq(items) = &items.kind else {
-                    return Err(Error::invalid("items of a list of resources must be a list")
-                        .at(file, items.span.line));
+                    return Err(
+                        Error::invalid("items of a list of resources must be a list")
+                            .at(file, items.span.line),
+                    );
                 };
                 for item in items {
                     // Lists pass through JSON, which turns dates into time stamps.
-                    let value = item.to_json().map_err(|error| Error::syntax(&error).of_file(file))?;
-                    let mut object = Node::from_json(&value);
+                    let value = item
+                        .to_json()
+                        .map_err(|error| Error::syntax(&error).of_file(file))?;
+                    let mut object = node::placed(Node::from_json(&value));
                     object.span = item.span;
                     if !node::is_empty(&object) {
                         check_object(file, &object)?;
@@ -88,7 +96,8 @@ fn check_separators(text: &str) -> Result<()> {
 
 fn is_plain_list(root: &Node) -> bool {
     let kind = root.get("kind").map_or("", node::text);
-    matches!(kind, "List" | "ResourceList") && (root.get("items").is_some() || root.get("functionConfig").is_some())
+    matches!(kind, "List" | "ResourceList")
+        && (root.get("items").is_some() || root.get("functionConfig").is_some())
 }
 
 fn items_of(mut root: Node) -> Vec<Node> {
@@ -101,15 +110,26 @@ fn items_of(mut root: Node) -> Vec<Node> {
 fn check_object(file: &str, object: &Node) -> Result<()> {
     let error = |what: &str| Error::invalid(what).at(file, object.span.line);
     if object.entries().is_none() {
-        return Err(error(&format!("expected an object with apiVersion, kind and metadata, found {}", node::noun(object))));
+        return Err(error(&format!(
+            "expected an object with apiVersion, kind and metadata, found {}",
+            node::noun(object)
+        )));
     }
-    let kind = object.get("kind").filter(|kind| !node::is_empty(kind)).map_or("", node::text);
+    let kind = object
+        .get("kind")
+        .filter(|kind| !node::is_empty(kind))
+        .map_or("", node::text);
     if kind.is_empty() {
-        return Err(error("missing kind in object").hint("every resource needs apiVersion, kind and metadata.name"));
+        return Err(error("missing kind in object")
+            .hint("every resource needs apiVersion, kind and metadata.name"));
     }
     let name = node::lookup(object, &["metadata", "name"]);
-    if !kind.ends_with("List") && name.is_none_or(|name| node::is_null(name) || node::text(name).is_empty()) {
-        return Err(error(&format!("missing metadata.name in object of kind {kind}")));
+    if !kind.ends_with("List")
+        && name.is_none_or(|name| node::is_null(name) || node::text(name).is_empty())
+    {
+        return Err(error(&format!(
+            "missing metadata.name in object of kind {kind}"
+        )));
     }
     Ok(())
 }
@@ -119,14 +139,21 @@ mod tests {
     use super::*;
 
     fn names(text: &str) -> Vec<String> {
-        resources("f.yaml", text.as_bytes()).unwrap().iter().map(|r| r.name().to_owned()).collect()
+        resources("f.yaml", text.as_bytes())
+            .unwrap()
+            .iter()
+            .map(|r| r.name().to_owned())
+            .collect()
     }
 
     #[test]
     fn documents_and_lists_become_single_resources() {
         let one = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
         let list = "apiVersion: v1\nkind: ConfigMapList\nitems:\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: b}}\n";
-        assert_eq!(names(&format!("---\n{one}---\n# nothing\n---\n{list}")), ["a", "b"]);
+        assert_eq!(
+            names(&format!("---\n{one}---\n# nothing\n---\n{list}")),
+            ["a", "b"]
+        );
         assert!(names("").is_empty());
     }
 

@@ -86,18 +86,27 @@ impl Resource {
         };
         if let Some(annotations) = resource.metadata("annotations") {
             let own = |name: &str| {
-                annotations.get(&format!("{BOOKKEEPING}{name}")).map(|value| node::text(value).to_owned())
+                annotations
+                    .get(&format!("{BOOKKEEPING}{name}"))
+                    .map(|value| node::text(value).to_owned())
             };
             let needs_hash = own("needsHashSuffix").is_some_and(|value| value == "enabled");
-            let behavior = own("generatorBehavior").map_or(Behavior::Unspecified, |value| Behavior::parse(&value));
+            let behavior = own("generatorBehavior")
+                .map_or(Behavior::Unspecified, |value| Behavior::parse(&value));
             let parts = |name: &str| -> Vec<String> {
-                own(name).map_or_else(Vec::new, |value| value.split(',').map(str::to_owned).collect())
+                own(name).map_or_else(Vec::new, |value| {
+                    value.split(',').map(str::to_owned).collect()
+                })
             };
             let previous = parts("previousNames")
                 .into_iter()
                 .zip(parts("previousNamespaces"))
                 .zip(parts("previousKinds"))
-                .map(|((name, namespace), kind)| Previous { name, namespace, kind })
+                .map(|((name, namespace), kind)| Previous {
+                    name,
+                    namespace,
+                    kind,
+                })
                 .collect();
             let (prefixes, suffixes) = (parts("prefixes"), parts("suffixes"));
             resource.needs_hash = needs_hash;
@@ -123,7 +132,10 @@ impl Resource {
 
     /// Takes the object out, to put a changed one back with [`Resource::set_object`].
     pub(crate) fn lend_object(&mut self) -> Node {
-        Arc::unwrap_or_clone(std::mem::replace(&mut self.object, Arc::new(node::plain(""))))
+        Arc::unwrap_or_clone(std::mem::replace(
+            &mut self.object,
+            Arc::new(node::plain("")),
+        ))
     }
 
     pub(crate) fn set_object(&mut self, object: Node) {
@@ -175,11 +187,15 @@ impl Resource {
     }
 
     pub(crate) fn name(&self) -> &str {
-        self.metadata("name").filter(|value| !node::is_null(value)).map_or("", node::text)
+        self.metadata("name")
+            .filter(|value| !node::is_null(value))
+            .map_or("", node::text)
     }
 
     pub(crate) fn namespace(&self) -> &str {
-        self.metadata("namespace").filter(|value| !node::is_null(value)).map_or("", node::text)
+        self.metadata("namespace")
+            .filter(|value| !node::is_null(value))
+            .map_or("", node::text)
     }
 
     /// The current id.
@@ -207,7 +223,11 @@ impl Resource {
 
     /// All ids: the current one, then the earlier ones from the oldest on.
     pub(crate) fn ids(&self) -> impl Iterator<Item = ResId> + '_ {
-        std::iter::once_with(|| self.id()).chain(self.previous.iter().map(|previous| self.previous_id(previous)))
+        std::iter::once_with(|| self.id()).chain(
+            self.previous
+                .iter()
+                .map(|previous| self.previous_id(previous)),
+        )
     }
 
     /// Whether the resource has or had the id.
@@ -217,8 +237,14 @@ impl Resource {
             return false;
         }
         let earlier = self.previous.iter().any(|previous| {
-            let namespace = if previous.namespace.is_empty() { "default" } else { &previous.namespace };
-            previous.name == id.name && previous.kind == id.gvk.kind && namespace == id.effective_namespace()
+            let namespace = if previous.namespace.is_empty() {
+                "default"
+            } else {
+                &previous.namespace
+            };
+            previous.name == id.name
+                && previous.kind == id.gvk.kind
+                && namespace == id.effective_namespace()
         });
         earlier || (kind == id.gvk.kind && self.name() == id.name && self.id().same_namespace(id))
     }
@@ -283,8 +309,14 @@ impl Resource {
     }
 
     fn texts(&self, field: &str) -> Vec<(String, String)> {
-        let entries = self.metadata(field).and_then(Node::entries).unwrap_or_default();
-        entries.iter().map(|(key, value)| (node::text(key).to_owned(), node::text(value).to_owned())).collect()
+        let entries = self
+            .metadata(field)
+            .and_then(Node::entries)
+            .unwrap_or_default();
+        entries
+            .iter()
+            .map(|(key, value)| (node::text(key).to_owned(), node::text(value).to_owned()))
+            .collect()
     }
 
     pub(crate) fn annotations(&self) -> Vec<(String, String)> {
@@ -301,13 +333,18 @@ impl Resource {
 
     /// Replaces labels or annotations; all values become strings, and an empty map is left out.
     pub(crate) fn set_texts(&mut self, field: &str, mut values: Vec<(String, String)>) {
-        let Some(metadata) = node::child_map(self.object_mut(), "metadata") else { return };
+        let Some(metadata) = node::child_map(self.object_mut(), "metadata") else {
+            return;
+        };
         node::remove(metadata, field);
         if values.is_empty() {
             return;
         }
         values.sort();
-        let entries = values.into_iter().map(|(key, value)| (node::plain(key), node::string(value))).collect();
+        let entries = values
+            .into_iter()
+            .map(|(key, value)| (node::plain(key), node::string(value)))
+            .collect();
         node::insert(metadata, field, node::node(Kind::Map(entries)));
     }
 
@@ -336,7 +373,10 @@ impl Resource {
 
     /// The last step of a build: labels stay, annotations become strings, what was only for the books goes.
     pub(crate) fn close_books(&mut self, keep_origin: bool, keep_transformations: bool) {
-        let has_any = self.metadata("annotations").and_then(Node::entries).is_some_and(|all| !all.is_empty());
+        let has_any = self
+            .metadata("annotations")
+            .and_then(Node::entries)
+            .is_some_and(|all| !all.is_empty());
         if !has_any {
             // A build that kept books left an empty map where there was one, and then cleared it away.
             if (self.has_books() || self.metadata("annotations").is_some_and(node::is_null))
@@ -353,10 +393,18 @@ impl Resource {
                 && (keep_transformations || key != TRANSFORMATIONS)
         });
         let clean = annotations.len()
-            == self.metadata("annotations").and_then(Node::entries).map_or(0, <[_]>::len)
-            && self.metadata("annotations").and_then(Node::entries).is_some_and(|entries| {
-                entries.iter().all(|(_, value)| node::tag_of(value) == Tag::Str)
-            });
+            == self
+                .metadata("annotations")
+                .and_then(Node::entries)
+                .map_or(0, <[_]>::len)
+            && self
+                .metadata("annotations")
+                .and_then(Node::entries)
+                .is_some_and(|entries| {
+                    entries
+                        .iter()
+                        .all(|(_, value)| node::tag_of(value) == Tag::Str)
+                });
         if !clean {
             self.set_texts("annotations", annotations);
         }
@@ -411,9 +459,17 @@ impl Resource {
         for field in ["data", "binaryData"] {
             let mut merged: Vec<(String, String)> = Vec::new();
             for source in [old, &*self] {
-                let entries = source.object.get(field).and_then(Node::entries).unwrap_or_default();
+                let entries = source
+                    .object
+                    .get(field)
+                    .and_then(Node::entries)
+                    .unwrap_or_default();
                 merged.extend(entries.iter().map(|(key, value)| {
-                    let text = if node::is_null(value) { "" } else { node::text(value) };
+                    let text = if node::is_null(value) {
+                        ""
+                    } else {
+                        node::text(value)
+                    };
                     (node::text(key).to_owned(), text.to_owned())
                 }));
             }
@@ -424,7 +480,10 @@ impl Resource {
             let object = self.object_mut();
             node::remove(object, field);
             if !merged.is_empty() {
-                let entries = merged.into_iter().map(|(key, value)| (node::plain(key), node::string(value))).collect();
+                let entries = merged
+                    .into_iter()
+                    .map(|(key, value)| (node::plain(key), node::string(value)))
+                    .collect();
                 node::insert(object, field, node::node(Kind::Map(entries)));
             }
         }
@@ -433,18 +492,23 @@ impl Resource {
 
 /// The error of a resource that cannot be named any more.
 pub(crate) fn lost_its_name() -> Error {
-    Error::invalid("the resource has lost its kind or its name").hint("a patch or a replacement took it away")
+    Error::invalid("the resource has lost its kind or its name")
+        .hint("a patch or a replacement took it away")
 }
 
 fn collect_changed(node: &Node, out: &mut HashMap<u32, Kind>) {
     match &node.kind {
         Kind::Scalar(_) => {
-            if let Some(number) = node::shared::number(node.span).filter(|_| node::shared::is_changed(node)) {
+            if let Some(number) =
+                node::shared::number(node.span).filter(|_| node::shared::is_changed(node))
+            {
                 out.insert(number, node.kind.clone());
             }
         }
         Kind::Seq(items) => items.iter().for_each(|item| collect_changed(item, out)),
-        Kind::Map(entries) => entries.iter().for_each(|(_, value)| collect_changed(value, out)),
+        Kind::Map(entries) => entries
+            .iter()
+            .for_each(|(_, value)| collect_changed(value, out)),
     }
 }
 
@@ -459,7 +523,9 @@ fn put_changed(node: &mut Node, changed: &HashMap<u32, Kind>) {
             }
         }
         Kind::Seq(items) => items.iter_mut().for_each(|item| put_changed(item, changed)),
-        Kind::Map(entries) => entries.iter_mut().for_each(|(_, value)| put_changed(value, changed)),
+        Kind::Map(entries) => entries
+            .iter_mut()
+            .for_each(|(_, value)| put_changed(value, changed)),
     }
 }
 
@@ -485,7 +551,9 @@ fn is_bookkeeping(key: &str) -> bool {
                 | "annotations-migration-resource-id"
                 | "helm-generated"
         ),
-        None => matches!(key, "config.kubernetes.io/path" | "config.kubernetes.io/index" | "config.k8s.io/id"),
+        None => matches!(
+            key,
+            "config.kubernetes.io/path" | "config.kubernetes.io/index" | "config.k8s.io/id"
+        ),
     }
 }
-

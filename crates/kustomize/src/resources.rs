@@ -40,18 +40,27 @@ impl Resources {
     /// Adds a resource whose current id must be new.
     pub(crate) fn append(&mut self, resource: Resource) -> Result<()> {
         let id = resource.id();
-        let ids = self.ids.get_or_insert_with(|| self.items.iter().map(Resource::id).collect());
+        let ids = self
+            .ids
+            .get_or_insert_with(|| self.items.iter().map(Resource::id).collect());
         if ids.contains(&id) {
-            return Err(Error::conflict(format!("may not add resource with an already registered id: {id}"))
-                .hint("remove one of the two, or turn one into a patch"));
+            return Err(Error::conflict(format!(
+                "may not add resource with an already registered id: {id}"
+            ))
+            .hint("remove one of the two, or turn one into a patch"));
         }
         ids.insert(id);
         self.items.push(resource);
         Ok(())
     }
 
-    pub(crate) fn append_all(&mut self, resources: impl IntoIterator<Item = Resource>) -> Result<()> {
-        resources.into_iter().try_for_each(|resource| self.append(resource))
+    pub(crate) fn append_all(
+        &mut self,
+        resources: impl IntoIterator<Item = Resource>,
+    ) -> Result<()> {
+        resources
+            .into_iter()
+            .try_for_each(|resource| self.append(resource))
     }
 
     /// Replaces the items; all ids must differ.

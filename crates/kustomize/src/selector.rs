@@ -31,7 +31,9 @@ impl Matcher {
     }
 
     pub(crate) fn gvk(&self, (group, version, kind): (&str, &str, &str)) -> bool {
-        fits(self.group.as_ref(), group) && fits(self.version.as_ref(), version) && fits(self.kind.as_ref(), kind)
+        fits(self.group.as_ref(), group)
+            && fits(self.version.as_ref(), version)
+            && fits(self.kind.as_ref(), kind)
     }
 
     pub(crate) fn name(&self, name: &str) -> bool {
@@ -44,21 +46,35 @@ impl Matcher {
 
     /// Whether nothing is asked of the id.
     pub(crate) fn any_id(&self) -> bool {
-        [&self.group, &self.version, &self.kind, &self.name, &self.namespace].iter().all(|part| part.is_none())
+        [
+            &self.group,
+            &self.version,
+            &self.kind,
+            &self.name,
+            &self.namespace,
+        ]
+        .iter()
+        .all(|part| part.is_none())
     }
 
     /// Labels and annotations.
     pub(crate) fn metadata(&self, resource: &Resource) -> bool {
-        self.labels.matches(&|key| resource.label(key)) && self.annotations.matches(&|key| resource.annotation(key))
+        self.labels.matches(&|key| resource.label(key))
+            && self.annotations.matches(&|key| resource.annotation(key))
     }
 
     /// As a patch's target: original or current name and namespace, current group, version and kind.
     pub(crate) fn selects(&self, resource: &Resource) -> bool {
         let (current, original) = (resource.id(), resource.original_id());
-        let namespaces = [original.effective_namespace(), current.effective_namespace()];
+        let namespaces = [
+            original.effective_namespace(),
+            current.effective_namespace(),
+        ];
         self.gvk(resource.type_parts())
             && namespaces.iter().any(|namespace| self.namespace(namespace))
-            && [&original.name, &current.name].iter().any(|name| self.name(name))
+            && [&original.name, &current.name]
+                .iter()
+                .any(|name| self.name(name))
             && self.metadata(resource)
     }
 }
@@ -112,11 +128,12 @@ impl Requirements {
             rest = rest[end..].trim_start();
             let test = if absent {
                 Test::Absent
-            } else if let Some((test, after)) = set_test(rest).map_err(|why| bad(why))? {
+            } else if let Some((test, after)) = set_test(rest).map_err(&bad)? {
                 rest = after;
                 test
-            } else if let Some((operator, after)) =
-                ["!=", "==", "=", ">", "<"].iter().find_map(|op| Some((*op, rest.strip_prefix(op)?)))
+            } else if let Some((operator, after)) = ["!=", "==", "=", ">", "<"]
+                .iter()
+                .find_map(|op| Some((*op, rest.strip_prefix(op)?)))
             {
                 let after = after.trim_start();
                 let end = after.find(|c: char| !is_name(c)).unwrap_or(after.len());
@@ -125,8 +142,14 @@ impl Requirements {
                 match operator {
                     "!=" => Test::NotIn(vec![value]),
                     ">" | "<" => {
-                        let number = value.parse().map_err(|_| bad("> and < compare whole numbers"))?;
-                        if operator == ">" { Test::Above(number) } else { Test::Below(number) }
+                        let number = value
+                            .parse()
+                            .map_err(|_| bad("> and < compare whole numbers"))?;
+                        if operator == ">" {
+                            Test::Above(number)
+                        } else {
+                            Test::Below(number)
+                        }
                     }
                     _ => Test::In(vec![value]),
                 }
@@ -138,7 +161,10 @@ impl Requirements {
             if rest.is_empty() {
                 break;
             }
-            rest = rest.strip_prefix(',').ok_or_else(|| bad("expected a comma"))?.trim_start();
+            rest = rest
+                .strip_prefix(',')
+                .ok_or_else(|| bad("expected a comma"))?
+                .trim_start();
             if rest.is_empty() {
                 return Err(bad("it ends in a comma"));
             }
@@ -168,20 +194,35 @@ impl Requirements {
 
 /// `in (a, b)` or `notin (a, b)` at the start of the text, and what follows it.
 fn set_test(text: &str) -> std::result::Result<Option<(Test, &str)>, &'static str> {
-    let word_end = text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let word_end = text
+        .find(|c: char| !c.is_ascii_alphabetic())
+        .unwrap_or(text.len());
     let negative = match &text[..word_end] {
         "in" => false,
         "notin" => true,
         "" => return Ok(None),
         _ => return Err("expected an operator"),
     };
-    let list = text[word_end..].trim_start().strip_prefix('(').ok_or("expected ( after in or notin")?;
+    let list = text[word_end..]
+        .trim_start()
+        .strip_prefix('(')
+        .ok_or("expected ( after in or notin")?;
     let (list, after) = list.split_once(')').ok_or("expected )")?;
-    let values: Vec<String> = list.split(',').map(|value| value.trim().to_owned()).collect();
+    let values: Vec<String> = list
+        .split(',')
+        .map(|value| value.trim().to_owned())
+        .collect();
     if values.iter().any(|value| !value.chars().all(is_name)) {
         return Err("a value is not valid");
     }
-    Ok(Some((if negative { Test::NotIn(values) } else { Test::In(values) }, after)))
+    Ok(Some((
+        if negative {
+            Test::NotIn(values)
+        } else {
+            Test::In(values)
+        },
+        after,
+    )))
 }
 
 fn is_name(c: char) -> bool {
@@ -219,10 +260,19 @@ mod tests {
 
     #[test]
     fn names_match_from_end_to_end() {
-        let selector = Selector { name: "a|b".into(), ..Selector::default() };
+        let selector = Selector {
+            name: "a|b".into(),
+            ..Selector::default()
+        };
         let matcher = Matcher::new(&selector).unwrap();
         assert!(matcher.name("a") && matcher.name("b"));
         assert!(!matcher.name("ab") && !matcher.name("cb"));
-        assert!(Matcher::new(&Selector { name: "(".into(), ..Selector::default() }).is_err());
+        assert!(
+            Matcher::new(&Selector {
+                name: "(".into(),
+                ..Selector::default()
+            })
+            .is_err()
+        );
     }
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 pub use disk::DiskTree;
 pub use memory::MemoryTree;
-pub use path::{file_name, join, parent, relative};
 pub(crate) use path::within;
+pub use path::{file_name, join, parent, relative};
 pub use recorder::{ReadSet, Recorder};
 use sha1::{Digest as _, Sha1};
 

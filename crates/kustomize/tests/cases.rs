@@ -5,6 +5,8 @@
 //! With `KUSTOMIZE` set to a kustomize binary, `cargo test -- --ignored` compares the expectations with it. With
 //! `UPDATE_ERRORS` set, the messages are written anew.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
 
 use fairway_kustomize::{DiskTree, Options, Order, Recorder, build};
@@ -12,25 +14,41 @@ use fairway_kustomize::{DiskTree, Options, Order, Recorder, build};
 fn cases() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
     let dirs = |dir: &Path| -> Vec<PathBuf> {
-        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect()
+        std::fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_dir())
+            .collect()
     };
-    let mut out: Vec<PathBuf> = dirs(&root).iter().flat_map(|feature| dirs(feature)).collect();
+    let mut out: Vec<PathBuf> = dirs(&root)
+        .iter()
+        .flat_map(|feature| dirs(feature))
+        .collect();
     out.sort();
     out
 }
 
 fn start(case: &Path) -> &'static str {
-    if case.join("input/overlay").is_dir() { "overlay" } else { "" }
+    if case.join("input/overlay").is_dir() {
+        "overlay"
+    } else {
+        ""
+    }
 }
 
 fn built(case: &Path, order: Order) -> Result<String, String> {
     let tree = DiskTree::new(case.join("input")).unwrap();
     let recorder = Recorder::new(&tree);
-    let options = Options { order, ..Options::default() };
+    let options = Options {
+        order,
+        ..Options::default()
+    };
     let result = build(&recorder, start(case), &options);
     // Whatever a build read, it reads the same again.
     assert!(recorder.into_read_set().same_in(&tree).unwrap());
-    result.map(|built| built.to_yaml()).map_err(|error| error.to_string())
+    result
+        .map(|built| built.to_yaml())
+        .map_err(|error| error.to_string())
 }
 
 #[test]
@@ -50,7 +68,8 @@ fn builds_come_out_as_kustomizes() {
             }
             continue;
         }
-        let message = built(case, Order::Legacy).expect_err(&format!("{} must fail", case.display())) + "\n";
+        let message =
+            built(case, Order::Legacy).expect_err(&format!("{} must fail", case.display())) + "\n";
         if std::env::var_os("UPDATE_ERRORS").is_some() {
             std::fs::write(case.join("error.txt"), &message).unwrap();
         }
@@ -69,15 +88,30 @@ fn kustomize_agrees() {
         let run = |order: &str| {
             let dir = case.join("input").join(start(&case));
             let mut command = std::process::Command::new(&binary);
-            command.arg("build").arg(format!("--reorder={order}")).arg(dir).output().unwrap()
+            command
+                .arg("build")
+                .arg(format!("--reorder={order}"))
+                .arg(dir)
+                .output()
+                .unwrap()
         };
         if !case.join("expected.yaml").exists() {
             assert!(!run("legacy").status.success(), "{}", case.display());
             continue;
         }
         let expected = std::fs::read_to_string(case.join("expected.yaml")).unwrap();
-        assert_eq!(String::from_utf8(run("legacy").stdout).unwrap(), expected, "{}", case.display());
+        assert_eq!(
+            String::from_utf8(run("legacy").stdout).unwrap(),
+            expected,
+            "{}",
+            case.display()
+        );
         let none = std::fs::read_to_string(case.join("expected-none.yaml")).unwrap_or(expected);
-        assert_eq!(String::from_utf8(run("none").stdout).unwrap(), none, "{}", case.display());
+        assert_eq!(
+            String::from_utf8(run("none").stdout).unwrap(),
+            none,
+            "{}",
+            case.display()
+        );
     }
 }

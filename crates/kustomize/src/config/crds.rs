@@ -20,7 +20,9 @@ type Definitions = BTreeMap<String, Value>;
 /// The fields that a file of `crds` marks.
 pub(crate) fn from_definitions(file: &str, text: &str) -> Result<TransformerConfig> {
     let mut out = TransformerConfig::default();
-    let Some(root) = document(file, text)? else { return Ok(out) };
+    let Some(root) = document(file, text)? else {
+        return Ok(out);
+    };
     let value = root
         .to_json_as(fairway_yaml::Dialect::Kubectl)
         .map_err(|error| Error::syntax(&error).of_file(file))?;
@@ -29,11 +31,20 @@ pub(crate) fn from_definitions(file: &str, text: &str) -> Result<TransformerConf
     };
     let definitions: Definitions = map.into_iter().collect();
     for (name, definition) in &definitions {
-        let Some(properties) = properties(definition) else { continue };
-        if ["kind", "apiVersion", "metadata"].iter().all(|field| properties.contains_key(*field)) {
+        let Some(properties) = properties(definition) else {
+            continue;
+        };
+        if ["kind", "apiVersion", "metadata"]
+            .iter()
+            .all(|field| properties.contains_key(*field))
+        {
             let kind = name.rsplit('.').next().unwrap_or(name);
             let mut found = TransformerConfig::default();
-            let mut walk = Walk { definitions: &definitions, gvk: Gvk::new("", "", kind), path: Vec::new() };
+            let mut walk = Walk {
+                definitions: &definitions,
+                gvk: Gvk::new("", "", kind),
+                path: Vec::new(),
+            };
             walk.definition(&mut found, name)?;
             out.merge(&found)?;
         }
@@ -44,7 +55,10 @@ pub(crate) fn from_definitions(file: &str, text: &str) -> Result<TransformerConf
 /// Kustomize looks for `Schema`, in any case.
 fn properties(definition: &Value) -> Option<&serde_json::Map<String, Value>> {
     let definition = definition.as_object()?;
-    let schema = definition.iter().find(|(key, _)| key.eq_ignore_ascii_case("schema"))?.1;
+    let schema = definition
+        .iter()
+        .find(|(key, _)| key.eq_ignore_ascii_case("schema"))?
+        .1;
     schema.get("properties")?.as_object()
 }
 
@@ -56,7 +70,9 @@ struct Walk<'d> {
 
 impl Walk<'_> {
     fn definition(&mut self, out: &mut TransformerConfig, name: &str) -> Result<()> {
-        let Some(properties) = self.definitions.get(name).and_then(properties) else { return Ok(()) };
+        let Some(properties) = self.definitions.get(name).and_then(properties) else {
+            return Ok(());
+        };
         if self.path.len() > MAX_DEPTH {
             return Err(Error::new(
                 crate::error::ErrorKind::Limit,
@@ -78,9 +94,10 @@ impl Walk<'_> {
                 field_spec::merge_one(&mut out.name_prefix, spec(&path))?;
             }
             let text = |extension: &str| property.get(extension).and_then(Value::as_str);
-            if let (Some(version), Some(kind)) =
-                (text("x-kubernetes-object-ref-api-version"), text("x-kubernetes-object-ref-kind"))
-            {
+            if let (Some(version), Some(kind)) = (
+                text("x-kubernetes-object-ref-api-version"),
+                text("x-kubernetes-object-ref-kind"),
+            ) {
                 let name = text("x-kubernetes-object-ref-name-key").unwrap_or("name");
                 out.add_name_reference(&NameReference {
                     target: Gvk::new("", version, kind),

@@ -15,7 +15,11 @@ pub(crate) fn default_config() -> &'static Arc<TransformerConfig> {
             name_suffix: vec![any("metadata/name", false)],
             namespace: vec![
                 of(("", "", "Namespace"), "metadata/name", true),
-                of(("apiregistration.k8s.io", "", "APIService"), "spec/service/namespace", true),
+                of(
+                    ("apiregistration.k8s.io", "", "APIService"),
+                    "spec/service/namespace",
+                    true,
+                ),
                 of(
                     ("apiextensions.k8s.io", "", "CustomResourceDefinition"),
                     "spec/conversion/webhook/clientConfig/service/namespace",
@@ -29,10 +33,15 @@ pub(crate) fn default_config() -> &'static Arc<TransformerConfig> {
             name_reference: name_references(),
             var_reference: var_references(),
             images: images(),
-            replicas: ["Deployment", "ReplicationController", "ReplicaSet", "StatefulSet"]
-                .iter()
-                .map(|kind| of(("", "", kind), "spec/replicas", true))
-                .collect(),
+            replicas: [
+                "Deployment",
+                "ReplicationController",
+                "ReplicaSet",
+                "StatefulSet",
+            ]
+            .iter()
+            .map(|kind| of(("", "", kind), "spec/replicas", true))
+            .collect(),
         };
         config.sort();
         Arc::new(config)
@@ -67,15 +76,27 @@ const APPS_STATEFUL_SET: Kind = ("apps", "", "StatefulSet");
 fn template_labels() -> Vec<FieldSpec> {
     vec![
         any("metadata/labels", true),
-        of(REPLICATION_CONTROLLER, "spec/template/metadata/labels", true),
+        of(
+            REPLICATION_CONTROLLER,
+            "spec/template/metadata/labels",
+            true,
+        ),
         of(DEPLOYMENT, "spec/template/metadata/labels", true),
         of(REPLICA_SET, "spec/template/metadata/labels", true),
         of(DAEMON_SET, "spec/template/metadata/labels", true),
         of(APPS_STATEFUL_SET, "spec/template/metadata/labels", true),
-        of(APPS_STATEFUL_SET, "spec/volumeClaimTemplates[]/metadata/labels", true),
+        of(
+            APPS_STATEFUL_SET,
+            "spec/volumeClaimTemplates[]/metadata/labels",
+            true,
+        ),
         of(BATCH_JOB, "spec/template/metadata/labels", true),
         of(BATCH_CRON_JOB, "spec/jobTemplate/metadata/labels", true),
-        of(BATCH_CRON_JOB, "spec/jobTemplate/spec/template/metadata/labels", true),
+        of(
+            BATCH_CRON_JOB,
+            "spec/jobTemplate/spec/template/metadata/labels",
+            true,
+        ),
     ]
 }
 
@@ -89,11 +110,27 @@ fn common_labels() -> Vec<FieldSpec> {
         of(DAEMON_SET, "spec/selector/matchLabels", true),
         of(APPS_STATEFUL_SET, "spec/selector/matchLabels", true),
         of(BATCH_JOB, "spec/selector/matchLabels", false),
-        of(BATCH_CRON_JOB, "spec/jobTemplate/spec/selector/matchLabels", false),
-        of(("policy", "", "PodDisruptionBudget"), "spec/selector/matchLabels", false),
+        of(
+            BATCH_CRON_JOB,
+            "spec/jobTemplate/spec/selector/matchLabels",
+            false,
+        ),
+        of(
+            ("policy", "", "PodDisruptionBudget"),
+            "spec/selector/matchLabels",
+            false,
+        ),
         of(network_policy, "spec/podSelector/matchLabels", false),
-        of(network_policy, "spec/ingress/from/podSelector/matchLabels", false),
-        of(network_policy, "spec/egress/to/podSelector/matchLabels", false),
+        of(
+            network_policy,
+            "spec/ingress/from/podSelector/matchLabels",
+            false,
+        ),
+        of(
+            network_policy,
+            "spec/egress/to/podSelector/matchLabels",
+            false,
+        ),
     ];
     for kind in [APPS_DEPLOYMENT, APPS_STATEFUL_SET] {
         for affinity in ["podAffinity", "podAntiAffinity"] {
@@ -101,11 +138,17 @@ fn common_labels() -> Vec<FieldSpec> {
                 "preferredDuringSchedulingIgnoredDuringExecution/podAffinityTerm",
                 "requiredDuringSchedulingIgnoredDuringExecution",
             ] {
-                let path = format!("spec/template/spec/affinity/{affinity}/{rule}/labelSelector/matchLabels");
+                let path = format!(
+                    "spec/template/spec/affinity/{affinity}/{rule}/labelSelector/matchLabels"
+                );
                 out.push(of(kind, &path, false));
             }
         }
-        out.push(of(kind, "spec/template/spec/topologySpreadConstraints/labelSelector/matchLabels", false));
+        out.push(of(
+            kind,
+            "spec/template/spec/topologySpreadConstraints/labelSelector/matchLabels",
+            false,
+        ));
     }
     out.extend(template_labels());
     out
@@ -113,18 +156,37 @@ fn common_labels() -> Vec<FieldSpec> {
 
 fn common_annotations() -> Vec<FieldSpec> {
     let mut out = vec![any("metadata/annotations", true)];
-    for kind in [REPLICATION_CONTROLLER, DEPLOYMENT, REPLICA_SET, DAEMON_SET, STATEFUL_SET, BATCH_JOB] {
+    for kind in [
+        REPLICATION_CONTROLLER,
+        DEPLOYMENT,
+        REPLICA_SET,
+        DAEMON_SET,
+        STATEFUL_SET,
+        BATCH_JOB,
+    ] {
         out.push(of(kind, "spec/template/metadata/annotations", true));
     }
-    out.push(of(BATCH_CRON_JOB, "spec/jobTemplate/metadata/annotations", true));
-    out.push(of(BATCH_CRON_JOB, "spec/jobTemplate/spec/template/metadata/annotations", true));
+    out.push(of(
+        BATCH_CRON_JOB,
+        "spec/jobTemplate/metadata/annotations",
+        true,
+    ));
+    out.push(of(
+        BATCH_CRON_JOB,
+        "spec/jobTemplate/spec/template/metadata/annotations",
+        true,
+    ));
     out
 }
 
 fn images() -> Vec<FieldSpec> {
     let mut out = Vec::new();
     for pod in ["spec", "spec/template/spec"] {
-        for field in ["containers[]/image", "initContainers[]/image", "volumes[]/image/reference"] {
+        for field in [
+            "containers[]/image",
+            "initContainers[]/image",
+            "volumes[]/image/reference",
+        ] {
             out.push(any(&format!("{pod}/{field}"), true));
         }
     }
@@ -157,7 +219,10 @@ const CLAIMING_PODS: [(Kind, &str); 7] = [
 fn in_pods(pods: &[(Kind, &str)], fields: &[&str]) -> Vec<FieldSpec> {
     let specs = |(kind, pod): &(Kind, &str)| {
         let (kind, pod) = (*kind, (*pod).to_owned());
-        fields.iter().map(move |field| of(kind, &format!("{pod}/{field}"), false)).collect::<Vec<_>>()
+        fields
+            .iter()
+            .map(move |field| of(kind, &format!("{pod}/{field}"), false))
+            .collect::<Vec<_>>()
     };
     pods.iter().flat_map(specs).collect()
 }
@@ -167,7 +232,11 @@ fn name_references() -> Vec<NameReference> {
         target: Gvk::new(group, version, kind),
         referrers,
     };
-    let specs = |all: &[(Kind, &str)]| all.iter().map(|(kind, path)| of(*kind, path, false)).collect::<Vec<_>>();
+    let specs = |all: &[(Kind, &str)]| {
+        all.iter()
+            .map(|(kind, path)| of(*kind, path, false))
+            .collect::<Vec<_>>()
+    };
     let role_binding = (RBAC, "", "RoleBinding");
     let cluster_role_binding = (RBAC, "", "ClusterRoleBinding");
     let ingress = ("", "", "Ingress");
@@ -190,7 +259,10 @@ fn name_references() -> Vec<NameReference> {
         (("", "", "Node"), "spec/configSource/configMap"),
         (role, "rules/resourceNames"),
         (cluster_role, "rules/resourceNames"),
-        (ingress, r"metadata/annotations/nginx.ingress.kubernetes.io\/fastcgi-params-configmap"),
+        (
+            ingress,
+            r"metadata/annotations/nginx.ingress.kubernetes.io\/fastcgi-params-configmap",
+        ),
     ]));
 
     let mut secrets = in_pods(
@@ -207,9 +279,18 @@ fn name_references() -> Vec<NameReference> {
     );
     secrets.extend(specs(&[
         (ingress, "spec/tls/secretName"),
-        (ingress, r"metadata/annotations/ingress.kubernetes.io\/auth-secret"),
-        (ingress, r"metadata/annotations/nginx.ingress.kubernetes.io\/auth-secret"),
-        (ingress, r"metadata/annotations/nginx.ingress.kubernetes.io\/auth-tls-secret"),
+        (
+            ingress,
+            r"metadata/annotations/ingress.kubernetes.io\/auth-secret",
+        ),
+        (
+            ingress,
+            r"metadata/annotations/nginx.ingress.kubernetes.io\/auth-secret",
+        ),
+        (
+            ingress,
+            r"metadata/annotations/nginx.ingress.kubernetes.io\/auth-tls-secret",
+        ),
         (("", "", "ServiceAccount"), "imagePullSecrets/name"),
         (storage_class, "parameters/secretName"),
         (storage_class, "parameters/adminSecretName"),
@@ -217,7 +298,10 @@ fn name_references() -> Vec<NameReference> {
         (storage_class, "parameters/secretRef"),
         (role, "rules/resourceNames"),
         (cluster_role, "rules/resourceNames"),
-        (("serving.knative.dev", "v1", "Service"), "spec/template/spec/containers/env/valueFrom/secretKeyRef/name"),
+        (
+            ("serving.knative.dev", "v1", "Service"),
+            "spec/template/spec/containers/env/valueFrom/secretKeyRef/name",
+        ),
         (("", "", "PersistentVolume"), "spec/azureFile/secretName"),
     ]));
 
@@ -227,21 +311,41 @@ fn name_references() -> Vec<NameReference> {
         (ingress, "spec/backend/serviceName"),
         (ingress, "spec/rules/http/paths/backend/service/name"),
         (ingress, "spec/defaultBackend/service/name"),
-        (("apiregistration.k8s.io", "", "APIService"), "spec/service/name"),
-        ((ADMISSION, "", "ValidatingWebhookConfiguration"), "webhooks/clientConfig/service"),
-        ((ADMISSION, "", "MutatingWebhookConfiguration"), "webhooks/clientConfig/service"),
+        (
+            ("apiregistration.k8s.io", "", "APIService"),
+            "spec/service/name",
+        ),
+        (
+            (ADMISSION, "", "ValidatingWebhookConfiguration"),
+            "webhooks/clientConfig/service",
+        ),
+        (
+            (ADMISSION, "", "MutatingWebhookConfiguration"),
+            "webhooks/clientConfig/service",
+        ),
     ]);
 
-    let mut service_accounts = specs(&[(role_binding, "subjects"), (cluster_role_binding, "subjects")]);
+    let mut service_accounts = specs(&[
+        (role_binding, "subjects"),
+        (cluster_role_binding, "subjects"),
+    ]);
     service_accounts.extend(in_pods(&CLAIMING_PODS, &["serviceAccountName"]));
 
-    let mut out: Vec<NameReference> = ["Deployment", "ReplicationController", "ReplicaSet", "StatefulSet"]
-        .iter()
-        .map(|kind| {
-            let autoscaler = ("", "", "HorizontalPodAutoscaler");
-            reference(("", "", kind), specs(&[(autoscaler, "spec/scaleTargetRef/name")]))
-        })
-        .collect();
+    let mut out: Vec<NameReference> = [
+        "Deployment",
+        "ReplicationController",
+        "ReplicaSet",
+        "StatefulSet",
+    ]
+    .iter()
+    .map(|kind| {
+        let autoscaler = ("", "", "HorizontalPodAutoscaler");
+        reference(
+            ("", "", kind),
+            specs(&[(autoscaler, "spec/scaleTargetRef/name")]),
+        )
+    })
+    .collect();
     out.extend([
         reference(("", "v1", "ConfigMap"), config_maps),
         reference(("", "v1", "Secret"), secrets),
@@ -249,7 +353,10 @@ fn name_references() -> Vec<NameReference> {
         reference((RBAC, "", "Role"), specs(&[(role_binding, "roleRef/name")])),
         reference(
             (RBAC, "", "ClusterRole"),
-            specs(&[(role_binding, "roleRef/name"), (cluster_role_binding, "roleRef/name")]),
+            specs(&[
+                (role_binding, "roleRef/name"),
+                (cluster_role_binding, "roleRef/name"),
+            ]),
         ),
         reference(("", "v1", "ServiceAccount"), service_accounts),
         reference(
@@ -258,22 +365,37 @@ fn name_references() -> Vec<NameReference> {
         ),
         reference(
             ("", "v1", "PersistentVolume"),
-            specs(&[(("", "", "PersistentVolumeClaim"), "spec/volumeName"), (cluster_role, "rules/resourceNames")]),
+            specs(&[
+                (("", "", "PersistentVolumeClaim"), "spec/volumeName"),
+                (cluster_role, "rules/resourceNames"),
+            ]),
         ),
         reference(
             ("storage.k8s.io", "v1", "StorageClass"),
             specs(&[
                 (("", "", "PersistentVolume"), "spec/storageClassName"),
                 (("", "", "PersistentVolumeClaim"), "spec/storageClassName"),
-                (STATEFUL_SET, "spec/volumeClaimTemplates/spec/storageClassName"),
+                (
+                    STATEFUL_SET,
+                    "spec/volumeClaimTemplates/spec/storageClassName",
+                ),
             ]),
         ),
-        reference(("scheduling.k8s.io", "v1", "PriorityClass"), in_pods(&CLAIMING_PODS, &["priorityClassName"])),
+        reference(
+            ("scheduling.k8s.io", "v1", "PriorityClass"),
+            in_pods(&CLAIMING_PODS, &["priorityClassName"]),
+        ),
         // The group is kustomize's, and no IngressClass has it: these names stay as they are.
-        reference(("networking.k8s.io/v1", "v1", "IngressClass"), specs(&[(ingress, "spec/ingressClassName")])),
+        reference(
+            ("networking.k8s.io/v1", "v1", "IngressClass"),
+            specs(&[(ingress, "spec/ingressClassName")]),
+        ),
         reference(
             (ADMISSION, "", "ValidatingAdmissionPolicy"),
-            specs(&[((ADMISSION, "", "ValidatingAdmissionPolicyBinding"), "spec/policyName")]),
+            specs(&[(
+                (ADMISSION, "", "ValidatingAdmissionPolicyBinding"),
+                "spec/policyName",
+            )]),
         ),
     ]);
     out
@@ -310,7 +432,10 @@ fn var_references() -> Vec<FieldSpec> {
         (REPLICA_SET, "spec/template/spec/volumes/nfs/server"),
         (DAEMON_SET, "spec/template/spec/volumes/nfs/server"),
         (JOB, "spec/template/spec/volumes/nfs/server"),
-        (CRON_JOB, "spec/jobTemplate/spec/template/volumes/nfs/server"),
+        (
+            CRON_JOB,
+            "spec/jobTemplate/spec/template/volumes/nfs/server",
+        ),
         (STATEFUL_SET, "spec/volumeClaimTemplates/spec/nfs/server"),
         (DEPLOYMENT, "spec/template/metadata/annotations"),
         (ingress, "spec/rules/host"),
@@ -336,7 +461,12 @@ mod tests {
     fn the_tables_are_complete() {
         let config = default_config();
         let count = |kind: &str| {
-            config.name_reference.iter().filter(|r| r.target.kind == kind).map(|r| r.referrers.len()).sum::<usize>()
+            config
+                .name_reference
+                .iter()
+                .filter(|r| r.target.kind == kind)
+                .map(|r| r.referrers.len())
+                .sum::<usize>()
         };
         assert_eq!(count("ConfigMap"), 52);
         assert_eq!(count("Secret"), 69);

@@ -19,10 +19,12 @@ pub(crate) struct Decoder<'f> {
 
 /// The first document of a configuration file. Where a key stands twice, the last one counts.
 pub(crate) fn document(file: &str, text: &str) -> Result<Option<Node>> {
-    let options =
-        fairway_yaml::Options { duplicate_keys: fairway_yaml::DuplicateKeys::LastWins, ..Default::default() };
-    let documents =
-        fairway_yaml::parse_with(text, options).map_err(|error| Error::syntax(&error).of_file(file))?;
+    let options = fairway_yaml::Options {
+        duplicate_keys: fairway_yaml::DuplicateKeys::LastWins,
+        ..Default::default()
+    };
+    let documents = fairway_yaml::parse_with(text, options)
+        .map_err(|error| Error::syntax(&error).of_file(file))?;
     Ok(documents.into_iter().next().map(|document| document.root))
 }
 
@@ -42,23 +44,35 @@ impl<'f> Decoder<'f> {
     }
 
     pub(crate) fn lenient(file: &'f str) -> Self {
-        Self { file, strict: false }
+        Self {
+            file,
+            strict: false,
+        }
     }
 
     /// An error about a value.
     pub(crate) fn error(self, at: &Node, path: &str, what: impl Into<String>) -> Error {
-        Error::invalid(what).in_field(path).at(self.file, at.span.line)
+        Error::invalid(what)
+            .in_field(path)
+            .at(self.file, at.span.line)
     }
 
     fn mismatch(self, at: &Node, path: &str, wanted: &str) -> Error {
-        let found = match at.scalar().and_then(|scalar| scalar.resolve(Dialect::Kubectl).ok()) {
+        let found = match at
+            .scalar()
+            .and_then(|scalar| scalar.resolve(Dialect::Kubectl).ok())
+        {
             Some(Resolved::Bool(_)) => "a boolean",
             Some(Resolved::Int(_) | Resolved::Uint(_) | Resolved::Float(_)) => "a number",
             Some(Resolved::Str(_)) => "a string",
             _ => node::noun(at),
         };
         let error = self.error(at, path, format!("expected {wanted}, found {found}"));
-        if wanted == "a string" && at.scalar().is_some() { error.hint("put it in quotes") } else { error }
+        if wanted == "a string" && at.scalar().is_some() {
+            error.hint("put it in quotes")
+        } else {
+            error
+        }
     }
 
     /// The entries of a map; none of a null.
@@ -66,26 +80,27 @@ impl<'f> Decoder<'f> {
         if node::is_null(at) {
             return Ok(Vec::new());
         }
-        let Some(entries) = at.entries() else { return Err(self.mismatch(at, path, "a map")) };
+        let Some(entries) = at.entries() else {
+            return Err(self.mismatch(at, path, "a map"));
+        };
         let mut out = Vec::with_capacity(entries.len());
         for (key, value) in entries {
-            let Some(text) = self.key(key) else {
+            let Some(text) = key_text(key) else {
                 return Err(self.error(key, path, format!("unknown field {:?}", node::text(key))));
             };
-            let path = if path.is_empty() { text.to_owned() } else { format!("{path}.{text}") };
-            out.push(Field { name: text.to_ascii_lowercase(), path, value, key });
+            let path = if path.is_empty() {
+                text.to_owned()
+            } else {
+                format!("{path}.{text}")
+            };
+            out.push(Field {
+                name: text.to_ascii_lowercase(),
+                path,
+                value,
+                key,
+            });
         }
         Ok(out)
-    }
-
-    fn key(self, key: &Node) -> Option<&str> {
-        match key.scalar()?.resolve(Dialect::Kubectl) {
-            Ok(Resolved::Str(text)) => Some(text),
-            Ok(Resolved::Bool(true)) => Some("true"),
-            Ok(Resolved::Bool(false)) => Some("false"),
-            Ok(Resolved::Null) => None,
-            _ => key.text(),
-        }
     }
 
     /// Refuses a field that the type does not have, with the nearest of those that it has.
@@ -97,7 +112,10 @@ impl<'f> Decoder<'f> {
         let error = Error::invalid(format!("unknown field {name:?}"))
             .in_field(field.path.clone())
             .at(self.file, field.key.span.line);
-        let near = known.iter().map(|known| (distance(&known.to_ascii_lowercase(), &field.name), known)).min();
+        let near = known
+            .iter()
+            .map(|known| (distance(&known.to_ascii_lowercase(), &field.name), known))
+            .min();
         Err(match near {
             Some((0..=2, near)) => error.hint(format!("did you mean {near:?}?")),
             _ => error,
@@ -105,7 +123,9 @@ impl<'f> Decoder<'f> {
     }
 
     pub(crate) fn string(self, at: &Node, path: &str) -> Result<String> {
-        let Some(scalar) = at.scalar() else { return Err(self.mismatch(at, path, "a string")) };
+        let Some(scalar) = at.scalar() else {
+            return Err(self.mismatch(at, path, "a string"));
+        };
         match scalar.resolve(Dialect::Kubectl) {
             Ok(Resolved::Str(text)) => Ok(text.to_owned()),
             Ok(Resolved::Timestamp(text) | Resolved::Binary(text)) => Ok(text),
@@ -138,14 +158,21 @@ impl<'f> Decoder<'f> {
     }
 
     /// The items of a list with their paths; none of a null.
-    pub(crate) fn items<'n>(self, at: &'n Node, path: &str) -> Result<impl Iterator<Item = (String, &'n Node)>> {
+    pub(crate) fn items<'n>(
+        self,
+        at: &'n Node,
+        path: &str,
+    ) -> Result<impl Iterator<Item = (String, &'n Node)>> {
         let items = match &at.kind {
             Kind::Seq(items) => items.as_slice(),
             _ if node::is_null(at) => &[],
             _ => return Err(self.mismatch(at, path, "a list")),
         };
         let path = path.to_owned();
-        Ok(items.iter().enumerate().map(move |(index, item)| (format!("{path}[{index}]"), item)))
+        Ok(items
+            .iter()
+            .enumerate()
+            .map(move |(index, item)| (format!("{path}[{index}]"), item)))
     }
 
     pub(crate) fn list<T>(
@@ -153,11 +180,15 @@ impl<'f> Decoder<'f> {
         field: &Field<'_>,
         item: impl Fn(Self, &Node, &str) -> Result<T>,
     ) -> Result<Vec<T>> {
-        self.items(field.value, &field.path)?.map(|(path, value)| item(self, value, &path)).collect()
+        self.items(field.value, &field.path)?
+            .map(|(path, value)| item(self, value, &path))
+            .collect()
     }
 
     pub(crate) fn strings(self, at: &Node, path: &str) -> Result<Vec<String>> {
-        self.items(at, path)?.map(|(path, item)| self.string(item, &path)).collect()
+        self.items(at, path)?
+            .map(|(path, item)| self.string(item, &path))
+            .collect()
     }
 
     /// A map of strings, sorted by key.
@@ -166,14 +197,27 @@ impl<'f> Decoder<'f> {
         if node::is_null(at) {
             return Ok(out);
         }
-        let Some(entries) = at.entries() else { return Err(self.mismatch(at, path, "a map")) };
+        let Some(entries) = at.entries() else {
+            return Err(self.mismatch(at, path, "a map"));
+        };
         for (key, value) in entries {
-            let name = self.key(key).unwrap_or_default();
+            let name = key_text(key).unwrap_or_default();
             let path = format!("{path}.{name}");
             out.push((name.to_owned(), self.string(value, &path)?));
         }
         out.sort();
         Ok(out)
+    }
+}
+
+/// The text of a key, by the rules of sigs.k8s.io/yaml.
+fn key_text(key: &Node) -> Option<&str> {
+    match key.scalar()?.resolve(Dialect::Kubectl) {
+        Ok(Resolved::Str(text)) => Some(text),
+        Ok(Resolved::Bool(true)) => Some("true"),
+        Ok(Resolved::Bool(false)) => Some("false"),
+        Ok(Resolved::Null) => None,
+        _ => key.text(),
     }
 }
 
@@ -185,7 +229,9 @@ fn distance(a: &str, b: &str) -> usize {
         let mut corner = i;
         row[0] = i + 1;
         for (j, y) in b.iter().enumerate() {
-            let next = (corner + usize::from(x != *y)).min(row[j] + 1).min(row[j + 1] + 1);
+            let next = (corner + usize::from(x != *y))
+                .min(row[j] + 1)
+                .min(row[j + 1] + 1);
             corner = row[j + 1];
             row[j + 1] = next;
         }

@@ -11,14 +11,18 @@ use crate::options::{Image, Selector};
 /// A path or a text of the kustomization, and its line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Text {
-    pub(crate) text: String,
+    pub(crate) content: String,
     pub(crate) line: u32,
     pub(crate) field: String,
 }
 
 impl Text {
     pub(crate) fn decode(decoder: Decoder<'_>, at: &Node, path: &str) -> Result<Self> {
-        Ok(Self { text: decoder.string(at, path)?, line: at.span.line, field: path.to_owned() })
+        Ok(Self {
+            content: decoder.string(at, path)?,
+            line: at.span.line,
+            field: path.to_owned(),
+        })
     }
 }
 
@@ -53,7 +57,10 @@ impl Label {
                 "includeselectors" => out.include_selectors = decoder.boolean(value, path)?,
                 "includetemplates" => out.include_templates = decoder.boolean(value, path)?,
                 "fields" => out.fields = decoder.list(&field, field_spec)?,
-                _ => decoder.unknown(&field, &["pairs", "includeSelectors", "includeTemplates", "fields"])?,
+                _ => decoder.unknown(
+                    &field,
+                    &["pairs", "includeSelectors", "includeTemplates", "fields"],
+                )?,
             }
         }
         Ok(out)
@@ -99,8 +106,15 @@ pub(crate) fn selector(decoder: Decoder<'_>, at: &Node, path: &str) -> Result<Se
             "labelselector" => &mut out.label_selector,
             "annotationselector" => &mut out.annotation_selector,
             _ => {
-                const KNOWN: [&str; 7] =
-                    ["group", "version", "kind", "name", "namespace", "labelSelector", "annotationSelector"];
+                const KNOWN: [&str; 7] = [
+                    "group",
+                    "version",
+                    "kind",
+                    "name",
+                    "namespace",
+                    "labelSelector",
+                    "annotationSelector",
+                ];
                 decoder.unknown(&field, &KNOWN)?;
                 continue;
             }
@@ -124,13 +138,19 @@ pub(crate) struct PatchEntry {
 
 impl PatchEntry {
     pub(crate) fn decode(decoder: Decoder<'_>, at: &Node, path: &str) -> Result<Self> {
-        let mut out = Self { line: at.span.line, field: path.to_owned(), ..Self::default() };
+        let mut out = Self {
+            line: at.span.line,
+            field: path.to_owned(),
+            ..Self::default()
+        };
         for field in decoder.fields(at, path)? {
             let (value, path) = (field.value, field.path.as_str());
             match field.name.as_str() {
                 "path" => out.path = decoder.string(value, path)?,
                 "patch" => out.patch = decoder.string(value, path)?,
-                "target" if !crate::node::is_null(value) => out.target = Some(selector(decoder, value, path)?),
+                "target" if !crate::node::is_null(value) => {
+                    out.target = Some(selector(decoder, value, path)?);
+                }
                 "target" => {}
                 "options" => out.options(decoder, value, path)?,
                 _ => decoder.unknown(&field, &["path", "patch", "target", "options"])?,
@@ -142,8 +162,12 @@ impl PatchEntry {
     fn options(&mut self, decoder: Decoder<'_>, at: &Node, path: &str) -> Result<()> {
         for field in decoder.fields(at, path)? {
             match field.name.as_str() {
-                "allownamechange" => self.allow_name_change = decoder.boolean(field.value, &field.path)?,
-                "allowkindchange" => self.allow_kind_change = decoder.boolean(field.value, &field.path)?,
+                "allownamechange" => {
+                    self.allow_name_change = decoder.boolean(field.value, &field.path)?;
+                }
+                "allowkindchange" => {
+                    self.allow_kind_change = decoder.boolean(field.value, &field.path)?;
+                }
                 _ => decoder.unknown(&field, &["allowNameChange", "allowKindChange"])?,
             }
         }
@@ -161,7 +185,10 @@ pub(crate) fn image(decoder: Decoder<'_>, at: &Node, path: &str) -> Result<Image
             "newtag" => &mut out.new_tag,
             "digest" => &mut out.digest,
             _ => {
-                decoder.unknown(&field, &["name", "newName", "tagSuffix", "newTag", "digest"])?;
+                decoder.unknown(
+                    &field,
+                    &["name", "newName", "tagSuffix", "newTag", "digest"],
+                )?;
                 continue;
             }
         };
@@ -211,7 +238,9 @@ impl Var {
                 "fieldref" => {
                     for field in decoder.fields(field.value, &field.path)? {
                         match field.name.as_str() {
-                            "fieldpath" => out.field_path = decoder.string(field.value, &field.path)?,
+                            "fieldpath" => {
+                                out.field_path = decoder.string(field.value, &field.path)?;
+                            }
                             _ => decoder.unknown(&field, &["fieldPath"])?,
                         }
                     }
@@ -234,7 +263,14 @@ impl Var {
                 "namespace" => self.object_namespace = decoder.string(field.value, &field.path)?,
                 _ if gvk_field(decoder, &field, &mut self.gvk)? => {}
                 _ => {
-                    const KNOWN: [&str; 6] = ["apiVersion", "group", "version", "kind", "name", "namespace"];
+                    const KNOWN: [&str; 6] = [
+                        "apiVersion",
+                        "group",
+                        "version",
+                        "kind",
+                        "name",
+                        "namespace",
+                    ];
                     decoder.unknown(&field, &KNOWN)?;
                 }
             }
@@ -300,10 +336,17 @@ impl GeneratorOptions {
             match field.name.as_str() {
                 "labels" => out.labels = decoder.string_map(value, path)?,
                 "annotations" => out.annotations = decoder.string_map(value, path)?,
-                "disablenamesuffixhash" => out.disable_name_suffix_hash = decoder.boolean(value, path)?,
+                "disablenamesuffixhash" => {
+                    out.disable_name_suffix_hash = decoder.boolean(value, path)?;
+                }
                 "immutable" => out.immutable = decoder.boolean(value, path)?,
                 _ => {
-                    const KNOWN: [&str; 4] = ["labels", "annotations", "disableNameSuffixHash", "immutable"];
+                    const KNOWN: [&str; 4] = [
+                        "labels",
+                        "annotations",
+                        "disableNameSuffixHash",
+                        "immutable",
+                    ];
                     decoder.unknown(&field, &KNOWN)?;
                 }
             }
@@ -313,7 +356,10 @@ impl GeneratorOptions {
 
     /// Adds what `all` says for all generators and these options do not say themselves.
     pub(crate) fn with_defaults(mut self, all: &Self) -> Self {
-        for (own, all) in [(&mut self.labels, &all.labels), (&mut self.annotations, &all.annotations)] {
+        for (own, all) in [
+            (&mut self.labels, &all.labels),
+            (&mut self.annotations, &all.annotations),
+        ] {
             for pair in all {
                 if own.iter().all(|(key, _)| *key != pair.0) {
                     own.push(pair.clone());
@@ -343,7 +389,11 @@ pub(crate) struct GeneratorArgs {
 
 impl GeneratorArgs {
     pub(crate) fn decode(decoder: Decoder<'_>, at: &Node, path: &str) -> Result<Self> {
-        let mut out = Self { line: at.span.line, field: path.to_owned(), ..Self::default() };
+        let mut out = Self {
+            line: at.span.line,
+            field: path.to_owned(),
+            ..Self::default()
+        };
         let mut env = String::new();
         for field in decoder.fields(at, path)? {
             if !out.take(decoder, &field, &mut env)? {
@@ -378,8 +428,16 @@ impl GeneratorArgs {
     }
 }
 
-const GENERATOR_FIELDS: [&str; 8] =
-    ["name", "namespace", "behavior", "literals", "files", "envs", "options", "type"];
+const GENERATOR_FIELDS: [&str; 8] = [
+    "name",
+    "namespace",
+    "behavior",
+    "literals",
+    "files",
+    "envs",
+    "options",
+    "type",
+];
 
 /// One entry of `secretGenerator`.
 #[derive(Debug, Clone, Default)]
@@ -390,8 +448,15 @@ pub(crate) struct SecretArgs {
 
 impl SecretArgs {
     pub(crate) fn decode(decoder: Decoder<'_>, at: &Node, path: &str) -> Result<Self> {
-        let args = GeneratorArgs { line: at.span.line, field: path.to_owned(), ..GeneratorArgs::default() };
-        let mut out = Self { args, secret_type: String::new() };
+        let args = GeneratorArgs {
+            line: at.span.line,
+            field: path.to_owned(),
+            ..GeneratorArgs::default()
+        };
+        let mut out = Self {
+            args,
+            secret_type: String::new(),
+        };
         let mut env = String::new();
         for field in decoder.fields(at, path)? {
             if field.name == "type" {

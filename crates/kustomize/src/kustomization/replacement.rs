@@ -55,7 +55,11 @@ pub(crate) struct FieldOptions {
 
 impl ReplacementEntry {
     pub(crate) fn decode(decoder: Decoder<'_>, at: &Node, path: &str) -> Result<Self> {
-        let mut out = Self { line: at.span.line, field: path.to_owned(), ..Self::default() };
+        let mut out = Self {
+            line: at.span.line,
+            field: path.to_owned(),
+            ..Self::default()
+        };
         for field in decoder.fields(at, path)? {
             if field.name == "path" {
                 out.path = decoder.string(field.value, &field.path)?;
@@ -102,8 +106,15 @@ impl Source {
                 "options" => out.options = FieldOptions::decode(decoder, value, path)?,
                 _ if gvk_field(decoder, &field, &mut gvk)? => {}
                 _ => {
-                    const KNOWN: [&str; 7] =
-                        ["group", "version", "kind", "name", "namespace", "fieldPath", "options"];
+                    const KNOWN: [&str; 7] = [
+                        "group",
+                        "version",
+                        "kind",
+                        "name",
+                        "namespace",
+                        "fieldPath",
+                        "options",
+                    ];
                     decoder.unknown(&field, &KNOWN)?;
                 }
             }

@@ -15,7 +15,11 @@ pub(crate) fn transform(resources: &mut Resources) -> Result<()> {
     if !resources.iter().any(|resource| resource.needs_hash) {
         return Ok(());
     }
-    for resource in resources.items_mut().iter_mut().filter(|resource| resource.needs_hash) {
+    for resource in resources
+        .items_mut()
+        .iter_mut()
+        .filter(|resource| resource.needs_hash)
+    {
         let hash = of(resource)?;
         resource.remember_id()?;
         let name = format!("{}-{hash}", resource.name());
@@ -29,7 +33,11 @@ pub(crate) fn of(resource: &Resource) -> Result<String> {
     let fields: &[&str] = match resource.kind() {
         "ConfigMap" => &["data", "binaryData"],
         "Secret" => &["type", "data", "stringData"],
-        _ => return Ok(encode(&serde_json::to_string(&whole(resource)?).unwrap_or_default())),
+        _ => {
+            return Ok(encode(
+                &serde_json::to_string(&whole(resource)?).unwrap_or_default(),
+            ));
+        }
     };
     let mut content = Map::new();
     content.insert("kind".to_owned(), resource.kind().into());
@@ -39,7 +47,9 @@ pub(crate) fn of(resource: &Resource) -> Result<String> {
         let value = match resource.object().get(field) {
             None => Value::String(String::new()),
             Some(value) if value.scalar().is_some() => Value::String(node::text(value).to_owned()),
-            Some(value) => value.to_json().map_err(|error| Error::syntax(&error).while_doing(resource.id()))?,
+            Some(value) => value
+                .to_json()
+                .map_err(|error| Error::syntax(&error).while_doing(resource.id()))?,
         };
         let optional = matches!(*field, "binaryData" | "stringData");
         if !optional || value.is_object() {
@@ -50,7 +60,10 @@ pub(crate) fn of(resource: &Resource) -> Result<String> {
 }
 
 fn whole(resource: &Resource) -> Result<Value> {
-    resource.object().to_json().map_err(|error| Error::syntax(&error).while_doing(resource.id()))
+    resource
+        .object()
+        .to_json()
+        .map_err(|error| Error::syntax(&error).while_doing(resource.id()))
 }
 
 /// JSON as Go writes it: sorted keys, and what HTML cannot hold escaped.
@@ -74,7 +87,12 @@ fn sorted(value: &Value) -> Value {
         Value::Object(map) => {
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_by(|a, b| a.0.cmp(b.0));
-            Value::Object(entries.into_iter().map(|(key, value)| (key.clone(), sorted(value))).collect())
+            Value::Object(
+                entries
+                    .into_iter()
+                    .map(|(key, value)| (key.clone(), sorted(value)))
+                    .collect(),
+            )
         }
         Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
         value => value.clone(),

@@ -9,7 +9,11 @@ use crate::options::Image;
 use crate::resources::Resources;
 
 /// Changes the image wherever containers are, and in the fields of the specs.
-pub(crate) fn transform(resources: &mut Resources, image: &Image, specs: &[FieldSpec]) -> Result<()> {
+pub(crate) fn transform(
+    resources: &mut Resources,
+    image: &Image,
+    specs: &[FieldSpec],
+) -> Result<()> {
     let pattern = Pattern::new(&image.name);
     for resource in resources.contents_mut() {
         if resource.is_gone() || resource.kind() == "CustomResourceDefinition" {
@@ -43,7 +47,8 @@ fn look(node: &Node, wanted: &dyn Fn(&str) -> bool, specs: &[FieldSpec]) -> bool
         Kind::Seq(items) => items.iter().any(|item| look(item, wanted, specs)),
         Kind::Map(entries) => entries.iter().any(|(key, value)| {
             look(value, wanted, specs)
-                || (node::is_null(value) && specs.iter().any(|spec| spec.names_list(node::text(key))))
+                || (node::is_null(value)
+                    && specs.iter().any(|spec| spec.names_list(node::text(key))))
         }),
     }
 }
@@ -52,13 +57,17 @@ fn look(node: &Node, wanted: &dyn Fn(&str) -> bool, specs: &[FieldSpec]) -> bool
 fn in_containers(node: &mut Node, set: &mut dyn FnMut(&mut Node) -> Result<()>) -> Result<()> {
     match &mut node.kind {
         Kind::Scalar(_) => Ok(()),
-        Kind::Seq(items) => items.iter_mut().try_for_each(|item| in_containers(item, set)),
+        Kind::Seq(items) => items
+            .iter_mut()
+            .try_for_each(|item| in_containers(item, set)),
         Kind::Map(entries) => entries.iter_mut().try_for_each(|(key, value)| {
             in_containers(value, set)?;
             if !matches!(node::text(key), "containers" | "initContainers") {
                 return Ok(());
             }
-            let Kind::Seq(items) = &mut value.kind else { return Ok(()) };
+            let Kind::Seq(items) = &mut value.kind else {
+                return Ok(());
+            };
             for item in items {
                 if node::is_null(item) {
                     continue;
@@ -79,7 +88,9 @@ fn update(value: &mut Node, image: &Image, pattern: &Pattern) -> Result<()> {
     if node::is_null(value) {
         return Ok(());
     }
-    let Some(old) = value.text() else { return Err(node::wrong_kind("an image name", value)) };
+    let Some(old) = value.text() else {
+        return Err(node::wrong_kind("an image name", value));
+    };
     if !pattern.matches(old) {
         return Ok(());
     }
@@ -89,7 +100,11 @@ fn update(value: &mut Node, image: &Image, pattern: &Pattern) -> Result<()> {
 
 fn renamed(old: &str, image: &Image) -> String {
     let (name, tag, digest) = split(old);
-    let name = if image.new_name.is_empty() { name } else { &image.new_name };
+    let name = if image.new_name.is_empty() {
+        name
+    } else {
+        &image.new_name
+    };
     let with_suffix = format!("{tag}{}", image.tag_suffix);
     let (tag, digest) = match (image.new_tag.as_str(), image.digest.as_str()) {
         ("", "") if image.tag_suffix.is_empty() => (tag, digest),
@@ -113,7 +128,9 @@ pub(crate) fn split(image: &str) -> (&str, &str, &str) {
     let find = |mark: char| image[start..].find(mark).map(|at| at + start);
     match (find(':'), find('@')) {
         (None, None) => (image, "", ""),
-        (colon, Some(at)) if colon.is_none_or(|colon| at < colon) => (&image[..at], "", &image[at + 1..]),
+        (colon, Some(at)) if colon.is_none_or(|colon| at < colon) => {
+            (&image[..at], "", &image[at + 1..])
+        }
         (Some(colon), Some(at)) => (&image[..colon], &image[colon + 1..at], &image[at + 1..]),
         (Some(colon), None) => (&image[..colon], &image[colon + 1..], ""),
         (None, Some(at)) => (&image[..at], "", &image[at + 1..]),
@@ -128,15 +145,26 @@ struct Pattern {
 
 impl Pattern {
     fn new(name: &str) -> Self {
-        let special = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | ':' | '@' | '.'));
+        let special = |c: char| {
+            !(c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | ':' | '@' | '.'))
+        };
         let tail = r"(:[a-zA-Z0-9_.{}-]*)?(@sha256:[a-zA-Z0-9_.{}-]*)?";
         // A dot in a name means any character to kustomize, and an alternation is not grouped.
         let regex = (name.contains('.') || name.contains(special))
             .then(|| regex::Regex::new(&format!("^{name}{tail}$")).ok());
         match regex {
-            Some(None) => Self { regex: None, name: "\0".to_owned() },
-            Some(regex) => Self { regex, name: name.to_owned() },
-            None => Self { regex: None, name: name.to_owned() },
+            Some(None) => Self {
+                regex: None,
+                name: "\0".to_owned(),
+            },
+            Some(regex) => Self {
+                regex,
+                name: name.to_owned(),
+            },
+            None => Self {
+                regex: None,
+                name: name.to_owned(),
+            },
         }
     }
 
@@ -151,7 +179,8 @@ impl Pattern {
 /// Whether the text is nothing, a tag, a sha256 digest or both.
 fn is_tail(tail: &str) -> bool {
     let fits = |text: &str| {
-        text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'.' | b'{' | b'}' | b'-'))
+        text.bytes()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'.' | b'{' | b'}' | b'-'))
     };
     let (tag, digest) = match tail.split_once('@') {
         Some((tag, digest)) => (tag, Some(digest)),
@@ -176,10 +205,21 @@ mod tests {
     #[test]
     fn only_the_whole_name_matches() {
         let pattern = Pattern::new("app");
-        assert!(pattern.matches("app") && pattern.matches("app:v1") && pattern.matches("app:v1@sha256:ab"));
-        assert!(!pattern.matches("apple") && !pattern.matches("my/app") && !pattern.matches("app@md5:00"));
+        assert!(
+            pattern.matches("app")
+                && pattern.matches("app:v1")
+                && pattern.matches("app:v1@sha256:ab")
+        );
+        assert!(
+            !pattern.matches("apple")
+                && !pattern.matches("my/app")
+                && !pattern.matches("app@md5:00")
+        );
         let pattern = Pattern::new("registry.example.com/(a|b)");
-        assert!(pattern.matches("registry.example.com/a:1") && !pattern.matches("registry.example.com/c:1"));
+        assert!(
+            pattern.matches("registry.example.com/a:1")
+                && !pattern.matches("registry.example.com/c:1")
+        );
     }
 
     #[test]

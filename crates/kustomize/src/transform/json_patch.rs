@@ -13,17 +13,31 @@ pub(crate) struct JsonPatch(Vec<Map<String, Value>>);
 impl JsonPatch {
     /// Reads a text: a JSON or YAML list of operations.
     pub(crate) fn parse(text: &str) -> Result<Self> {
-        let Some(root) = document("", text)? else { return Err(Error::invalid("the patch is empty")) };
-        let dialect = if text.starts_with('[') { Dialect::Kustomize } else { Dialect::Kubectl };
-        let value = root.to_json_as(dialect).map_err(|error| Error::syntax(&error))?;
+        let Some(root) = document("", text)? else {
+            return Err(Error::invalid("the patch is empty"));
+        };
+        let dialect = if text.starts_with('[') {
+            Dialect::Kustomize
+        } else {
+            Dialect::Kubectl
+        };
+        let value = root
+            .to_json_as(dialect)
+            .map_err(|error| Error::syntax(&error))?;
         let Value::Array(operations) = value else {
             return Err(Error::invalid("a JSON patch is a list of operations"));
         };
         let operation = |value| match value {
             Value::Object(operation) => Ok(operation),
-            _ => Err(Error::invalid("an operation of a JSON patch is a map with op and path")),
+            _ => Err(Error::invalid(
+                "an operation of a JSON patch is a map with op and path",
+            )),
         };
-        operations.into_iter().map(operation).collect::<Result<_>>().map(Self)
+        operations
+            .into_iter()
+            .map(operation)
+            .collect::<Result<_>>()
+            .map(Self)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -36,13 +50,17 @@ impl JsonPatch {
         for operation in &self.0 {
             let text = |field: &str| operation.get(field).and_then(Value::as_str);
             let op = text("op").ok_or_else(|| Error::invalid("an operation has no op"))?;
-            let path = text("path").ok_or_else(|| Error::invalid(format!("a {op} operation has no path")))?;
+            let path = text("path")
+                .ok_or_else(|| Error::invalid(format!("a {op} operation has no path")))?;
             let doing = |error: Error| error.while_doing(format_args!("{op} operation on {path}"));
             let from = || text("from").ok_or_else(|| Error::invalid("from is missing"));
             apply(document, op, path, from, operation.get("value")).map_err(doing)?;
             // Each copy may double a document.
             if op == "copy" && document_size(document) > budget {
-                return Err(Error::new(ErrorKind::Limit, "copy operations make the document too large"));
+                return Err(Error::new(
+                    ErrorKind::Limit,
+                    "copy operations make the document too large",
+                ));
             }
         }
         Ok(())
@@ -52,7 +70,12 @@ impl JsonPatch {
 fn document_size(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(document_size).sum::<usize>(),
-        Value::Object(map) => 1 + map.iter().map(|(key, value)| key.len() + document_size(value)).sum::<usize>(),
+        Value::Object(map) => {
+            1 + map
+                .iter()
+                .map(|(key, value)| key.len() + document_size(value))
+                .sum::<usize>()
+        }
         Value::String(text) => 1 + text.len(),
         _ => 1,
     }
@@ -71,7 +94,9 @@ fn apply<'o>(
         "add" => add(document, &path, new()),
         "remove" => remove(document, &path).map(drop),
         // In a map, the library also replaces what is not there.
-        "replace" if !path.is_empty() && holder(document, &path)?.is_object() => add(document, &path, new()),
+        "replace" if !path.is_empty() && holder(document, &path)?.is_object() => {
+            add(document, &path, new())
+        }
         "replace" => {
             *find_mut(document, &path).ok_or_else(absent)? = new();
             Ok(())
@@ -109,16 +134,22 @@ fn apply<'o>(
 /// The map or list that holds a path.
 fn holder<'v>(document: &'v Value, path: &[String]) -> Result<&'v Value> {
     let parents = path.split_last().map_or(path, |(_, parents)| parents);
-    find(document, parents).filter(|value| value.is_object() || value.is_array()).ok_or_else(absent)
+    find(document, parents)
+        .filter(|value| value.is_object() || value.is_array())
+        .ok_or_else(absent)
 }
 
 /// Numbers are the same where their values are: 1 and 1.0.
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(x), Value::Number(y)) => x == y || x.as_f64() == y.as_f64(),
-        (Value::Array(x), Value::Array(y)) => x.len() == y.len() && x.iter().zip(y).all(|(x, y)| same(x, y)),
+        (Value::Array(x), Value::Array(y)) => {
+            x.len() == y.len() && x.iter().zip(y).all(|(x, y)| same(x, y))
+        }
         (Value::Object(x), Value::Object(y)) => {
-            x.len() == y.len() && x.iter().all(|(key, value)| y.get(key).is_some_and(|other| same(value, other)))
+            x.len() == y.len()
+                && x.iter()
+                    .all(|(key, value)| y.get(key).is_some_and(|other| same(value, other)))
         }
         _ => a == b,
     }
@@ -133,15 +164,24 @@ fn pointer(path: &str) -> Result<Vec<String>> {
         if path.is_empty() {
             return Ok(Vec::new());
         }
-        return Err(Error::invalid(format!("the path {path:?} must start with /")));
+        return Err(Error::invalid(format!(
+            "the path {path:?} must start with /"
+        )));
     };
-    Ok(rest.split('/').map(|part| part.replace("~1", "/").replace("~0", "~")).collect())
+    Ok(rest
+        .split('/')
+        .map(|part| part.replace("~1", "/").replace("~0", "~"))
+        .collect())
 }
 
 /// The place of an existing item; below zero counts from the end.
 fn index(part: &str, len: usize) -> Option<usize> {
     let number: i64 = part.parse().ok()?;
-    let number = if number < 0 { number + len as i64 } else { number };
+    let number = if number < 0 {
+        number + len as i64
+    } else {
+        number
+    };
     usize::try_from(number).ok().filter(|at| *at < len)
 }
 
@@ -184,17 +224,24 @@ fn add(document: &mut Value, path: &[String], value: Value) -> Result<()> {
                     items.insert(at, value);
                     Ok(())
                 }
-                None => Err(Error::conflict(format!("there is no place {last} in a list of {}", items.len()))),
+                None => Err(Error::conflict(format!(
+                    "there is no place {last} in a list of {}",
+                    items.len()
+                ))),
             }
         }
-        Some(_) => Err(Error::conflict("what holds the path is neither a map nor a list")),
+        Some(_) => Err(Error::conflict(
+            "what holds the path is neither a map nor a list",
+        )),
         None => Err(Error::conflict("what holds the path does not exist")
             .hint("add the map or list itself first")),
     }
 }
 
 fn remove(document: &mut Value, path: &[String]) -> Result<Value> {
-    let Some((last, parents)) = path.split_last() else { return Err(absent()) };
+    let Some((last, parents)) = path.split_last() else {
+        return Err(absent());
+    };
     match find_mut(document, parents) {
         Some(Value::Object(map)) => map.remove(last).ok_or_else(absent),
         Some(Value::Array(items)) => match index(last, items.len()) {
@@ -219,15 +266,18 @@ mod tests {
     #[test]
     fn operations_do_what_the_rfc_says() {
         let doc = json!({"a": {"b/c": [1, 2]}, "d": "x"});
-        let patch = r#"
+        let patch = r"
 - {op: test, path: /d, value: x}
 - {op: add, path: /a/b~1c/-, value: 4}
 - {op: add, path: /a/b~1c/2, value: 3}
 - {op: replace, path: /a/b~1c/-4, value: 0}
 - {op: copy, from: /d, path: /e}
 - {op: move, from: /d, path: /a/f}
-"#;
-        assert_eq!(patched(doc, patch).unwrap(), json!({"a": {"b/c": [0, 2, 3, 4], "f": "x"}, "e": "x"}));
+";
+        assert_eq!(
+            patched(doc, patch).unwrap(),
+            json!({"a": {"b/c": [0, 2, 3, 4], "f": "x"}, "e": "x"})
+        );
     }
 
     #[test]
@@ -249,6 +299,9 @@ mod tests {
     #[test]
     fn copies_cannot_grow_without_bounds() {
         let copies = "- {op: copy, from: /a, path: /a/-}\n".repeat(64);
-        assert_eq!(patched(json!({"a": [["x"]]}), &copies).unwrap_err().kind(), crate::error::ErrorKind::Limit);
+        assert_eq!(
+            patched(json!({"a": [["x"]]}), &copies).unwrap_err().kind(),
+            crate::error::ErrorKind::Limit
+        );
     }
 }

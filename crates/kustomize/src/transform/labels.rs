@@ -18,7 +18,10 @@ pub(crate) fn specs(label: &Label, config: &TransformerConfig) -> Result<Vec<Fie
         if label.include_templates {
             field_spec::merge(&mut specs, &config.template_labels)?;
         }
-        field_spec::merge_one(&mut specs, FieldSpec::new(Gvk::default(), "metadata/labels", true))?;
+        field_spec::merge_one(
+            &mut specs,
+            FieldSpec::new(Gvk::default(), "metadata/labels", true),
+        )?;
     }
     Ok(specs)
 }
@@ -36,9 +39,12 @@ pub(crate) fn transform(
         let numbers: Vec<u32> = pairs.iter().map(|_| resource.share()).collect();
         for spec in specs {
             spec.apply(resource, Create::Map, &mut |map| {
-                pairs.iter().zip(&numbers).try_for_each(|((key, value), number)| {
-                    node::set_shared_entry(map, key, value, Tag::Str, *number)
-                })
+                pairs
+                    .iter()
+                    .zip(&numbers)
+                    .try_for_each(|((key, value), number)| {
+                        node::set_shared_entry(map, key, value, Tag::Str, *number)
+                    })
             })?;
         }
         resource.sync_shared();

@@ -13,7 +13,10 @@ use crate::node;
 /// `patch` merged into `object`; `None` where nothing is left of it.
 pub(crate) fn merge(object: Node, patch: &Node, keys: &MergeKeys) -> Result<Option<Node>> {
     // Kustomize forgets what comes out where the patch as a whole replaces, and keeps the object as it was.
-    if patch.get(DIRECTIVE).is_some_and(|value| node::text(value) == "replace") {
+    if patch
+        .get(DIRECTIVE)
+        .is_some_and(|value| node::text(value) == "replace")
+    {
         return Ok(Some(object));
     }
     let merged = Merge { keys }.walk(Some(object), Some(patch.clone()), None)?;
@@ -45,14 +48,26 @@ struct Merge<'k> {
 }
 
 impl<'k> Merge<'k> {
-    fn walk(&self, own: Option<Node>, patch: Option<Node>, schema: Option<At<'k>>) -> Result<Merged> {
-        let schema = schema.or_else(|| own.as_ref().and_then(|node| self.schema_of(node)))
+    fn walk(
+        &self,
+        own: Option<Node>,
+        patch: Option<Node>,
+        schema: Option<At<'k>>,
+    ) -> Result<Merged> {
+        let schema = schema
+            .or_else(|| own.as_ref().and_then(|node| self.schema_of(node)))
             .or_else(|| patch.as_ref().and_then(|node| self.schema_of(node)));
-        let set = |node: &Option<Node>| node.as_ref().filter(|node| !node::is_null(node)).map(node::noun);
+        let set = |node: &Option<Node>| {
+            node.as_ref()
+                .filter(|node| !node::is_null(node))
+                .map(node::noun)
+        };
         match (set(&own), set(&patch)) {
             (None, None) => Ok(merge_nulls(own, patch)),
-            (Some(a), Some(b)) if a != b => Err(Error::invalid(format!("wrong node kind: {a} cannot be merged with {b}"))
-                .hint("the patch must have the type that the field has")),
+            (Some(a), Some(b)) if a != b => Err(Error::invalid(format!(
+                "wrong node kind: {a} cannot be merged with {b}"
+            ))
+            .hint("the patch must have the type that the field has")),
             (Some("a map"), _) | (None, Some("a map")) => self.maps(own, patch, schema),
             (Some("a list"), _) | (None, Some("a list")) => self.lists(own, patch, schema),
             _ => Ok(match (own, patch) {
@@ -69,9 +84,16 @@ impl<'k> Merge<'k> {
         self.keys.of_kind(api_version, node.get("kind")?.text()?)
     }
 
-    fn maps(&self, own: Option<Node>, patch: Option<Node>, schema: Option<At<'k>>) -> Result<Merged> {
+    fn maps(
+        &self,
+        own: Option<Node>,
+        patch: Option<Node>,
+        schema: Option<At<'k>>,
+    ) -> Result<Merged> {
         let Some(mut own) = own.filter(|own| !node::is_null(own)) else {
-            let Some(mut patch) = patch else { return Ok(Merged::Cleared) };
+            let Some(mut patch) = patch else {
+                return Ok(Merged::Cleared);
+            };
             // An unknown directive on something new is not an error to kustomize.
             if matches!(take_directive(&mut patch), Ok(Directive::Delete)) {
                 return Ok(Merged::Cleared);
@@ -96,7 +118,9 @@ impl<'k> Merge<'k> {
     }
 
     fn fields(&self, own: &mut Node, patch: Option<Node>, schema: Option<At<'k>>) -> Result<()> {
-        let Kind::Map(own) = &mut own.kind else { return Ok(()) };
+        let Kind::Map(own) = &mut own.kind else {
+            return Ok(());
+        };
         let mut patch = match patch.map(|patch| patch.kind) {
             Some(Kind::Map(entries)) => entries,
             _ => Vec::new(),
@@ -108,7 +132,10 @@ impl<'k> Merge<'k> {
             let new = at.map(|at| patch.swap_remove(at).1);
             let field = schema.and_then(|schema| schema.field(&name));
             let (style, span) = (value.scalar().map(|scalar| scalar.style), value.span);
-            match self.walk(Some(value), new, field).map_err(|error| error.in_field(name))? {
+            match self
+                .walk(Some(value), new, field)
+                .map_err(|error| error.in_field(name))?
+            {
                 Merged::Cleared => {}
                 Merged::Own(merged) => kept.push((key, merged)),
                 Merged::Patch(merged) if node::is_null(&merged) => {}
@@ -118,8 +145,13 @@ impl<'k> Merge<'k> {
         for (key, new) in patch {
             let name = node::text(&key).to_owned();
             let field = schema.and_then(|schema| schema.field(&name));
-            match self.walk(None, Some(new), field).map_err(|error| error.in_field(name))? {
-                Merged::Own(value) | Merged::Patch(value) if !node::is_null(&value) => kept.push((key, value)),
+            match self
+                .walk(None, Some(new), field)
+                .map_err(|error| error.in_field(name))?
+            {
+                Merged::Own(value) | Merged::Patch(value) if !node::is_null(&value) => {
+                    kept.push((key, value));
+                }
                 _ => {}
             }
         }
@@ -130,7 +162,9 @@ impl<'k> Merge<'k> {
     /// A map that the patch brings anew: merged with itself, so that its nulls and directives go.
     fn fresh_map(&self, mut patch: Node, schema: Option<At<'k>>) -> Result<Node> {
         let schema = schema.or_else(|| self.schema_of(&patch));
-        let Kind::Map(entries) = &mut patch.kind else { return Ok(patch) };
+        let Kind::Map(entries) = &mut patch.kind else {
+            return Ok(patch);
+        };
         let mut kept = Vec::with_capacity(entries.len());
         for (key, value) in entries.drain(..) {
             let field = schema.and_then(|schema| schema.field(node::text(&key)));
@@ -153,23 +187,37 @@ impl<'k> Merge<'k> {
                 Directive::Merge | Directive::Replace => self.fresh_map(value, schema).map(Some),
             },
             Kind::Seq(_) => {
-                let Some(keys) = schema.and_then(At::merge_keys) else { return Ok(Some(value)) };
+                let Some(keys) = schema.and_then(At::merge_keys) else {
+                    return Ok(Some(value));
+                };
                 match take_list_directive(&mut value)? {
                     Directive::Delete => Ok(None),
-                    Directive::Merge | Directive::Replace => self.fresh_list(value, schema, keys).map(Some),
+                    Directive::Merge | Directive::Replace => {
+                        self.fresh_list(value, schema, keys).map(Some)
+                    }
                 }
             }
         }
     }
 
     fn fresh_list(&self, value: Node, schema: Option<At<'k>>, keys: &[String]) -> Result<Node> {
-        let Kind::Seq(items) = value.kind else { return Ok(value) };
+        let Kind::Seq(items) = value.kind else {
+            return Ok(value);
+        };
         let mut lists = Lists::new(items.clone(), items, true);
         let items = self.merge_items(&mut lists, schema, keys)?;
-        Ok(Node { kind: Kind::Seq(items), span: value.span })
+        Ok(Node {
+            kind: Kind::Seq(items),
+            span: value.span,
+        })
     }
 
-    fn lists(&self, own: Option<Node>, patch: Option<Node>, schema: Option<At<'k>>) -> Result<Merged> {
+    fn lists(
+        &self,
+        own: Option<Node>,
+        patch: Option<Node>,
+        schema: Option<At<'k>>,
+    ) -> Result<Merged> {
         let Some(keys) = schema.and_then(At::merge_keys) else {
             return Ok(match (own, patch) {
                 (_, Some(patch)) => Merged::Patch(patch),
@@ -194,21 +242,39 @@ impl<'k> Merge<'k> {
             Directive::Delete => Ok(Merged::Cleared),
             Directive::Replace => self.fresh_list(patch, schema, keys).map(Merged::Patch),
             Directive::Merge => {
-                let Kind::Seq(items) = patch.kind else { return Ok(Merged::Own(own)) };
+                let Kind::Seq(items) = patch.kind else {
+                    return Ok(Merged::Own(own));
+                };
                 self.own_list(own, items, schema, keys)
             }
         }
     }
 
-    fn own_list(&self, own: Node, patch: Vec<Node>, schema: Option<At<'k>>, keys: &[String]) -> Result<Merged> {
+    fn own_list(
+        &self,
+        own: Node,
+        patch: Vec<Node>,
+        schema: Option<At<'k>>,
+        keys: &[String],
+    ) -> Result<Merged> {
         let span = own.span;
-        let Kind::Seq(items) = own.kind else { return Ok(Merged::Own(own)) };
+        let Kind::Seq(items) = own.kind else {
+            return Ok(Merged::Own(own));
+        };
         let mut lists = Lists::new(items, patch, false);
         let items = self.merge_items(&mut lists, schema, keys)?;
-        Ok(Merged::Own(Node { kind: Kind::Seq(items), span }))
+        Ok(Merged::Own(Node {
+            kind: Kind::Seq(items),
+            span,
+        }))
     }
 
-    fn merge_items(&self, lists: &mut Lists, schema: Option<At<'k>>, keys: &[String]) -> Result<Vec<Node>> {
+    fn merge_items(
+        &self,
+        lists: &mut Lists,
+        schema: Option<At<'k>>,
+        keys: &[String],
+    ) -> Result<Vec<Node>> {
         let items = schema.and_then(At::items);
         let primitive = [String::new()];
         let mut values = lists.values(keys);
@@ -227,7 +293,11 @@ impl<'k> Merge<'k> {
         for at in 0..values.len() {
             (valid_keys, valid_values) = valid(&values, &values[at], keys);
             last_keys.clone_from(&valid_keys);
-            let (find_keys, find_values) = valid(std::slice::from_ref(&valid_values), &valid_values, &valid_keys);
+            let (find_keys, find_values) = valid(
+                std::slice::from_ref(&valid_values),
+                &valid_values,
+                &valid_keys,
+            );
             let own = lists.find(&lists.own, &find_keys, &find_values);
             let from_patch = lists.find(&lists.patch, &find_keys, &find_values);
             let merged = if lists.fresh {
@@ -311,7 +381,9 @@ fn merge_nulls(own: Option<Node>, patch: Option<Node>) -> Merged {
 const DIRECTIVE: &str = "$patch";
 
 fn take_directive(patch: &mut Node) -> Result<Directive> {
-    let Some(value) = patch.get(DIRECTIVE) else { return Ok(Directive::Merge) };
+    let Some(value) = patch.get(DIRECTIVE) else {
+        return Ok(Directive::Merge);
+    };
     let directive = directive(node::text(value))?;
     node::remove(patch, DIRECTIVE);
     Ok(directive)
@@ -329,17 +401,27 @@ fn directive(text: &str) -> Result<Directive> {
 
 /// The directive of a list is an item with nothing else in it.
 fn take_list_directive(patch: &mut Node) -> Result<Directive> {
-    let Kind::Seq(items) = &mut patch.kind else { return Ok(Directive::Merge) };
+    let Kind::Seq(items) = &mut patch.kind else {
+        return Ok(Directive::Merge);
+    };
     let Some(item) = items.iter().find(|item| item.get(DIRECTIVE).is_some()) else {
         return Ok(Directive::Merge);
     };
     if item.entries().is_some_and(|entries| entries.len() > 1) {
         return Ok(Directive::Merge);
     }
-    let text = item.get(DIRECTIVE).map(node::text).unwrap_or_default().to_owned();
+    let text = item
+        .get(DIRECTIVE)
+        .map(node::text)
+        .unwrap_or_default()
+        .to_owned();
     let directive = directive(&text)?;
     items.retain(|item| {
-        !node::is_null(item) && !is_empty_map(item) && item.get(DIRECTIVE).is_none_or(|value| node::text(value) != text)
+        !node::is_null(item)
+            && !is_empty_map(item)
+            && item
+                .get(DIRECTIVE)
+                .is_none_or(|value| node::text(value) != text)
     });
     Ok(directive)
 }
@@ -359,16 +441,28 @@ impl Lists {
         let mut pool = own;
         if fresh {
             let all: Vec<usize> = (0..split).collect();
-            return Self { pool, own: all.clone(), patch: all, fresh };
+            return Self {
+                pool,
+                own: all.clone(),
+                patch: all,
+                fresh,
+            };
         }
         pool.extend(patch);
         let end = pool.len();
-        Self { pool, own: (0..split).collect(), patch: (split..end).collect(), fresh }
+        Self {
+            pool,
+            own: (0..split).collect(),
+            patch: (split..end).collect(),
+            fresh,
+        }
     }
 
     fn take(&mut self, list: &[usize]) -> Vec<Node> {
         let mut uses = vec![0_usize; self.pool.len()];
-        list.iter().for_each(|at| uses[*at] += 1);
+        for at in list {
+            uses[*at] += 1;
+        }
         let one = |at: &usize| {
             uses[*at] -= 1;
             if uses[*at] == 0 {
@@ -389,7 +483,9 @@ impl Lists {
         }
         for at in self.patch.iter().chain(&self.own) {
             let of = |key: &String| {
-                let value = self.pool[*at].get(key).filter(|value| !node::is_empty(value));
+                let value = self.pool[*at]
+                    .get(key)
+                    .filter(|value| !node::is_empty(value));
                 value.map_or("", node::text).to_owned()
             };
             let values: Vec<String> = keys.iter().map(of).collect();
@@ -402,28 +498,46 @@ impl Lists {
 
     fn primitive_values(&self) -> Vec<Vec<String>> {
         let mut seen = std::collections::HashSet::new();
-        let all = self.patch.iter().chain(&self.own).map(|at| node::text(&self.pool[*at]).to_owned());
-        all.filter(|value| seen.insert(value.clone())).map(|value| vec![value]).collect()
+        let all = self
+            .patch
+            .iter()
+            .chain(&self.own)
+            .map(|at| node::text(&self.pool[*at]).to_owned());
+        all.filter(|value| seen.insert(value.clone()))
+            .map(|value| vec![value])
+            .collect()
     }
 
     /// The first item of a list that has the values.
     fn find(&self, list: &[usize], keys: &[String], values: &[String]) -> Option<usize> {
         if keys.first().is_none_or(String::is_empty) {
             let value = values.first().map_or("", String::as_str);
-            return list.iter().copied().find(|at| node::text(&self.pool[*at]) == value);
+            return list
+                .iter()
+                .copied()
+                .find(|at| node::text(&self.pool[*at]) == value);
         }
         if keys.len() != values.len() {
             return None;
         }
         list.iter().copied().find(|at| {
             let item = &self.pool[*at];
-            keys.iter().zip(values).all(|(key, value)| item.get(key).is_some_and(|have| node::text(have) == value))
+            keys.iter()
+                .zip(values)
+                .all(|(key, value)| item.get(key).is_some_and(|have| node::text(have) == value))
         })
     }
 
     /// Puts an item where those with its values are, or at the end; without an item, takes them away. Empty items go.
-    fn set(&self, list: &mut Vec<usize>, item: Option<usize>, keys: &[String], values: &[String]) -> Result<()> {
-        let by_map = keys.first().is_some_and(|key| !key.is_empty()) && values.first().is_some_and(|v| !v.is_empty());
+    fn set(
+        &self,
+        list: &mut Vec<usize>,
+        item: Option<usize>,
+        keys: &[String],
+        values: &[String],
+    ) -> Result<()> {
+        let by_map = keys.first().is_some_and(|key| !key.is_empty())
+            && values.first().is_some_and(|v| !v.is_empty());
         let mut out = Vec::with_capacity(list.len() + 1);
         let mut matched = false;
         for at in list.iter().copied() {
@@ -435,7 +549,7 @@ impl Lists {
                 out.push(at);
                 continue;
             }
-            if !self.has(have, keys, values)? {
+            if !has(have, keys, values)? {
                 if !values.is_empty() {
                     out.push(at);
                 }
@@ -452,33 +566,6 @@ impl Lists {
         }
         *list = out;
         Ok(())
-    }
-
-    fn has(&self, item: &Node, keys: &[String], values: &[String]) -> Result<bool> {
-        let mut found = false;
-        for (at, key) in keys.iter().enumerate() {
-            let Some(value) = values.get(at) else {
-                if !found {
-                    return Ok(false);
-                }
-                continue;
-            };
-            found = if key.is_empty() {
-                if item.scalar().is_none() {
-                    return Err(node::wrong_kind("a scalar", item));
-                }
-                node::text(item) == value
-            } else {
-                if item.entries().is_none() {
-                    return Err(node::wrong_kind("a map", item));
-                }
-                item.get(key).is_some_and(|have| value.is_empty() || node::text(have) == value)
-            };
-            if !found {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     /// Puts one of the object's own items behind the new ones, or in the place of the one with its values.
@@ -500,6 +587,35 @@ impl Lists {
         }
         self.set(list, Some(at), keys, &values)
     }
+}
+
+/// Whether an item has the values. Keys without one follow what was found before.
+fn has(item: &Node, keys: &[String], values: &[String]) -> Result<bool> {
+    let mut found = false;
+    for (at, key) in keys.iter().enumerate() {
+        let Some(value) = values.get(at) else {
+            if !found {
+                return Ok(false);
+            }
+            continue;
+        };
+        found = if key.is_empty() {
+            if item.scalar().is_none() {
+                return Err(node::wrong_kind("a scalar", item));
+            }
+            node::text(item) == value
+        } else {
+            if item.entries().is_none() {
+                return Err(node::wrong_kind("a map", item));
+            }
+            item.get(key)
+                .is_some_and(|have| value.is_empty() || node::text(have) == value)
+        };
+        if !found {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Fills in what one item's keys leave open and another's say, where the rest agrees.
@@ -530,12 +646,19 @@ fn agreed(a: &[String], b: &[String]) -> Option<Vec<String>> {
 
 /// The keys that any item has a value for, and this item's values of them.
 fn valid(all: &[Vec<String>], values: &[String], keys: &[String]) -> (Vec<String>, Vec<String>) {
-    let used = |at: usize| all.iter().any(|values| values.get(at).is_some_and(|value| !value.is_empty()));
+    let used = |at: usize| {
+        all.iter()
+            .any(|values| values.get(at).is_some_and(|value| !value.is_empty()))
+    };
     if !(0..keys.len()).any(used) {
         return (keys.to_vec(), values.to_vec());
     }
     let pick = |list: &[String]| {
-        list.iter().enumerate().filter(|(at, _)| used(*at)).map(|(_, value)| value.clone()).collect()
+        list.iter()
+            .enumerate()
+            .filter(|(at, _)| used(*at))
+            .map(|(_, value)| value.clone())
+            .collect()
     };
     (pick(keys), pick(values))
 }

@@ -32,12 +32,17 @@ struct Candidates {
 pub(crate) fn transform(resources: &mut Resources, references: &[NameReference]) -> Result<()> {
     let candidates = Candidates::of(resources);
     if candidates.by_previous_name.is_empty() {
-        return resources.iter().try_for_each(|resource| bound_namespaces(resource).map(drop));
+        return resources
+            .iter()
+            .try_for_each(|resource| bound_namespaces(resource).map(drop));
     }
     let mut by_kind: HashMap<&str, Vec<(&NameReference, &FieldSpec)>> = HashMap::new();
     for reference in references {
         for spec in &reference.referrers {
-            by_kind.entry(&spec.gvk.kind).or_default().push((reference, spec));
+            by_kind
+                .entry(&spec.gvk.kind)
+                .or_default()
+                .push((reference, spec));
         }
     }
     let for_any: Vec<_> = by_kind.remove("").unwrap_or_default();
@@ -52,7 +57,9 @@ pub(crate) fn transform(resources: &mut Resources, references: &[NameReference])
             continue;
         }
         let original = resource.original_id();
-        let own = by_kind.get(original.gvk.kind.as_str()).map_or(&[][..], Vec::as_slice);
+        let own = by_kind
+            .get(original.gvk.kind.as_str())
+            .map_or(&[][..], Vec::as_slice);
         let mut specs: Vec<_> = own.iter().chain(&for_any).copied().collect();
         if !for_any.is_empty() {
             specs.sort_by_key(|(_, spec)| place[&std::ptr::from_ref(*spec)]);
@@ -65,7 +72,9 @@ pub(crate) fn transform(resources: &mut Resources, references: &[NameReference])
             .try_for_each(|(reference, spec)| referrer.update(&mut object, reference, spec));
         resource.set_object(object);
         resource.sync_shared();
-        done.map_err(|error| error.while_doing(format_args!("name references of {}", candidates.all[at].id)))?;
+        done.map_err(|error| {
+            error.while_doing(format_args!("name references of {}", candidates.all[at].id))
+        })?;
     }
     Ok(())
 }
@@ -80,16 +89,29 @@ impl Candidates {
         for (at, resource) in resources.iter().enumerate() {
             let id = resource.id();
             for previous in &resource.previous {
-                let list = out.by_previous_name.entry(previous.name.clone()).or_default();
+                let list = out
+                    .by_previous_name
+                    .entry(previous.name.clone())
+                    .or_default();
                 if list.last() != Some(&at) {
                     list.push(at);
                 }
             }
             let original_namespace = resource.original_id().effective_namespace().to_owned();
-            out.by_original_namespace.entry(original_namespace.clone()).or_default().push(at);
-            let kind = |kind: &str| Gvk { kind: kind.to_owned(), ..id.gvk.clone() };
+            out.by_original_namespace
+                .entry(original_namespace.clone())
+                .or_default()
+                .push(at);
+            let kind = |kind: &str| Gvk {
+                kind: kind.to_owned(),
+                ..id.gvk.clone()
+            };
             out.all.push(Candidate {
-                previous: resource.previous.iter().map(|p| (p.name.clone(), kind(&p.kind))).collect(),
+                previous: resource
+                    .previous
+                    .iter()
+                    .map(|p| (p.name.clone(), kind(&p.kind)))
+                    .collect(),
                 prefixes: resource.prefixes.clone(),
                 suffixes: resource.suffixes.clone(),
                 original_namespace,
@@ -115,12 +137,24 @@ fn bound_namespaces(resource: &Resource) -> Result<Vec<String>> {
     if resource.kind() != "RoleBinding" {
         return Ok(out);
     }
-    for subject in resource.object().get("subjects").and_then(Node::items).unwrap_or_default() {
-        let account = subject.get("kind").is_some_and(|kind| node::text(kind) == "ServiceAccount");
-        let Some(namespace) = subject.get("namespace").filter(|_| account) else { continue };
-        if node::tag_of(namespace) != Tag::Str {
-            return Err(Error::invalid(format!("namespace is blank for resource {:?}", resource.id().to_string()))
-                .in_field("subjects"));
+    for subject in resource
+        .object()
+        .get("subjects")
+        .and_then(Node::items)
+        .unwrap_or_default()
+    {
+        let account = subject
+            .get("kind")
+            .is_some_and(|kind| node::text(kind) == "ServiceAccount");
+        let Some(namespace) = subject.get("namespace").filter(|_| account) else {
+            continue;
+        };
+        if !matches!(node::tag_of(namespace), Tag::Str | Tag::Unset) {
+            return Err(Error::invalid(format!(
+                "namespace is blank for resource {:?}",
+                resource.id().to_string()
+            ))
+            .in_field("subjects"));
         }
         out.push(node::text(namespace).to_owned());
     }
@@ -131,17 +165,32 @@ impl<'c> Referrer<'c> {
     fn new(resource: &Resource, this: &'c Candidate, candidates: &'c Candidates) -> Result<Self> {
         let bound = bound_namespaces(resource)?;
         let role = resource.object().get("roleRef").and_then(|role| {
-            Some(Gvk::new(role.get("apiGroup")?.text()?, "", role.get("kind")?.text()?))
+            Some(Gvk::new(
+                role.get("apiGroup")?.text()?,
+                "",
+                role.get("kind")?.text()?,
+            ))
         });
-        Ok(Self { this, candidates, bound, role })
+        Ok(Self {
+            this,
+            candidates,
+            bound,
+            role,
+        })
     }
 
     fn update(&self, object: &mut Node, reference: &NameReference, spec: &FieldSpec) -> Result<()> {
         let by_role = spec.path.ends_with("roleRef/name");
-        spec.visit(object, Create::Nothing, &mut |value| match &mut value.kind {
-            Kind::Seq(items) => items.iter_mut().try_for_each(|item| self.set(item, &reference.target, by_role)),
-            _ => self.set(value, &reference.target, by_role),
-        })
+        spec.visit(
+            object,
+            Create::Nothing,
+            &mut |value| match &mut value.kind {
+                Kind::Seq(items) => items
+                    .iter_mut()
+                    .try_for_each(|item| self.set(item, &reference.target, by_role)),
+                _ => self.set(value, &reference.target, by_role),
+            },
+        )
     }
 
     fn set(&self, value: &mut Node, target: &Gvk, by_role: bool) -> Result<()> {
@@ -157,7 +206,9 @@ impl<'c> Referrer<'c> {
         let old = node::text(value);
         let found = self.select(old, target, by_role, None, |a, b| a.id.name == b.id.name)?;
         match found {
-            Some(found) if found.id.name != old => node::set_scalar(value, &found.id.name, Tag::Unset),
+            Some(found) if found.id.name != old => {
+                node::set_scalar(value, &found.id.name, Tag::Unset)
+            }
             _ => Ok(()),
         }
     }
@@ -167,9 +218,15 @@ impl<'c> Referrer<'c> {
             return Err(Error::invalid("path config error; no 'name' field in node"));
         };
         let old = node::text(name).to_owned();
-        let namespace = value.get("namespace").map(|namespace| node::text(namespace).to_owned());
-        let same = |a: &Candidate, b: &Candidate| a.id.name == b.id.name && a.id.namespace == b.id.namespace;
-        let Some(found) = self.select(&old, target, by_role, namespace.as_deref(), same)? else { return Ok(()) };
+        let namespace = value
+            .get("namespace")
+            .map(|namespace| node::text(namespace).to_owned());
+        let same = |a: &Candidate, b: &Candidate| {
+            a.id.name == b.id.name && a.id.namespace == b.id.namespace
+        };
+        let Some(found) = self.select(&old, target, by_role, namespace.as_deref(), same)? else {
+            return Ok(());
+        };
         if found.id.name == old && found.id.namespace.is_empty() {
             return Ok(());
         }
@@ -197,10 +254,15 @@ impl<'c> Referrer<'c> {
         namespace: Option<&str>,
         same: impl Fn(&Candidate, &Candidate) -> bool,
     ) -> Result<Option<&'c Candidate>> {
-        let Some(named) = self.candidates.by_previous_name.get(old) else { return Ok(None) };
+        let Some(named) = self.candidates.by_previous_name.get(old) else {
+            return Ok(None);
+        };
         let in_namespace = namespace.map(|namespace| self.in_namespace(namespace));
         let had_kind = |candidate: &Candidate, gvk: &Gvk| {
-            candidate.previous.iter().any(|(_, previous)| previous.is_selected_by(gvk))
+            candidate
+                .previous
+                .iter()
+                .any(|(_, previous)| previous.is_selected_by(gvk))
         };
         let visible = |candidate: &Candidate| {
             self.this.id.cluster_scoped
@@ -210,14 +272,16 @@ impl<'c> Referrer<'c> {
         };
         let mut left: Vec<&'c Candidate> = named
             .iter()
-            .filter(|at| in_namespace.is_none_or(|(by_original, namespace)| {
-                let candidate = &self.candidates.all[**at];
-                if by_original {
-                    candidate.original_namespace == namespace
-                } else {
-                    candidate.id.effective_namespace() == namespace
-                }
-            }))
+            .filter(|at| {
+                in_namespace.is_none_or(|(by_original, namespace)| {
+                    let candidate = &self.candidates.all[**at];
+                    if by_original {
+                        candidate.original_namespace == namespace
+                    } else {
+                        candidate.id.effective_namespace() == namespace
+                    }
+                })
+            })
             .map(|at| &self.candidates.all[*at])
             .filter(|candidate| self.reaches(candidate) && had_kind(candidate, target))
             .filter(|candidate| match &self.role {
@@ -235,10 +299,18 @@ impl<'c> Referrer<'c> {
         }
         match left[..] {
             [] => Ok(None),
-            [first, ref rest @ ..] if rest.iter().all(|other| same(first, other)) => Ok(Some(first)),
+            [first, ref rest @ ..] if rest.iter().all(|other| same(first, other)) => {
+                Ok(Some(first))
+            }
             _ => {
-                let ids: Vec<String> = left.iter().map(|candidate| candidate.id.to_string()).collect();
-                Err(Error::conflict(format!("found multiple possible referrals: {}", ids.join(", "))))
+                let ids: Vec<String> = left
+                    .iter()
+                    .map(|candidate| candidate.id.to_string())
+                    .collect();
+                Err(Error::conflict(format!(
+                    "found multiple possible referrals: {}",
+                    ids.join(", ")
+                )))
             }
         }
     }
@@ -246,7 +318,8 @@ impl<'c> Referrer<'c> {
     /// Whether the namespace is looked for among the original ones, or else among those of now.
     fn in_namespace<'a>(&self, namespace: &'a str) -> (bool, &'a str) {
         let originals = self.candidates.by_original_namespace.get(namespace);
-        let known = originals.is_some_and(|all| all.iter().any(|at| self.reaches(&self.candidates.all[*at])));
+        let known = originals
+            .is_some_and(|all| all.iter().any(|at| self.reaches(&self.candidates.all[*at])));
         (known && namespace != crate::id::NOT_A_NAMESPACE, namespace)
     }
 
@@ -255,11 +328,16 @@ impl<'c> Referrer<'c> {
         let fits = |a: &[String], b: &[String]| {
             (or_none && (a.is_empty() || b.is_empty())) || same_ending(a, b)
         };
-        fits(&candidate.prefixes, &self.this.prefixes) && fits(&candidate.suffixes, &self.this.suffixes)
+        fits(&candidate.prefixes, &self.this.prefixes)
+            && fits(&candidate.suffixes, &self.this.suffixes)
     }
 }
 
 fn same_ending(a: &[String], b: &[String]) -> bool {
     let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
-    if short.is_empty() { long.is_empty() } else { long.ends_with(short) }
+    if short.is_empty() {
+        long.is_empty()
+    } else {
+        long.ends_with(short)
+    }
 }

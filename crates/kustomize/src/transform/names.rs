@@ -14,13 +14,21 @@ pub(crate) enum Affix {
 }
 
 /// Puts `text` before or after the names that the field specs choose.
-pub(crate) fn transform(resources: &mut Resources, affix: Affix, text: &str, specs: &[FieldSpec]) -> Result<()> {
+pub(crate) fn transform(
+    resources: &mut Resources,
+    affix: Affix,
+    text: &str,
+    specs: &[FieldSpec],
+) -> Result<()> {
     for resource in resources.items_mut() {
         let original = resource.original_id();
         if keeps_its_name(&original) {
             continue;
         }
-        for spec in specs.iter().filter(|spec| original.gvk.is_selected_by(&spec.gvk)) {
+        for spec in specs
+            .iter()
+            .filter(|spec| original.gvk.is_selected_by(&spec.gvk))
+        {
             if spec.path == "metadata/name" && !text.is_empty() {
                 match affix {
                     Affix::Prefix => resource.prefixes.push(text.to_owned()),

@@ -38,7 +38,8 @@ impl NamespaceTransformer {
             return Ok(());
         }
         for resource in resources.items_mut() {
-            let from_helm = resource.annotation("internal.config.kubernetes.io/helm-generated") == Some("true");
+            let from_helm =
+                resource.annotation("internal.config.kubernetes.io/helm-generated") == Some("true");
             if !resource.is_gone() && !from_helm {
                 resource.remember_id()?;
                 self.one(resource)?;
@@ -48,9 +49,11 @@ impl NamespaceTransformer {
         for resource in resources.iter() {
             let id = resource.id();
             if let Some(id) = seen.replace(id) {
-                return Err(Error::conflict(format!("namespace transformation produces ID conflict: {id}"))
-                    .in_field("namespace")
-                    .hint("two resources differ only in their namespace"));
+                return Err(Error::conflict(format!(
+                    "namespace transformation produces ID conflict: {id}"
+                ))
+                .in_field("namespace")
+                .hint("two resources differ only in their namespace"));
             }
         }
         Ok(())
@@ -95,16 +98,26 @@ impl NamespaceTransformer {
     fn set_subjects(&self, resource: &mut Resource) -> Result<()> {
         let wanted: fn(&Node) -> bool = match self.subjects {
             Subjects::None => return Ok(()),
-            Subjects::Default => |subject| subject.get("name").is_some_and(|name| node::text(name) == "default"),
-            Subjects::ServiceAccounts => {
-                |subject| subject.get("kind").is_some_and(|kind| node::text(kind) == "ServiceAccount")
-            }
+            Subjects::Default => |subject| {
+                subject
+                    .get("name")
+                    .is_some_and(|name| node::text(name) == "default")
+            },
+            Subjects::ServiceAccounts => |subject| {
+                subject
+                    .get("kind")
+                    .is_some_and(|kind| node::text(kind) == "ServiceAccount")
+            },
         };
-        let Some(subjects) = resource.object().get("subjects") else { return Ok(()) };
+        let Some(subjects) = resource.object().get("subjects") else {
+            return Ok(());
+        };
         if node::is_null(subjects) {
             return Ok(());
         }
-        let Some(Kind::Seq(subjects)) = node::get_mut(resource.object_mut(), "subjects").map(|s| &mut s.kind) else {
+        let Some(Kind::Seq(subjects)) =
+            node::get_mut(resource.object_mut(), "subjects").map(|s| &mut s.kind)
+        else {
             return Err(Error::invalid("subjects must be a list").while_doing(resource.id()));
         };
         for subject in subjects.iter_mut().filter(|subject| wanted(subject)) {

@@ -25,11 +25,16 @@ impl Patch {
     /// Finds out what a text is. `file` is where it stands.
     pub(crate) fn parse(file: &str, text: &str) -> Result<Self> {
         let merge = read::resources(file, text.as_bytes());
-        let json = if text.is_empty() { Err(Error::invalid("empty json patch operations")) } else { JsonPatch::parse(text) };
+        let json = if text.is_empty() {
+            Err(Error::invalid("empty json patch operations"))
+        } else {
+            JsonPatch::parse(text)
+        };
         match (merge, json) {
-            (Ok(merge), Ok(json)) if !merge.is_empty() && !json.is_empty() => {
-                Err(Error::invalid("the patch is both a strategic merge patch and a JSON patch").in_file(file))
-            }
+            (Ok(merge), Ok(json)) if !merge.is_empty() && !json.is_empty() => Err(Error::invalid(
+                "the patch is both a strategic merge patch and a JSON patch",
+            )
+            .in_file(file)),
             (Ok(merge), _) => Ok(Self::Merge(merge)),
             (Err(_), Ok(json)) => Ok(Self::Json(json)),
             (Err(merge), Err(json)) => {
@@ -83,9 +88,18 @@ impl Patch {
 }
 
 /// Applies JSON operations to what the target selects.
-pub(crate) fn json(resources: &mut Resources, target: &Selector, patch: &JsonPatch, remember: bool) -> Result<()> {
+pub(crate) fn json(
+    resources: &mut Resources,
+    target: &Selector,
+    patch: &JsonPatch,
+    remember: bool,
+) -> Result<()> {
     let matcher = Matcher::new(target)?;
-    for resource in resources.items_mut().iter_mut().filter(|resource| matcher.selects(resource)) {
+    for resource in resources
+        .items_mut()
+        .iter_mut()
+        .filter(|resource| matcher.selects(resource))
+    {
         if remember {
             resource.remember_id()?;
         }
@@ -98,12 +112,14 @@ pub(crate) fn json(resources: &mut Resources, target: &Selector, patch: &JsonPat
         {
             node::child_map(metadata, "annotations");
         }
-        let mut value = object.into_json().map_err(|error| doing(Error::syntax(&error)))?;
+        let mut value = object
+            .into_json()
+            .map_err(|error| doing(Error::syntax(&error)))?;
         patch.apply(&mut value).map_err(doing)?;
         if !value.is_object() {
             return Err(doing(Error::invalid("the patch leaves no object")));
         }
-        resource.set_object(from_json(&value));
+        resource.set_object(node::placed(from_json(&value)));
     }
     Ok(())
 }
@@ -119,7 +135,10 @@ fn from_json(value: &Value) -> Node {
         Value::Array(items) => node::node(Kind::Seq(items.iter().map(from_json).collect())),
         Value::Object(map) => {
             let entry = |(key, value): (&String, &Value)| {
-                (Node::from_json(&Value::String(key.clone())), from_json(value))
+                (
+                    Node::from_json(&Value::String(key.clone())),
+                    from_json(value),
+                )
             };
             node::node(Kind::Map(map.iter().map(entry).collect()))
         }
@@ -141,7 +160,11 @@ fn go_number(float: f64) -> String {
 }
 
 /// Merges the patch into the resource that has or had its id.
-pub(crate) fn merge_by_id(resources: &mut Resources, patch: &Resource, keys: &MergeKeys) -> Result<()> {
+pub(crate) fn merge_by_id(
+    resources: &mut Resources,
+    patch: &Resource,
+    keys: &MergeKeys,
+) -> Result<()> {
     let at = resources.one_answering_to(&patch.original_id())?;
     let mut selected = vec![false; resources.len()];
     selected[at] = true;
@@ -159,7 +182,11 @@ pub(crate) fn merge_selected(
     patch.normalise_metadata()?;
     let patch_kind = patch.kind().to_owned();
     let mut items = std::mem::take(resources).into_items();
-    for (resource, _) in items.iter_mut().zip(selected).filter(|(_, selected)| **selected) {
+    for (resource, _) in items
+        .iter_mut()
+        .zip(selected)
+        .filter(|(_, selected)| **selected)
+    {
         let mut patch = patch.clone();
         let api_version = resource.api_version().to_owned();
         patch.set_type(&api_version, &patch_kind)?;
@@ -172,17 +199,25 @@ pub(crate) fn merge_selected(
 /// Whether a patch removes all annotations, and with them what kustomize keeps there for itself.
 fn takes_annotations_away(patch: &Node) -> bool {
     let replaces = |node: &Node| {
-        node.get("$patch").is_some_and(|directive| matches!(node::text(directive), "replace" | "delete"))
+        node.get("$patch")
+            .is_some_and(|directive| matches!(node::text(directive), "replace" | "delete"))
     };
-    let Some(metadata) = patch.get("metadata") else { return false };
+    let Some(metadata) = patch.get("metadata") else {
+        return false;
+    };
     replaces(metadata)
-        || metadata.get("annotations").is_some_and(|annotations| node::is_null(annotations) || replaces(annotations))
+        || metadata
+            .get("annotations")
+            .is_some_and(|annotations| node::is_null(annotations) || replaces(annotations))
 }
 
 /// Merges a patch into one resource, whose name, namespace and kind stay unless the patch may change them.
 pub(crate) fn merge(resource: &mut Resource, patch: &Resource, keys: &MergeKeys) -> Result<()> {
-    let (name, namespace, kind) =
-        (resource.name().to_owned(), resource.namespace().to_owned(), resource.kind().to_owned());
+    let (name, namespace, kind) = (
+        resource.name().to_owned(),
+        resource.namespace().to_owned(),
+        resource.kind().to_owned(),
+    );
     if patch.allow_name_change || patch.allow_kind_change {
         resource.remember_id()?;
     }
@@ -191,7 +226,8 @@ pub(crate) fn merge(resource: &mut Resource, patch: &Resource, keys: &MergeKeys)
     }
     let id = resource.id();
     let object = resource.lend_object();
-    let merged = merge_patch::merge(object, patch.object(), keys).map_err(|error| error.while_doing(id))?;
+    let merged =
+        merge_patch::merge(object, patch.object(), keys).map_err(|error| error.while_doing(id))?;
     let Some(merged) = merged else { return Ok(()) };
     resource.set_object(merged);
     resource.sync_shared();

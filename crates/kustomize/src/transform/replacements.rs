@@ -28,23 +28,36 @@ pub(crate) fn transform(resources: &mut Resources, replacements: &[Replacement])
 }
 
 fn value(resources: &Resources, replacement: &Replacement) -> Result<Node> {
-    if replacement.targets.is_none() || (replacement.source.is_none() && replacement.source_value.is_none()) {
-        return Err(Error::invalid("replacements must specify a source and at least one target"));
+    if replacement.targets.is_none()
+        || (replacement.source.is_none() && replacement.source_value.is_none())
+    {
+        return Err(Error::invalid(
+            "replacements must specify a source and at least one target",
+        ));
     }
     let source = match (&replacement.source, &replacement.source_value) {
         (Some(_), Some(_)) => {
-            return Err(Error::invalid("value and resource selectors are mutually exclusive"));
+            return Err(Error::invalid(
+                "value and resource selectors are mutually exclusive",
+            ));
         }
         (None, value) => return Ok(node::plain(value.as_deref().unwrap_or_default())),
         (Some(source), None) => source,
     };
     let resource = one_source(resources, source)?;
-    let path = if source.field_path.is_empty() { DEFAULT_PATH } else { &source.field_path };
+    let path = if source.field_path.is_empty() {
+        DEFAULT_PATH
+    } else {
+        &source.field_path
+    };
     let found = field_path::lookup(resource.object(), &field_path::split(path))
         .map_err(|error| error.while_doing("error looking up replacement source"))?
         .filter(|found| !node::is_empty(found))
         .ok_or_else(|| {
-            Error::conflict(format!("fieldPath `{path}` is missing for replacement source {}", source.id))
+            Error::conflict(format!(
+                "fieldPath `{path}` is missing for replacement source {}",
+                source.id
+            ))
         })?;
     let mut value = part_of(found, &source.options)?;
     forget_places(&mut value);
@@ -53,17 +66,24 @@ fn value(resources: &Resources, replacement: &Replacement) -> Result<Node> {
 
 /// A copy is not shared with the fields that the source is shared with.
 fn forget_places(node: &mut Node) {
-    node.span = Span::default();
+    if node::shared::number(node.span).is_some() {
+        node.span = Span::default();
+    }
     match &mut node.kind {
         Kind::Scalar(_) => {}
         Kind::Seq(items) => items.iter_mut().for_each(forget_places),
-        Kind::Map(entries) => entries.iter_mut().for_each(|(_, value)| forget_places(value)),
+        Kind::Map(entries) => entries
+            .iter_mut()
+            .for_each(|(_, value)| forget_places(value)),
     }
 }
 
 /// The ids by which replacements choose: the current one as it is written, and the earlier ones.
 fn ids(resource: &Resource) -> impl Iterator<Item = ResId> + '_ {
-    resource.ids().map(|id| ResId { cluster_scoped: false, ..id })
+    resource.ids().map(|id| ResId {
+        cluster_scoped: false,
+        ..id
+    })
 }
 
 fn one_source<'r>(resources: &'r Resources, source: &Source) -> Result<&'r Resource> {
@@ -76,7 +96,9 @@ fn one_source<'r>(resources: &'r Resources, source: &Source) -> Result<&'r Resou
     let mut found = resources.iter().filter(|resource| ids(resource).any(fits));
     match (found.next(), found.next()) {
         (Some(one), None) => Ok(one),
-        (Some(_), Some(_)) => Err(Error::conflict(format!("multiple matches for selector {wanted}"))),
+        (Some(_), Some(_)) => Err(Error::conflict(format!(
+            "multiple matches for selector {wanted}"
+        ))),
         (None, _) => Err(Error::conflict(format!("nothing selected by {wanted}"))),
     }
 }
@@ -86,11 +108,18 @@ fn part_of(value: &Node, options: &FieldOptions) -> Result<Node> {
         return Ok(value.clone());
     }
     let Some(text) = value.text() else {
-        return Err(Error::invalid("delimiter option can only be used with scalar nodes"));
+        return Err(Error::invalid(
+            "delimiter option can only be used with scalar nodes",
+        ));
     };
-    let part = usize::try_from(options.index).ok().and_then(|at| text.split(&options.delimiter).nth(at));
+    let part = usize::try_from(options.index)
+        .ok()
+        .and_then(|at| text.split(&options.delimiter).nth(at));
     let part = part.ok_or_else(|| {
-        Error::invalid(format!("options.index {} is out of bounds for value {text}", options.index))
+        Error::invalid(format!(
+            "options.index {} is out of bounds for value {text}",
+            options.index
+        ))
     })?;
     let mut out = value.clone();
     node::set_text(&mut out, part);
@@ -102,7 +131,11 @@ fn put(resources: &mut Resources, value: &Node, target: &Target) -> Result<()> {
         return Err(Error::invalid("target must specify resources to select"));
     };
     let select = Matcher::new(select)?;
-    let reject = target.reject.iter().map(Matcher::new).collect::<Result<Vec<_>>>()?;
+    let reject = target
+        .reject
+        .iter()
+        .map(Matcher::new)
+        .collect::<Result<Vec<_>>>()?;
     let rejected = |resource: &Resource| {
         reject.iter().any(|matcher| {
             let by_metadata = !(matcher.labels.is_empty() && matcher.annotations.is_empty());
@@ -111,7 +144,11 @@ fn put(resources: &mut Resources, value: &Node, target: &Target) -> Result<()> {
         })
     };
     let default = [DEFAULT_PATH.to_owned()];
-    let paths = if target.field_paths.is_empty() { &default[..] } else { &target.field_paths };
+    let paths = if target.field_paths.is_empty() {
+        &default[..]
+    } else {
+        &target.field_paths
+    };
     for resource in resources.items_mut() {
         let chosen = select.metadata(resource)
             && ids(resource).any(|id| matches(&select, &id))
@@ -120,7 +157,9 @@ fn put(resources: &mut Resources, value: &Node, target: &Target) -> Result<()> {
             continue;
         }
         let mut object = resource.lend_object();
-        let done = paths.iter().try_for_each(|path| set(&mut object, path, value, &target.options));
+        let done = paths
+            .iter()
+            .try_for_each(|path| set(&mut object, path, value, &target.options));
         resource.set_object(object);
         resource.sync_shared();
         done.map_err(|error| error.while_doing(resource.id()))?;
@@ -139,15 +178,24 @@ fn set(object: &mut Node, path: &str, value: &Node, options: &FieldOptions) -> R
     if structured::set(object, &parts, value, options.create) {
         return Ok(());
     }
-    let what = if options.create { "find or create" } else { "find" };
+    let what = if options.create {
+        "find or create"
+    } else {
+        "find"
+    };
     let unable = || format!("unable to {what} field {path:?} in replacement target");
     let create = options.create.then_some(&value.kind);
-    let places = places::find(object, &parts, create).map_err(|error| error.while_doing(unable()))?;
+    let places =
+        places::find(object, &parts, create).map_err(|error| error.while_doing(unable()))?;
     if places.is_empty() {
-        return Err(Error::conflict(unable()).hint("`options.create` makes a field that is missing"));
+        return Err(
+            Error::conflict(unable()).hint("`options.create` makes a field that is missing")
+        );
     }
     for place in places {
-        let Some(field) = place.get(object) else { continue };
+        let Some(field) = place.get(object) else {
+            continue;
+        };
         set_field(field, value, options, place.created)?;
     }
     Ok(())
@@ -157,9 +205,15 @@ fn set_field(field: &mut Node, value: &Node, options: &FieldOptions, created: bo
     let mut new = value.clone();
     if !options.delimiter.is_empty() {
         let Some(old) = field.text() else {
-            return Err(Error::invalid("delimiter option can only be used with scalar nodes"));
+            return Err(Error::invalid(
+                "delimiter option can only be used with scalar nodes",
+            ));
         };
-        let text = if node::is_null(value) { "" } else { node::text(value) };
+        let text = if node::is_null(value) {
+            ""
+        } else {
+            node::text(value)
+        };
         let mut parts: Vec<&str> = old.split(&options.delimiter).collect();
         match usize::try_from(options.index) {
             Err(_) => parts.insert(0, text),

@@ -36,18 +36,27 @@ const FIRST: [&str; 22] = [
 ];
 
 /// What could stop the others.
-const LAST: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
+const LAST: [&str; 2] = [
+    "MutatingWebhookConfiguration",
+    "ValidatingWebhookConfiguration",
+];
 
 /// The place of a kind in the legacy order: below zero first, above zero last.
 pub(crate) fn rank(kind: &str) -> i32 {
     if let Some(at) = FIRST.iter().position(|first| *first == kind) {
         return at as i32 - FIRST.len() as i32;
     }
-    LAST.iter().position(|last| *last == kind).map_or(0, |at| at as i32 + 1)
+    LAST.iter()
+        .position(|last| *last == kind)
+        .map_or(0, |at| at as i32 + 1)
 }
 
 /// Sorts as the kustomization says, or else as the build was asked to.
-pub(crate) fn sort(resources: &mut Resources, options: Option<&SortOptions>, order: Order) -> Result<()> {
+pub(crate) fn sort(
+    resources: &mut Resources,
+    options: Option<&SortOptions>,
+    order: Order,
+) -> Result<()> {
     let Some(options) = options else {
         if order == Order::Legacy {
             legacy(resources, &|kind| rank(kind));
@@ -68,8 +77,10 @@ pub(crate) fn sort(resources: &mut Resources, options: Option<&SortOptions>, ord
         }
         ("fifo", None) => {}
         ("fifo", Some(_)) => {
-            return Err(Error::invalid("legacySortOptions is set but the selected sort order is 'fifo', not 'legacy'")
-                .in_field("sortOptions.legacySortOptions"));
+            return Err(Error::invalid(
+                "legacySortOptions is set but the selected sort order is 'fifo', not 'legacy'",
+            )
+            .in_field("sortOptions.legacySortOptions"));
         }
         _ => {
             return Err(Error::invalid("must be one of fifo, legacy").in_field("sortOptions.order"));
@@ -84,26 +95,51 @@ fn legacy(resources: &mut Resources, rank: &dyn Fn(&str) -> i32) {
         .into_iter()
         .map(|resource| {
             let id = resource.id();
-            let namespace = if id.namespace.is_empty() { "~X" } else { &id.namespace };
+            let namespace = if id.namespace.is_empty() {
+                "~X"
+            } else {
+                &id.namespace
+            };
             let name = if id.name.is_empty() { "~N" } else { &id.name };
             let text = format!("{}|{namespace}|{name}", id.gvk);
             (id, text, resource)
         })
         .collect();
     keyed.sort_by(|(a, a_text, _), (b, b_text, _)| {
-        if a.gvk == b.gvk { a_text.cmp(b_text) } else { by_kind(&a.gvk, &b.gvk, rank) }
+        if a.gvk == b.gvk {
+            a_text.cmp(b_text)
+        } else {
+            by_kind(&a.gvk, &b.gvk, rank)
+        }
     });
     *resources.items_mut() = keyed.into_iter().map(|(_, _, resource)| resource).collect();
 }
 
 fn by_kind(a: &Gvk, b: &Gvk, rank: &dyn Fn(&str) -> i32) -> Ordering {
-    let or = |part: &str, none: &'static str| if part.is_empty() { none.to_owned() } else { part.to_owned() };
-    let text = |gvk: &Gvk| format!("{}_{}_{}", or(&gvk.group, "~G"), or(&gvk.version, "~V"), or(&gvk.kind, "~K"));
+    let or = |part: &str, none: &'static str| {
+        if part.is_empty() {
+            none.to_owned()
+        } else {
+            part.to_owned()
+        }
+    };
+    let text = |gvk: &Gvk| {
+        format!(
+            "{}_{}_{}",
+            or(&gvk.group, "~G"),
+            or(&gvk.version, "~V"),
+            or(&gvk.kind, "~K")
+        )
+    };
     let by_text = || {
         let order = text(a).cmp(&text(b));
         // Kubernetes' own namespaces go before other groups' kinds of that name.
         let namespaces = a.kind == "Namespace" && b.kind == "Namespace";
-        if namespaces && (a.group.is_empty() || b.group.is_empty()) { order.reverse() } else { order }
+        if namespaces && (a.group.is_empty() || b.group.is_empty()) {
+            order.reverse()
+        } else {
+            order
+        }
     };
     rank(&a.kind).cmp(&rank(&b.kind)).then_with(by_text)
 }

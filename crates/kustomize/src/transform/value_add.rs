@@ -21,21 +21,34 @@ pub(crate) struct ValueTarget {
 }
 
 /// Writes `value` into all targets.
-pub(crate) fn transform(resources: &mut Resources, value: &str, targets: &[ValueTarget]) -> Result<()> {
+pub(crate) fn transform(
+    resources: &mut Resources,
+    value: &str,
+    targets: &[ValueTarget],
+) -> Result<()> {
     for target in targets {
         let matcher = target.selector.as_ref().map(Matcher::new).transpose()?;
         let chosen = |resource: &crate::resource::Resource| {
-            matcher.as_ref().is_none_or(|matcher| matcher.selects(resource))
+            matcher
+                .as_ref()
+                .is_none_or(|matcher| matcher.selects(resource))
         };
-        for resource in resources.items_mut().iter_mut().filter(|resource| chosen(resource)) {
+        for resource in resources
+            .items_mut()
+            .iter_mut()
+            .filter(|resource| chosen(resource))
+        {
             if target.field_path == "metadata/namespace" {
-                let namespace =
-                    NamespaceTransformer { namespace: value.to_owned(), ..NamespaceTransformer::default() };
+                let namespace = NamespaceTransformer {
+                    namespace: value.to_owned(),
+                    ..NamespaceTransformer::default()
+                };
                 namespace.one(resource)?;
                 continue;
             }
             let path = split_path(&target.field_path, '/');
-            let field = field(resource.object_mut(), &path).map_err(|error| error.in_field(target.field_path.clone()))?;
+            let field = field(resource.object_mut(), &path)
+                .map_err(|error| error.in_field(target.field_path.clone()))?;
             let new = match usize::try_from(target.position) {
                 Ok(position) if position > 0 => insert_part(node::text(field), position - 1, value),
                 _ => value.to_owned(),
@@ -53,7 +66,15 @@ fn field<'n>(object: &'n mut Node, path: &[String]) -> Result<&'n mut Node> {
             return Err(node::wrong_kind("a map", at));
         }
         if at.get(part).is_none() {
-            node::insert(at, part, if depth + 1 == path.len() { node::plain("") } else { node::map() });
+            node::insert(
+                at,
+                part,
+                if depth + 1 == path.len() {
+                    node::plain("")
+                } else {
+                    node::map()
+                },
+            );
         }
         at = node::get_mut(at, part).ok_or_else(|| Error::invalid("the field cannot be made"))?;
     }

@@ -17,7 +17,13 @@ pub(crate) fn note(resources: &mut Resources, vars: &[Var]) -> Result<()> {
     for var in vars {
         let id = ResId::new(var.gvk.clone(), &var.object_name, &var.object_namespace);
         let exact = !id.namespace.is_empty() || id.cluster_scoped;
-        let fits = |other: &ResId| if exact { other.same(&id) } else { other.same_gvkn(&id) };
+        let fits = |other: &ResId| {
+            if exact {
+                other.same(&id)
+            } else {
+                other.same_gvkn(&id)
+            }
+        };
         let found: Vec<usize> = resources
             .iter()
             .enumerate()
@@ -43,7 +49,10 @@ pub(crate) fn note(resources: &mut Resources, vars: &[Var]) -> Result<()> {
 pub(crate) fn merge(vars: &mut Vec<Var>, more: Vec<Var>) -> Result<()> {
     for var in more {
         if vars.iter().any(|have| have.name == var.name) {
-            return Err(Error::conflict(format!("var '{}' already encountered", var.name)));
+            return Err(Error::conflict(format!(
+                "var '{}' already encountered",
+                var.name
+            )));
         }
         vars.push(var);
     }
@@ -59,7 +68,11 @@ enum Value {
 }
 
 /// Puts the values in. The names of vars that nothing uses come back.
-pub(crate) fn resolve(resources: &mut Resources, vars: &[Var], specs: &[FieldSpec]) -> Result<Vec<String>> {
+pub(crate) fn resolve(
+    resources: &mut Resources,
+    vars: &[Var],
+    specs: &[FieldSpec],
+) -> Result<Vec<String>> {
     if vars.is_empty() {
         return Ok(Vec::new());
     }
@@ -70,36 +83,61 @@ pub(crate) fn resolve(resources: &mut Resources, vars: &[Var], specs: &[FieldSpe
     let mut used = BTreeSet::new();
     for resource in resources.items_mut() {
         for spec in specs {
-            spec.apply(resource, Create::Nothing, &mut |value| set(value, &values, &mut used))?;
+            spec.apply(resource, Create::Nothing, &mut |value| {
+                set(value, &values, &mut used)
+            })?;
         }
         resource.sync_shared();
     }
-    Ok(values.into_keys().filter(|name| !used.contains(name)).collect())
+    Ok(values
+        .into_keys()
+        .filter(|name| !used.contains(name))
+        .collect())
 }
 
 fn value_of(resources: &Resources, var: &Var) -> Result<Value> {
-    let source = resources.iter().find(|resource| resource.vars.contains(&var.name)).ok_or_else(|| {
-        Error::conflict(format!("var '{}' cannot be mapped to a field in the set of known resources", var.name))
-    })?;
+    let source = resources
+        .iter()
+        .find(|resource| resource.vars.contains(&var.name))
+        .ok_or_else(|| {
+            Error::conflict(format!(
+                "var '{}' cannot be mapped to a field in the set of known resources",
+                var.name
+            ))
+        })?;
     let absent = || {
         Error::conflict(format!(
             "field {} specified in var '{}' not found in corresponding resource",
             var.field_path, var.name
         ))
     };
-    let found = field_path::lookup(source.object(), &field_path::split_var(&var.field_path)).map_err(|_| absent())?;
+    let found = field_path::lookup(source.object(), &field_path::split_var(&var.field_path))
+        .map_err(|_| absent())?;
     let found = found.ok_or_else(absent)?;
     Ok(match &found.kind {
         Kind::Scalar(scalar) => {
-            let tag = node::scalar_tag(scalar);
-            Value::Scalar(scalar.text.clone(), if matches!(tag, Tag::Int | Tag::Bool | Tag::Float) { tag } else { Tag::Str })
+            let tag = node::tag_of(found);
+            Value::Scalar(
+                scalar.text.clone(),
+                if matches!(tag, Tag::Int | Tag::Bool | Tag::Float) {
+                    tag
+                } else {
+                    Tag::Str
+                },
+            )
         }
         _ => Value::Other,
     })
 }
 
-fn set(value: &mut Node, values: &BTreeMap<String, Value>, used: &mut BTreeSet<String>) -> Result<()> {
-    let is_string = |node: &Node| node::tag_of(node) == Tag::Str;
+fn set(
+    value: &mut Node,
+    values: &BTreeMap<String, Value>,
+    used: &mut BTreeSet<String>,
+) -> Result<()> {
+    let is_string = |node: &Node| {
+        node.scalar().is_some() && matches!(node::tag_of(node), Tag::Str | Tag::Unset)
+    };
     match &mut value.kind {
         Kind::Scalar(_) => {
             if is_string(value) {
@@ -109,7 +147,10 @@ fn set(value: &mut Node, values: &BTreeMap<String, Value>, used: &mut BTreeSet<S
         Kind::Map(entries) => {
             for (key, value) in entries {
                 if !is_string(key) {
-                    return Err(Error::invalid(format!("invalid map key: value='{}'", node::text(key))));
+                    return Err(Error::invalid(format!(
+                        "invalid map key: value='{}'",
+                        node::text(key)
+                    )));
                 }
                 if is_string(value) {
                     replace(value, values, used);
@@ -131,11 +172,18 @@ fn set(value: &mut Node, values: &BTreeMap<String, Value>, used: &mut BTreeSet<S
 fn replace(value: &mut Node, values: &BTreeMap<String, Value>, used: &mut BTreeSet<String>) {
     let (text, tag) = expand(node::text(value), values, used);
     let kind = Kind::Scalar(node::typed(text, Style::Plain, tag));
-    *value = Node { kind, span: node::shared::changed(value.span) };
+    *value = Node {
+        kind,
+        span: node::shared::changed(value.span),
+    };
 }
 
 /// A text that is nothing but one reference takes the value's type.
-fn expand(input: &str, values: &BTreeMap<String, Value>, used: &mut BTreeSet<String>) -> (String, Tag) {
+fn expand(
+    input: &str,
+    values: &BTreeMap<String, Value>,
+    used: &mut BTreeSet<String>,
+) -> (String, Tag) {
     let mut out = String::new();
     let mut rest = input;
     while let Some(at) = rest.find('$') {
@@ -200,6 +248,9 @@ mod tests {
         assert_eq!(expanded("x-$(B)-$(A)"), "x-b-1");
         assert_eq!(expanded("$$(A) $(C) $(A"), "$(A) $(C) $(A");
         assert_eq!(expanded("$A $"), "$A $");
-        assert_eq!(expand("$(A)", &values, &mut used), ("1".to_owned(), Tag::Int));
+        assert_eq!(
+            expand("$(A)", &values, &mut used),
+            ("1".to_owned(), Tag::Int)
+        );
     }
 }

@@ -16,8 +16,10 @@ impl DiskTree {
     /// The tree below `root`, which must exist.
     pub fn new(root: impl AsRef<Path>) -> Result<Self, TreeError> {
         let root = root.as_ref();
-        let root =
-            root.canonicalize().map_err(|source| TreeError::Io { path: root.display().to_string(), source })?;
+        let root = root.canonicalize().map_err(|source| TreeError::Io {
+            path: root.display().to_string(),
+            source,
+        })?;
         Ok(Self { root })
     }
 
@@ -27,24 +29,37 @@ impl DiskTree {
     }
 
     fn resolve(&self, path: &str) -> Result<Option<PathBuf>, TreeError> {
-        let full = if path.is_empty() { self.root.clone() } else { self.root.join(path) };
+        let full = if path.is_empty() {
+            self.root.clone()
+        } else {
+            self.root.join(path)
+        };
         match full.canonicalize() {
             Ok(real) if real.starts_with(&self.root) => Ok(Some(real)),
-            Ok(_) => Err(TreeError::Outside { path: path.to_owned() }),
+            Ok(_) => Err(TreeError::Outside {
+                path: path.to_owned(),
+            }),
             Err(error) if absent(&error) => Ok(None),
-            Err(source) => Err(TreeError::Io { path: path.to_owned(), source }),
+            Err(source) => Err(TreeError::Io {
+                path: path.to_owned(),
+                source,
+            }),
         }
     }
 
     fn existing(&self, path: &str) -> Result<PathBuf, TreeError> {
-        self.resolve(path)?.ok_or_else(|| TreeError::NotFound { path: path.to_owned() })
+        self.resolve(path)?.ok_or_else(|| TreeError::NotFound {
+            path: path.to_owned(),
+        })
     }
 }
 
 /// Whether the system's answer means that there is nothing at the path.
 fn absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename)
-        || error.kind() == io::ErrorKind::InvalidInput
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename
+    ) || error.kind() == io::ErrorKind::InvalidInput
 }
 
 fn kind_of(metadata: &std::fs::Metadata) -> Option<EntryKind> {
@@ -59,29 +74,52 @@ fn kind_of(metadata: &std::fs::Metadata) -> Option<EntryKind> {
 
 impl FileTree for DiskTree {
     fn kind(&self, path: &str) -> Result<Option<EntryKind>, TreeError> {
-        let Some(real) = self.resolve(path)? else { return Ok(None) };
-        let metadata = std::fs::metadata(real).map_err(|source| TreeError::Io { path: path.to_owned(), source })?;
+        let Some(real) = self.resolve(path)? else {
+            return Ok(None);
+        };
+        let metadata = std::fs::metadata(real).map_err(|source| TreeError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
         Ok(kind_of(&metadata))
     }
 
     fn read(&self, path: &str) -> Result<Arc<[u8]>, TreeError> {
         let real = self.existing(path)?;
         // Only regular files: a named pipe or a device would hold the build for ever.
-        let metadata = std::fs::metadata(&real).map_err(|source| TreeError::Io { path: path.to_owned(), source })?;
+        let metadata = std::fs::metadata(&real).map_err(|source| TreeError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
         if kind_of(&metadata) != Some(EntryKind::File) {
-            return Err(TreeError::WrongKind { path: path.to_owned(), expected: "file" });
+            return Err(TreeError::WrongKind {
+                path: path.to_owned(),
+                expected: "file",
+            });
         }
-        let bytes = std::fs::read(real).map_err(|source| TreeError::Io { path: path.to_owned(), source })?;
+        let bytes = std::fs::read(real).map_err(|source| TreeError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
         Ok(Arc::from(bytes))
     }
 
     fn list(&self, path: &str) -> Result<Vec<(String, EntryKind)>, TreeError> {
         let real = self.existing(path)?;
-        let failed = |source| TreeError::Io { path: path.to_owned(), source };
+        let failed = |source| TreeError::Io {
+            path: path.to_owned(),
+            source,
+        };
         let mut out = Vec::new();
         for entry in std::fs::read_dir(real).map_err(failed)? {
-            let Ok(name) = entry.map_err(failed)?.file_name().into_string() else { continue };
-            let full = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
+            let Ok(name) = entry.map_err(failed)?.file_name().into_string() else {
+                continue;
+            };
+            let full = if path.is_empty() {
+                name.clone()
+            } else {
+                format!("{path}/{name}")
+            };
             // A dangling link and one that leads out are not there, as they are not in Flux's artifacts.
             if let Ok(Some(kind)) = self.kind(&full) {
                 out.push((name, kind));
@@ -100,11 +138,18 @@ impl FileTree for DiskTree {
 
     fn real_path(&self, path: &str) -> Result<String, TreeError> {
         let real = self.existing(path)?;
-        let below = real.strip_prefix(&self.root).map_err(|_| TreeError::Outside { path: path.to_owned() })?;
-        below.to_str().map(str::to_owned).ok_or_else(|| TreeError::Store {
-            path: path.to_owned(),
-            message: "the file name is not UTF-8".to_owned(),
-        })
+        let below = real
+            .strip_prefix(&self.root)
+            .map_err(|_| TreeError::Outside {
+                path: path.to_owned(),
+            })?;
+        below
+            .to_str()
+            .map(str::to_owned)
+            .ok_or_else(|| TreeError::Store {
+                path: path.to_owned(),
+                message: "the file name is not UTF-8".to_owned(),
+            })
     }
 }
 
@@ -122,10 +167,18 @@ mod tests {
         std::os::unix::fs::symlink(dir.path().join("secret"), root.join("a/out.yaml")).unwrap();
         std::os::unix::fs::symlink("in.yaml", root.join("a/link.yaml")).unwrap();
         let tree = DiskTree::new(&root).unwrap();
-        assert!(matches!(tree.read("a/out.yaml"), Err(TreeError::Outside { .. })));
+        assert!(matches!(
+            tree.read("a/out.yaml"),
+            Err(TreeError::Outside { .. })
+        ));
         assert_eq!(&*tree.read("a/link.yaml").unwrap(), b"y");
         assert_eq!(tree.real_path("a/link.yaml").unwrap(), "a/in.yaml");
-        let names: Vec<String> = tree.list("a").unwrap().into_iter().map(|(name, _)| name).collect();
+        let names: Vec<String> = tree
+            .list("a")
+            .unwrap()
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
         assert_eq!(names, ["in.yaml", "link.yaml"]);
         assert_eq!(tree.kind("a/none").unwrap(), None);
         assert_eq!(tree.fingerprint("a/in.yaml").unwrap(), Some(blob_id(b"y")));

@@ -44,7 +44,11 @@ impl MemoryTree {
         let mut path = path;
         while !path.is_empty() {
             let dir = parent(path);
-            let new = self.dirs.entry(dir.to_owned()).or_default().insert(super::file_name(path).to_owned());
+            let new = self
+                .dirs
+                .entry(dir.to_owned())
+                .or_default()
+                .insert(super::file_name(path).to_owned());
             if !new {
                 break;
             }
@@ -77,10 +81,13 @@ impl FileTree for MemoryTree {
     fn read(&self, path: &str) -> Result<Arc<[u8]>, TreeError> {
         match self.files.get(path) {
             Some(bytes) => Ok(Arc::clone(bytes)),
-            None if self.kind(path)?.is_some() => {
-                Err(TreeError::WrongKind { path: path.to_owned(), expected: "file" })
-            }
-            None => Err(TreeError::NotFound { path: path.to_owned() }),
+            None if self.kind(path)?.is_some() => Err(TreeError::WrongKind {
+                path: path.to_owned(),
+                expected: "file",
+            }),
+            None => Err(TreeError::NotFound {
+                path: path.to_owned(),
+            }),
         }
     }
 
@@ -88,15 +95,30 @@ impl FileTree for MemoryTree {
         match self.kind(path)? {
             Some(EntryKind::Dir) => {}
             Some(EntryKind::File) => {
-                return Err(TreeError::WrongKind { path: path.to_owned(), expected: "directory" });
+                return Err(TreeError::WrongKind {
+                    path: path.to_owned(),
+                    expected: "directory",
+                });
             }
-            None => return Err(TreeError::NotFound { path: path.to_owned() }),
+            None => {
+                return Err(TreeError::NotFound {
+                    path: path.to_owned(),
+                });
+            }
         }
         let names = self.dirs.get(path).into_iter().flatten();
         Ok(names
             .map(|name| {
-                let full = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
-                let kind = if self.files.contains_key(&full) { EntryKind::File } else { EntryKind::Dir };
+                let full = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}/{name}")
+                };
+                let kind = if self.files.contains_key(&full) {
+                    EntryKind::File
+                } else {
+                    EntryKind::Dir
+                };
                 (name.clone(), kind)
             })
             .collect())
@@ -113,12 +135,17 @@ mod tests {
 
     #[test]
     fn directories_come_from_files() {
-        let mut tree: MemoryTree = [("a/b/c.yaml", "x"), ("a/d.yaml", "y")].into_iter().collect();
+        let mut tree: MemoryTree = [("a/b/c.yaml", "x"), ("a/d.yaml", "y")]
+            .into_iter()
+            .collect();
         assert_eq!(tree.kind("a/b").unwrap(), Some(EntryKind::Dir));
         assert_eq!(tree.kind("a/c").unwrap(), None);
         assert_eq!(
             tree.list("a").unwrap(),
-            vec![("b".to_owned(), EntryKind::Dir), ("d.yaml".to_owned(), EntryKind::File)]
+            vec![
+                ("b".to_owned(), EntryKind::Dir),
+                ("d.yaml".to_owned(), EntryKind::File)
+            ]
         );
         tree.remove("a/d.yaml");
         assert_eq!(tree.list("a").unwrap().len(), 1);

@@ -7,11 +7,27 @@ use sha1::{Digest as _, Sha1};
 
 use super::{EntryKind, FileTree, Fingerprint, TreeError, blob_id};
 
+/// The answer to a question that may not have been asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Asked<T> {
+    #[default]
+    Not,
+    /// There is nothing.
+    Nothing,
+    Found(T),
+}
+
+impl<T> From<Option<T>> for Asked<T> {
+    fn from(answer: Option<T>) -> Self {
+        answer.map_or(Self::Nothing, Self::Found)
+    }
+}
+
 /// What was learnt about one path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Observation {
-    /// What is at the path (`Some(None)`: nothing is), where that was asked.
-    kind: Option<Option<EntryKind>>,
+    /// What is at the path, where that was asked.
+    kind: Asked<EntryKind>,
     /// The id of the bytes, where they were read.
     content: Option<Fingerprint>,
     /// A digest of the names and types in the directory, where it was listed.
@@ -29,12 +45,20 @@ pub struct Recorder<'t> {
 impl<'t> Recorder<'t> {
     /// Passes every question on to `tree`.
     pub fn new(tree: &'t dyn FileTree) -> Self {
-        Self { tree, seen: Mutex::new(BTreeMap::new()) }
+        Self {
+            tree,
+            seen: Mutex::new(BTreeMap::new()),
+        }
     }
 
     /// Everything that was asked so far.
     pub fn into_read_set(self) -> ReadSet {
-        ReadSet { seen: self.seen.into_inner().unwrap_or_else(PoisonError::into_inner) }
+        ReadSet {
+            seen: self
+                .seen
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner),
+        }
     }
 
     fn note(&self, path: &str, change: impl FnOnce(&mut Observation)) {
@@ -51,7 +75,7 @@ impl<'t> Recorder<'t> {
     /// A failed read or listing depends on what is at the path instead.
     fn note_failure(&self, path: &str) {
         if let Ok(kind) = self.tree.kind(path) {
-            self.note(path, |seen| seen.kind = Some(kind));
+            self.note(path, |seen| seen.kind = kind.into());
         }
     }
 }
@@ -59,12 +83,15 @@ impl<'t> Recorder<'t> {
 impl FileTree for Recorder<'_> {
     fn kind(&self, path: &str) -> Result<Option<EntryKind>, TreeError> {
         let kind = self.tree.kind(path)?;
-        self.note(path, |seen| seen.kind = Some(kind));
+        self.note(path, |seen| seen.kind = kind.into());
         Ok(kind)
     }
 
     fn read(&self, path: &str) -> Result<Arc<[u8]>, TreeError> {
-        let bytes = self.tree.read(path).inspect_err(|_| self.note_failure(path))?;
+        let bytes = self
+            .tree
+            .read(path)
+            .inspect_err(|_| self.note_failure(path))?;
         let id = match self.tree.fingerprint(path)? {
             Some(id) => id,
             None => blob_id(&bytes),
@@ -74,7 +101,10 @@ impl FileTree for Recorder<'_> {
     }
 
     fn list(&self, path: &str) -> Result<Vec<(String, EntryKind)>, TreeError> {
-        let entries = self.tree.list(path).inspect_err(|_| self.note_failure(path))?;
+        let entries = self
+            .tree
+            .list(path)
+            .inspect_err(|_| self.note_failure(path))?;
         let digest = listing_digest(&entries);
         self.note(path, |seen| seen.listing = Some(digest));
         Ok(entries)
@@ -90,7 +120,10 @@ impl FileTree for Recorder<'_> {
     }
 
     fn real_path(&self, path: &str) -> Result<String, TreeError> {
-        let real = self.tree.real_path(path).inspect_err(|_| self.note_failure(path))?;
+        let real = self
+            .tree
+            .real_path(path)
+            .inspect_err(|_| self.note_failure(path))?;
         if real != path {
             self.note(path, |seen| seen.real = Some(real.clone()));
         }
@@ -114,8 +147,8 @@ impl ReadSet {
             {
                 return Ok(false);
             }
-            if let Some(kind) = seen.kind
-                && tree.kind(path)? != kind
+            if seen.kind != Asked::Not
+                && Asked::from(tree.kind(path)?) != seen.kind
             {
                 return Ok(false);
             }
@@ -125,7 +158,8 @@ impl ReadSet {
                 return Ok(false);
             }
             if let Some(digest) = seen.listing
-                && (tree.kind(path)? != Some(EntryKind::Dir) || listing_digest(&tree.list(path)?) != digest)
+                && (tree.kind(path)? != Some(EntryKind::Dir)
+                    || listing_digest(&tree.list(path)?) != digest)
             {
                 return Ok(false);
             }
@@ -165,7 +199,9 @@ mod tests {
     use super::*;
 
     fn tree() -> MemoryTree {
-        [("a/x.yaml", "1"), ("a/y.yaml", "2"), ("b/z.yaml", "3")].into_iter().collect()
+        [("a/x.yaml", "1"), ("a/y.yaml", "2"), ("b/z.yaml", "3")]
+            .into_iter()
+            .collect()
     }
 
     #[test]

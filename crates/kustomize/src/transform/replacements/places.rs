@@ -17,17 +17,23 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn get<'n>(&self, root: &'n mut Node) -> Option<&'n mut Node> {
-        self.steps.iter().try_fold(root, |node, step| match &mut node.kind {
-            Kind::Map(entries) => entries.get_mut(*step).map(|(_, value)| value),
-            Kind::Seq(items) => items.get_mut(*step),
-            Kind::Scalar(_) => None,
-        })
+        self.steps
+            .iter()
+            .try_fold(root, |node, step| match &mut node.kind {
+                Kind::Map(entries) => entries.get_mut(*step).map(|(_, value)| value),
+                Kind::Seq(items) => items.get_mut(*step),
+                Kind::Scalar(_) => None,
+            })
     }
 }
 
 /// All values at the path. With `create`, what is missing is made, in the end a value of that kind.
 pub(super) fn find(root: &mut Node, path: &[String], create: Option<&Kind>) -> Result<Vec<Place>> {
-    let mut walk = Walk { create, steps: Vec::new(), out: Vec::new() };
+    let mut walk = Walk {
+        create,
+        steps: Vec::new(),
+        out: Vec::new(),
+    };
     walk.step(root, path, false)?;
     Ok(walk.out)
 }
@@ -48,7 +54,10 @@ impl Walk<'_> {
 
     fn step(&mut self, node: &mut Node, path: &[String], created: bool) -> Result<()> {
         let Some((part, rest)) = path.split_first() else {
-            self.out.push(Place { steps: self.steps.clone(), created });
+            self.out.push(Place {
+                steps: self.steps.clone(),
+                created,
+            });
             return Ok(());
         };
         if let Some(number) = index(part) {
@@ -71,7 +80,9 @@ impl Walk<'_> {
         if node::is_null(node) && self.create.is_none() {
             return Ok(());
         }
-        let Kind::Map(entries) = &mut node.kind else { return Err(node::wrong_kind("a map", node).while_doing(name)) };
+        let Kind::Map(entries) = &mut node.kind else {
+            return Err(node::wrong_kind("a map", node).while_doing(name));
+        };
         let found = entries.iter().position(|(key, _)| key.text() == Some(name));
         let (at, created) = match (found, self.create) {
             (Some(at), _) => (at, false),
@@ -102,31 +113,53 @@ impl Walk<'_> {
         let count = items.len();
         match items.get_mut(number) {
             Some(item) => self.into(item, number, rest, created),
-            None => Err(Error::conflict(format!("index {number} specified but only {count} elements found"))),
+            None => Err(Error::conflict(format!(
+                "index {number} specified but only {count} elements found"
+            ))),
         }
     }
 
-    fn matching(&mut self, node: &mut Node, key: &str, pattern: &str, rest: &[String]) -> Result<()> {
-        let regex = Regex::new(pattern)
-            .map_err(|_| Error::invalid(format!("{pattern:?} is not a valid regular expression")))?;
+    fn matching(
+        &mut self,
+        node: &mut Node,
+        key: &str,
+        pattern: &str,
+        rest: &[String],
+    ) -> Result<()> {
+        let regex = Regex::new(pattern).map_err(|_| {
+            Error::invalid(format!("{pattern:?} is not a valid regular expression"))
+        })?;
         let before = self.out.len();
         self.each_matching(node, key, &regex, rest)?;
         if self.create.is_none() || self.out.len() > before {
             return Ok(());
         }
         let value = node::plain(pattern);
-        let item = if key.is_empty() { value } else { node::node(Kind::Map(vec![(node::string(key), value)])) };
+        let item = if key.is_empty() {
+            value
+        } else {
+            node::node(Kind::Map(vec![(node::string(key), value)]))
+        };
         items(node)?.push(item);
         self.each_matching(node, key, &regex, rest)
     }
 
-    fn each_matching(&mut self, node: &mut Node, key: &str, regex: &Regex, rest: &[String]) -> Result<()> {
+    fn each_matching(
+        &mut self,
+        node: &mut Node,
+        key: &str,
+        regex: &Regex,
+        rest: &[String],
+    ) -> Result<()> {
         for (at, item) in items(node)?.iter_mut().enumerate() {
             if key.is_empty() {
                 if regex.is_match(&shown(item)) {
                     self.into(item, at, &[], false)?;
                 }
-            } else if item.get(key).is_some_and(|value| regex.is_match(&shown(value))) {
+            } else if item
+                .get(key)
+                .is_some_and(|value| regex.is_match(&shown(value)))
+            {
                 self.into(item, at, rest, false)?;
             }
         }
@@ -136,7 +169,9 @@ impl Walk<'_> {
     /// What to make for a path that goes on like this.
     fn fresh(&self, rest: &[String]) -> Kind {
         match rest.first() {
-            Some(next) if index(next).is_some() || condition(next).is_some() => Kind::Seq(Vec::new()),
+            Some(next) if index(next).is_some() || condition(next).is_some() => {
+                Kind::Seq(Vec::new())
+            }
             Some(_) => Kind::Map(Vec::new()),
             None => match self.create {
                 Some(Kind::Map(_)) => Kind::Map(Vec::new()),

@@ -10,15 +10,25 @@ use crate::transform::hash::go_json;
 
 /// Sets a value inside of the first text on the path; says whether there was one and the rest led somewhere in it.
 pub(super) fn set(object: &mut Node, path: &[String], value: &Node, create: bool) -> bool {
-    let Some((text_path, inner_path, text)) = text_on(object, path) else { return false };
-    let Ok(mut documents) = fairway_yaml::parse(&text) else { return false };
-    let Some(mut root) = (!documents.is_empty()).then(|| documents.remove(0).root) else { return false };
-    let Ok(found) = places::find(&mut root, inner_path, create.then_some(&value.kind)) else { return false };
+    let Some((text_path, inner_path, text)) = text_on(object, path) else {
+        return false;
+    };
+    let Ok(mut documents) = fairway_yaml::parse(&text) else {
+        return false;
+    };
+    let Some(mut root) = (!documents.is_empty()).then(|| documents.remove(0).root) else {
+        return false;
+    };
+    let Ok(found) = places::find(&mut root, inner_path, create.then_some(&value.kind)) else {
+        return false;
+    };
     if found.is_empty() {
         return false;
     }
     for place in found {
-        let Some(field) = place.get(&mut root) else { continue };
+        let Some(field) = place.get(&mut root) else {
+            continue;
+        };
         match &field.kind {
             Kind::Scalar(_) if place.created => {
                 if node::set_scalar(field, node::text(value), node::Tag::Unset).is_err() {
@@ -29,10 +39,18 @@ pub(super) fn set(object: &mut Node, path: &[String], value: &Node, create: bool
             _ => field.kind = value.kind.clone(),
         }
     }
-    let Ok(changed) = root.to_json() else { return false };
-    let Some(new) = written(&changed, &text) else { return false };
-    let Ok(places) = places::find(object, text_path, None) else { return false };
-    let Some(field) = places.first().and_then(|place| place.get(object)) else { return false };
+    let Ok(changed) = root.to_json() else {
+        return false;
+    };
+    let Some(new) = written(&changed, &text) else {
+        return false;
+    };
+    let Ok(places) = places::find(object, text_path, None) else {
+        return false;
+    };
+    let Some(field) = places.first().and_then(|place| place.get(object)) else {
+        return false;
+    };
     node::set_text(field, &new);
     true
 }
