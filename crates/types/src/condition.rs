@@ -69,7 +69,7 @@ pub mod seconds {
         time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
     }
 
-    /// Writes [`format`]'s text.
+    /// Writes what [`format()`] makes.
     pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&format(*time))
     }

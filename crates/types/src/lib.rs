@@ -12,7 +12,7 @@
 //!
 //! Nothing in this crate does I/O or reads a clock: times come in as arguments. It holds the serde types,
 //! the [condition rules](conditions), [inventory ids](inventory) both ways, [Go durations](duration),
-//! [label selectors](selector), all well-known [names], and the [CRDs](crds) themselves.
+//! [label selectors](selector), all well-known [names], and the [CRDs](crds()) themselves.
 //!
 //! ```
 //! use fairway_types::{Kustomization, inventory::ObjectId};
