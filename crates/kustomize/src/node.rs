@@ -116,7 +116,7 @@ pub(crate) fn string(text: impl Into<String>) -> Node {
 }
 
 /// A scalar as it comes out of kustomize's encoder, which leaves a type out where text and style say the same.
-pub(crate) fn typed(text: String, style: Style, tag: Tag) -> Scalar {
+fn typed(text: String, style: Style, tag: Tag) -> Scalar {
     let plain = Scalar {
         text,
         style: Style::Plain,
@@ -249,6 +249,19 @@ pub(crate) fn insert(node: &mut Node, key: &str, value: Node) {
     }
 }
 
+/// A scalar in the place of another one, whose span is given.
+pub(crate) fn edited(text: String, style: Style, tag: Tag, old: Span) -> Node {
+    let mut span = shared::changed(old);
+    // A scalar with a type is like one that was read: it keeps it when its text changes.
+    if shared::number(old).is_none() && tag != Tag::Unset {
+        span.line = 1;
+    }
+    Node {
+        kind: Kind::Scalar(typed(text, style, tag)),
+        span,
+    }
+}
+
 /// Sets a scalar entry of a map, keeping the style of what stood there.
 pub(crate) fn set_entry(node: &mut Node, key: &str, value: &str, tag: Tag) -> Result<()> {
     set_shared_entry(node, key, value, tag, 0)
@@ -267,11 +280,7 @@ pub(crate) fn set_shared_entry(
     };
     if let Some((_, old)) = entries.iter_mut().find(|(k, _)| k.text() == Some(key)) {
         let style = old.scalar().map_or(Style::Plain, |scalar| scalar.style);
-        let kind = Kind::Scalar(typed(value.to_owned(), style, tag));
-        *old = Node {
-            kind,
-            span: shared::changed(old.span),
-        };
+        *old = edited(value.to_owned(), style, tag, old.span);
     } else {
         let is_text = matches!(tag, Tag::Unset | Tag::Str);
         let style = if is_text && needs_quotes(value) {
@@ -309,11 +318,7 @@ fn needs_quotes(text: &str) -> bool {
 pub(crate) fn set_scalar(node: &mut Node, value: &str, tag: Tag) -> Result<()> {
     match &node.kind {
         Kind::Scalar(old) => {
-            let kind = Kind::Scalar(typed(value.to_owned(), old.style, tag));
-            *node = Node {
-                kind,
-                span: shared::changed(node.span),
-            };
+            *node = edited(value.to_owned(), old.style, tag, node.span);
             Ok(())
         }
         _ => Err(wrong_kind("a scalar", node)),
@@ -323,22 +328,20 @@ pub(crate) fn set_scalar(node: &mut Node, value: &str, tag: Tag) -> Result<()> {
 /// Replaces a scalar's text only: type and style stay, so a text that does not fit the type fails later.
 pub(crate) fn set_text(node: &mut Node, value: &str) {
     let tag = tag_of(node);
-    if let Kind::Scalar(old) = &mut node.kind {
-        *old = typed(value.to_owned(), old.style, tag);
-        node.span = shared::changed(node.span);
+    if let Kind::Scalar(old) = &node.kind {
+        *node = edited(value.to_owned(), old.style, tag, node.span);
     }
 }
 
 /// The value with the style of what it replaces, whose span is given.
 pub(crate) fn styled(value: Node, style: Option<Style>, span: Span) -> Node {
     let tag = tag_of(&value);
-    let kind = match value.kind {
-        Kind::Scalar(new) => Kind::Scalar(typed(new.text, style.unwrap_or(Style::Plain), tag)),
-        kind => kind,
-    };
-    Node {
-        kind,
-        span: shared::changed(span),
+    match value.kind {
+        Kind::Scalar(new) => edited(new.text, style.unwrap_or(Style::Plain), tag, span),
+        kind => Node {
+            kind,
+            span: value.span,
+        },
     }
 }
 

@@ -436,14 +436,21 @@ impl Resource {
         self.set_namespace(&namespace)
     }
 
+    /// Makes all annotations strings, even null.
+    pub(crate) fn annotations_to_texts(&mut self) {
+        if self.metadata("annotations").is_some() {
+            let values = self.texts("annotations");
+            self.set_texts("annotations", values);
+        }
+    }
+
     /// What kustomize does to a patch that it copies: labels and annotations become strings, even null.
     pub(crate) fn normalise_metadata(&mut self) -> Result<()> {
-        for field in ["labels", "annotations"] {
-            if self.metadata(field).is_some() {
-                let values = self.texts(field);
-                self.set_texts(field, values);
-            }
+        if self.metadata("labels").is_some() {
+            let values = self.texts("labels");
+            self.set_texts("labels", values);
         }
+        self.annotations_to_texts();
         let (name, namespace) = (self.name().to_owned(), self.namespace().to_owned());
         self.set_name(&name)?;
         self.set_namespace(&namespace)

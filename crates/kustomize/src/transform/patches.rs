@@ -52,6 +52,10 @@ impl Patch {
             for patch in patches {
                 patch.allow_name_change |= name_change;
                 patch.allow_kind_change |= kind_change;
+                // Kustomize writes this into the patch's annotations, all of which become strings by that.
+                if name_change || kind_change {
+                    patch.annotations_to_texts();
+                }
             }
         }
     }

@@ -171,11 +171,7 @@ fn set(
 
 fn replace(value: &mut Node, values: &BTreeMap<String, Value>, used: &mut BTreeSet<String>) {
     let (text, tag) = expand(node::text(value), values, used);
-    let kind = Kind::Scalar(node::typed(text, Style::Plain, tag));
-    *value = Node {
-        kind,
-        span: node::shared::changed(value.span),
-    };
+    *value = node::edited(text, Style::Plain, tag, value.span);
 }
 
 /// A text that is nothing but one reference takes the value's type.
