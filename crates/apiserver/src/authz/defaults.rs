@@ -65,10 +65,11 @@ const ROLES: &[DefaultRole] = &[
             (
                 WRITE,
                 CORE,
-                "configmaps events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale \
+                "configmaps persistentvolumeclaims replicationcontrollers replicationcontrollers/scale \
                  secrets serviceaccounts services services/proxy",
             ),
             ("create", CORE, "serviceaccounts/token"),
+            (WRITE, "- events.k8s.io", "events"),
             (
                 WRITE,
                 "apps",
@@ -77,9 +78,20 @@ const ROLES: &[DefaultRole] = &[
             ),
             (WRITE, "autoscaling", "horizontalpodautoscalers"),
             (WRITE, "batch", "cronjobs jobs"),
+            (
+                WRITE,
+                "extensions",
+                "daemonsets deployments deployments/rollback deployments/scale ingresses networkpolicies \
+                 replicasets replicasets/scale replicationcontrollers/scale",
+            ),
             (WRITE, "policy", "poddisruptionbudgets"),
             (WRITE, "networking.k8s.io", "ingresses networkpolicies"),
             (READ_WRITE, "coordination.k8s.io", "leases"),
+            (
+                WRITE,
+                "resource.k8s.io",
+                "resourceclaims resourceclaimtemplates",
+            ),
         ],
         urls: "",
     },
@@ -96,10 +108,11 @@ const ROLES: &[DefaultRole] = &[
             (
                 READ,
                 CORE,
-                "bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status \
+                "bindings limitranges namespaces/status pods/log pods/status replicationcontrollers/status \
                  resourcequotas resourcequotas/status",
             ),
             (READ, CORE, "namespaces"),
+            (READ, "- events.k8s.io", "events"),
             (READ, "discovery.k8s.io", "endpointslices"),
             (
                 READ,
@@ -115,6 +128,13 @@ const ROLES: &[DefaultRole] = &[
             (READ, "batch", "cronjobs cronjobs/status jobs jobs/status"),
             (
                 READ,
+                "extensions",
+                "daemonsets daemonsets/status deployments deployments/scale deployments/status ingresses \
+                 ingresses/status networkpolicies replicasets replicasets/scale replicasets/status \
+                 replicationcontrollers/scale",
+            ),
+            (
+                READ,
                 "policy",
                 "poddisruptionbudgets poddisruptionbudgets/status",
             ),
@@ -122,6 +142,11 @@ const ROLES: &[DefaultRole] = &[
                 READ,
                 "networking.k8s.io",
                 "ingresses ingresses/status networkpolicies",
+            ),
+            (
+                READ,
+                "resource.k8s.io",
+                "resourceclaims resourceclaims/status resourceclaimtemplates",
             ),
         ],
         urls: "",
@@ -157,8 +182,8 @@ const ROLES: &[DefaultRole] = &[
     DefaultRole {
         name: "system:monitoring",
         aggregate_to: &[],
-        rules: &[],
-        urls: "/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*",
+        rules: &[("get", CORE, "nodes/metrics")],
+        urls: "/flagz /healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/* /statusz",
     },
     DefaultRole {
         name: "system:public-info-viewer",
@@ -206,7 +231,7 @@ const BINDINGS: &[(&str, &[&str])] = &[
 ];
 
 /// All default ClusterRoles and ClusterRoleBindings, the rules of aggregated roles filled in.
-pub fn objects() -> Vec<Value> {
+pub(super) fn objects() -> Vec<Value> {
     let mut objects: Vec<Value> = ROLES
         .iter()
         .map(|role| {

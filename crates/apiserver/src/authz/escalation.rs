@@ -61,8 +61,9 @@ pub(super) fn check(
             }
             let index = index();
             let Some(rules) = index.role(namespace, name) else {
+                // A real server, too, names the resource that is written.
                 return Err(ApiError::not_found(
-                    &GroupResource::new(RBAC_GROUP, role_resource),
+                    &GroupResource::new(RBAC_GROUP, resource),
                     name,
                 ));
             };
@@ -89,7 +90,16 @@ fn confirm(
     let resolution = if problems.is_empty() {
         String::new()
     } else {
-        format!("; resolution errors: [{}]", problems.join(", "))
+        let texts: Vec<String> = problems
+            .iter()
+            .map(|missing| {
+                format!(
+                    "{}.{RBAC_GROUP} {:?} not found",
+                    written.resource, missing.name
+                )
+            })
+            .collect();
+        format!("; resolution errors: [{}]", texts.join(", "))
     };
     let message = format!(
         "user {:?} (groups={}) is attempting to grant RBAC permissions not currently held:\n{}{resolution}",

@@ -1,6 +1,7 @@
 //! RBAC objects, arranged so that a decision looks only at what is bound to the asking user.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -56,6 +57,24 @@ struct Grant {
     rules: Option<Arc<[Rule]>>,
 }
 
+/// A role that a binding refers to, and that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Missing {
+    kind: String,
+    pub(super) name: String,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}.rbac.authorization.k8s.io {:?} not found",
+            self.kind.to_lowercase(),
+            self.name
+        )
+    }
+}
+
 impl Index {
     /// Indexes these Roles, ClusterRoles, RoleBindings and ClusterRoleBindings (other kinds are
     /// passed over); roles that `previous` has read already are not read again.
@@ -96,7 +115,7 @@ impl Index {
         let mut problems = Vec::new();
         for grant in self.grants(user, &asked.namespace) {
             let Some(rules) = &grant.rules else {
-                problems.push(grant.role_missing());
+                problems.push(grant.role_missing().to_string());
                 continue;
             };
             if rules.iter().any(|rule| rule.allows(asked)) {
@@ -116,7 +135,7 @@ impl Index {
 
     /// All rules that apply to the user in the namespace (empty: at the cluster scope), and what
     /// was wrong with the bindings looked at.
-    pub fn rules_for(&self, user: &User, namespace: &str) -> (Vec<Rule>, Vec<String>) {
+    pub(super) fn rules_for(&self, user: &User, namespace: &str) -> (Vec<Rule>, Vec<Missing>) {
         let mut rules = Vec::new();
         let mut problems = Vec::new();
         for grant in self.grants(user, namespace) {
@@ -264,12 +283,11 @@ impl Bound {
 }
 
 impl Grant {
-    fn role_missing(&self) -> String {
-        format!(
-            "{}.rbac.authorization.k8s.io {:?} not found",
-            self.role_kind.to_lowercase(),
-            self.role_name
-        )
+    fn role_missing(&self) -> Missing {
+        Missing {
+            kind: self.role_kind.clone(),
+            name: self.role_name.clone(),
+        }
     }
 }
 

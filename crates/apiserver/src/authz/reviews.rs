@@ -1,13 +1,16 @@
 //! Access reviews: asking what a user may do, and who a user is, through the API itself.
 //!
 //! Each function takes the posted object and gives back the object to answer with, its status
-//! filled in. An `Err` is the text of a validation error.
+//! filled in.
 
 use serde_json::{Value, json};
 
+use super::index::Missing;
 use super::{Index, Rule};
 use crate::auth::{Attributes, Authorizer, Decision, User};
+use crate::status::{ApiError, FieldError};
 
+const GROUP: &str = "authorization.k8s.io";
 const ONE_OF: &str = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
 
 /// `SelfSubjectAccessReview`: may the caller do this?
@@ -15,7 +18,7 @@ pub(super) fn self_subject_access(
     authorizer: &dyn Authorizer,
     caller: &User,
     mut review: Value,
-) -> Result<Value, String> {
+) -> Result<Value, ApiError> {
     review["status"] = access_status(authorizer, caller, &review["spec"])?;
     Ok(review)
 }
@@ -26,28 +29,32 @@ pub(super) fn subject_access(
     authorizer: &dyn Authorizer,
     namespace: Option<&str>,
     mut review: Value,
-) -> Result<Value, String> {
+) -> Result<Value, ApiError> {
     let spec = &review["spec"];
     if let Some(namespace) = namespace {
-        if spec["nonResourceAttributes"].is_object() {
-            return Err(
-                "spec.nonResourceAttributes: Invalid value: disallowed on this kind of request"
-                    .to_owned(),
-            );
+        let path = &spec["nonResourceAttributes"];
+        if path.is_object() {
+            let why = "disallowed on this kind of request";
+            return Err(invalid(
+                "spec.nonResourceAttributes",
+                &as_go_writes(path),
+                why,
+            ));
         }
-        if spec["resourceAttributes"]["namespace"] != namespace {
-            return Err(format!(
-                "spec.resourceAttributes.namespace: Invalid value: {:?}: must match metadata.namespace",
-                text(&spec["resourceAttributes"], "namespace")
+        let asked = text(&spec["resourceAttributes"], "namespace");
+        if asked != namespace {
+            let field = "spec.resourceAttributes.namespace";
+            return Err(invalid(
+                field,
+                &json!(asked),
+                "must match metadata.namespace",
             ));
         }
     }
     let user = user_of(spec);
     if user.name.is_empty() && user.groups.is_empty() {
-        return Err(
-            "spec.user: Invalid value: \"\": at least one of user or group must be specified"
-                .to_owned(),
-        );
+        let why = "at least one of user or group must be specified";
+        return Err(invalid("spec.user", &json!(""), why));
     }
     review["status"] = access_status(authorizer, &user, spec)?;
     Ok(review)
@@ -58,22 +65,25 @@ pub(super) fn self_subject_rules(
     index: &Index,
     caller: &User,
     mut review: Value,
-) -> Result<Value, String> {
-    let namespace = text(&review["spec"], "namespace").to_owned();
+) -> Result<Value, ApiError> {
+    let namespace = text(&review["spec"], "namespace");
     if namespace.is_empty() {
-        return Err("no namespace on request".to_owned());
+        return Err(ApiError::bad_request("no namespace on request"));
     }
-    let (rules, problems) = index.rules_for(caller, &namespace);
+    let (rules, missing) = index.rules_for(caller, namespace);
     let (paths, resources): (Vec<&Rule>, Vec<&Rule>) =
         rules.iter().partition(|rule| !rule.urls.is_empty());
+    // A role that does not exist grants nothing, so the list is complete without it.
     let mut status = json!({
         "resourceRules": resources.into_iter().map(Rule::to_json).collect::<Vec<_>>(),
         "nonResourceRules": paths.into_iter().map(Rule::to_json).collect::<Vec<_>>(),
-        "incomplete": !problems.is_empty(),
+        "incomplete": false,
     });
-    if !problems.is_empty() {
-        status["evaluationError"] = json!(problems.join(", "));
+    if !missing.is_empty() {
+        let texts: Vec<String> = missing.iter().map(Missing::to_string).collect();
+        status["evaluationError"] = json!(texts.join(", "));
     }
+    review["spec"] = json!({});
     review["status"] = status;
     Ok(review)
 }
@@ -85,8 +95,15 @@ pub(super) fn self_subject(caller: &User, mut review: Value) -> Value {
 }
 
 /// `TokenReview`: whose token this is, as `authenticate` knows it.
-pub(super) fn token(mut review: Value, authenticate: impl FnOnce(&str) -> Option<User>) -> Value {
+pub(super) fn token(
+    mut review: Value,
+    authenticate: impl FnOnce(&str) -> Option<User>,
+) -> Result<Value, ApiError> {
     let presented = text(&review["spec"], "token").to_owned();
+    if presented.is_empty() {
+        let why = "token is required for TokenReview in authentication";
+        return Err(ApiError::bad_request(why));
+    }
     review["status"] = match authenticate(&presented) {
         Some(user) => {
             let mut status = json!({ "authenticated": true, "user": user_info(&user) });
@@ -95,12 +112,16 @@ pub(super) fn token(mut review: Value, authenticate: impl FnOnce(&str) -> Option
             }
             status
         }
-        None => json!({ "user": {}, "error": "[invalid bearer token]" }),
+        None => json!({ "user": {}, "error": "invalid bearer token" }),
     };
-    review
+    Ok(review)
 }
 
-fn access_status(authorizer: &dyn Authorizer, user: &User, spec: &Value) -> Result<Value, String> {
+fn access_status(
+    authorizer: &dyn Authorizer,
+    user: &User,
+    spec: &Value,
+) -> Result<Value, ApiError> {
     let resource = &spec["resourceAttributes"];
     let path = &spec["nonResourceAttributes"];
     let attributes = match (resource.is_object(), path.is_object()) {
@@ -120,16 +141,14 @@ fn access_status(authorizer: &dyn Authorizer, user: &User, spec: &Value) -> Resu
             ..Attributes::default()
         },
         (true, true) => {
-            return Err(
-                "spec.nonResourceAttributes: Invalid value: cannot be specified in combination with resourceAttributes"
-                    .to_owned(),
-            );
-        }
-        (false, false) => {
-            return Err(format!(
-                "spec.resourceAttributes: Invalid value: null: {ONE_OF}"
+            let why = "cannot be specified in combination with resourceAttributes";
+            return Err(invalid(
+                "spec.nonResourceAttributes",
+                &as_go_writes(path),
+                why,
             ));
         }
+        (false, false) => return Err(invalid("spec.resourceAttributes", &Value::Null, ONE_OF)),
     };
     let decision = authorizer.authorize(user, &attributes);
     let mut status = json!({ "allowed": decision.allowed() });
@@ -138,6 +157,16 @@ fn access_status(authorizer: &dyn Authorizer, user: &User, spec: &Value) -> Resu
         status["reason"] = json!(reason);
     }
     Ok(status)
+}
+
+/// The validation error of a review; Kubernetes names no kind in it.
+fn invalid(field: &str, value: &Value, why: &str) -> ApiError {
+    ApiError::invalid(GROUP, "", "", &[FieldError::invalid(field, value, why)])
+}
+
+/// Path attributes as they stand in the messages of a real server.
+fn as_go_writes(path: &Value) -> Value {
+    json!({"Path": text(path, "path"), "Verb": text(path, "verb")})
 }
 
 /// The user that a review names. No group is implied: real servers take the list as it stands,
@@ -241,7 +270,12 @@ mod tests {
     fn a_review_needs_one_question() {
         let error =
             self_subject_access(&rbac(), &User::anonymous(), json!({"spec": {}})).unwrap_err();
-        assert!(error.contains(ONE_OF), "{error}");
+        assert_eq!(
+            error.message,
+            format!(
+                ".authorization.k8s.io \"\" is invalid: spec.resourceAttributes: Invalid value: null: {ONE_OF}"
+            )
+        );
     }
 
     #[test]
@@ -263,14 +297,14 @@ mod tests {
             ..User::default()
         };
         let asked = || json!({"kind": "TokenReview", "spec": {"token": "t"}});
-        let known = token(asked(), |presented| (presented == "t").then(bot));
+        let known = token(asked(), |presented| (presented == "t").then(bot)).unwrap();
         assert_eq!(
             known["status"]["user"]["username"],
             "system:serviceaccount:apps:bot"
         );
         assert_eq!(
-            token(asked(), |_| None)["status"]["error"],
-            "[invalid bearer token]"
+            token(asked(), |_| None).unwrap()["status"]["error"],
+            "invalid bearer token"
         );
     }
 }
