@@ -55,7 +55,7 @@ fn files() -> Result<Vec<(PathBuf, String)>> {
             text("/spec/group")?,
             text("/spec/names/plural")?
         );
-        list.push_str(&format!("- {name}\n"));
+        list.extend(["- ", name.as_str(), "\n"]);
         files.push((
             PathBuf::from(name),
             format!("{HEADER}{}", fairway_yaml::emit::to_string(&crd)),
