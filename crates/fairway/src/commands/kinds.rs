@@ -1,8 +1,8 @@
 //! The kinds that the commands speak of.
 
+use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
-use kube::{Client, discovery};
 
 use crate::args::Global;
 use crate::exit::Hinted;
@@ -116,10 +116,4 @@ pub(crate) fn explain(
         }
         _ => error.into(),
     }
-}
-
-/// Whether the cluster serves the kind at all.
-pub(crate) async fn is_served(client: &Client, kind: Kind) -> bool {
-    let gvk = GroupVersionKind::gvk(kind.group(), kind.version(), kind.name());
-    discovery::pinned_kind(client, &gvk).await.is_ok()
 }

@@ -143,7 +143,7 @@ fn finished(kind: Kind, object: &DynamicObject, token: &str) -> Option<Outcome> 
         .find_map(Value::as_str);
         match revision {
             Some(revision) => {
-                println!("✔ {} at revision {}", kind.name(), short_revision(revision))
+                println!("✔ {} at revision {}", kind.name(), short_revision(revision));
             }
             None => println!("✔ {}: {}", kind.name(), state.message),
         }

@@ -1,6 +1,6 @@
 //! `fairway build` and `fairway diff`.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -201,14 +201,14 @@ pub(crate) async fn diff(global: &Global, args: DiffKustomizationArgs) -> anyhow
     let objects = render(&kustomization, Some(&client), &args.build.path).await?;
     let target = target(&kustomization, &client).await?;
     let mut differs = false;
-    let mut wanted = BTreeMap::new();
+    let mut wanted = BTreeSet::new();
     for mut object in objects {
         let Some(id) = ObjectId::of(&object) else {
             continue;
         };
         set_owner(&mut object, &kustomization);
         differs |= compare(&target, &object, &id).await?;
-        wanted.insert((id.kind, id.group, id.namespace, id.name), ());
+        wanted.insert((id.kind, id.group, id.namespace, id.name));
     }
     if kustomization.spec.prune {
         let inventory = kustomization
@@ -220,7 +220,7 @@ pub(crate) async fn diff(global: &Global, args: DiffKustomizationArgs) -> anyhow
             .flat_map(|inventory| &inventory.entries)
             .filter_map(|entry| entry.object().ok())
         {
-            if !wanted.contains_key(&(
+            if !wanted.contains(&(
                 id.kind.clone(),
                 id.group.clone(),
                 id.namespace.clone(),

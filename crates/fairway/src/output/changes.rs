@@ -60,15 +60,15 @@ fn describe(path: &str, before: &Value, after: &Value, secret: bool) -> String {
             .iter()
             .any(|field| path == *field || path.starts_with(&format!("{field}.")));
     let mut text = format!("    {path}");
-    for (sign, value) in [('-', before), ('+', after)] {
+    for (sign, value) in [("-", before), ("+", after)] {
         if value.is_null() {
             continue;
         }
         if hidden {
-            text.push_str(&format!("\n      {sign} (secret value)"));
+            text.extend(["\n      ", sign, " (secret value)"]);
         } else {
             for line in fairway_yaml::emit::to_string(value).trim_end().lines() {
-                text.push_str(&format!("\n      {sign} {line}"));
+                text.extend(["\n      ", sign, " ", line]);
             }
         }
     }

@@ -13,7 +13,7 @@ use super::author::author;
 use crate::args::CommitArgs;
 use crate::exit::{Hinted, Misuse};
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// How often a lost race is tried again.
 const TRIES: usize = 10;
 
