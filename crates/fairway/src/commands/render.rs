@@ -208,7 +208,7 @@ pub(crate) async fn diff(global: &Global, args: DiffKustomizationArgs) -> anyhow
         };
         set_owner(&mut object, &kustomization);
         differs |= compare(&target, &object, &id).await?;
-        wanted.insert((id.kind, id.group, id.namespace, id.name));
+        wanted.insert(id);
     }
     if kustomization.spec.prune {
         let inventory = kustomization
@@ -220,12 +220,7 @@ pub(crate) async fn diff(global: &Global, args: DiffKustomizationArgs) -> anyhow
             .flat_map(|inventory| &inventory.entries)
             .filter_map(|entry| entry.object().ok())
         {
-            if !wanted.contains(&(
-                id.kind.clone(),
-                id.group.clone(),
-                id.namespace.clone(),
-                id.name.clone(),
-            )) {
+            if !wanted.contains(&id) {
                 println!("► {} deleted", id.subject());
                 differs = true;
             }
