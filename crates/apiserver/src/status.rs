@@ -150,6 +150,11 @@ impl ApiError {
         error
     }
 
+    /// 404 for a path of which nothing is known: plain text, as Go's HTTP server answers.
+    pub(crate) fn page_not_found() -> Self {
+        Self::new(404, "", "404 page not found\n")
+    }
+
     /// 409: the name is taken.
     pub fn already_exists(resource: &GroupResource, name: &str) -> Self {
         Self::new(
@@ -227,11 +232,13 @@ impl ApiError {
 
     /// 405.
     pub fn method_not_allowed() -> Self {
-        Self::new(
+        let mut error = Self::new(
             405,
             "MethodNotAllowed",
             "the server does not allow this method on the requested resource",
-        )
+        );
+        error.details = json!({});
+        error
     }
 
     /// 500.
@@ -249,6 +256,11 @@ impl ApiError {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code,
         });
+        if self.reason.is_empty()
+            && let Some(map) = status.as_object_mut()
+        {
+            map.remove("reason");
+        }
         if !self.details.is_null() {
             status["details"] = self.details.clone();
         }

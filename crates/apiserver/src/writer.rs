@@ -12,6 +12,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::defaults;
 use crate::resources::{Registry, Resource, SharedResource};
 use crate::status::ApiError;
 use crate::store::{Change, GroupResource, Store};
@@ -95,7 +96,8 @@ impl Writer {
     /// Creates an object. Name (or `generateName`) and namespace are taken from its metadata; defaults are filled in.
     pub fn create(&self, id: &GroupResource, object: Value) -> Result<Arc<Value>, ApiError> {
         let resource = self.resource(id)?;
-        let object = prepare_create(&resource, object);
+        let mut object = prepare_create(&resource, object);
+        defaults::allocate(&resource, &mut object);
         self.insert(&resource, object)
     }
 

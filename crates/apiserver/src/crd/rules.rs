@@ -110,7 +110,7 @@ fn versions(spec: &Value, errors: &mut Vec<FieldError>) {
         }
         let path = format!("{path}.schema.openAPIV3Schema");
         let Some(schema) = version.pointer("/schema/openAPIV3Schema") else {
-            errors.push(FieldError::required(path, "schemas are required"));
+            errors.push(FieldError::required(path, ""));
             continue;
         };
         let found = check_crd_schema(&path, schema);

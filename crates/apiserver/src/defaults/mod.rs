@@ -47,15 +47,22 @@ pub(crate) fn fill(resource: &Resource, object: &mut Value) {
             set(object, "spec", "volumeMode", json!("Filesystem"));
         }
         ("", "configmaps") => drop_empty(object, &["data", "binaryData"]),
-        ("", "events") => {
-            for key in ["reportingComponent", "reportingInstance"] {
-                top(object, key, json!(""));
-            }
-        }
         ("networking.k8s.io", "networkpolicies") => network_policy(object),
         ("rbac.authorization.k8s.io", _) => rbac(object),
         ("autoscaling", "horizontalpodautoscalers") => {
             set(object, "spec", "minReplicas", json!(1));
+            set(
+                object,
+                "spec",
+                "metrics",
+                json!([{
+                    "type": "Resource",
+                    "resource": {
+                        "name": "cpu",
+                        "target": {"type": "Utilization", "averageUtilization": 80},
+                    },
+                }]),
+            );
         }
         ("storage.k8s.io", "storageclasses") => {
             top(object, "reclaimPolicy", json!("Delete"));
@@ -68,6 +75,55 @@ pub(crate) fn fill(resource: &Resource, object: &mut Value) {
         ("admissionregistration.k8s.io", _) => webhooks(object),
         _ => {}
     }
+}
+
+/// Gives an object what only the server can know: addresses, names of its own, the first status. Nobody owns these
+/// fields, so it is called after ownership is settled.
+pub(crate) fn allocate(resource: &Resource, object: &mut Value) {
+    if resource.origin != Origin::Builtin {
+        return;
+    }
+    match (&*resource.id.group, &*resource.id.resource) {
+        ("", "services") => services::allocate(object),
+        ("", "namespaces") => namespace_content(object),
+        ("", "pods") => pods::admit(object),
+        ("", "events") => {
+            for key in ["reportingComponent", "reportingInstance"] {
+                top(object, key, json!(""));
+            }
+        }
+        ("batch", "jobs") => workloads::allocate_job(object),
+        _ => {}
+    }
+    if let Some(status) = first_status(resource) {
+        top(object, "status", status);
+    }
+}
+
+/// The status of a new object: Go writes the zeros of its fields.
+fn first_status(resource: &Resource) -> Option<Value> {
+    Some(match (&*resource.id.group, &*resource.id.resource) {
+        ("apps", "deployments") | ("batch", _) | ("", "resourcequotas") => json!({}),
+        ("apps", "replicasets") | ("", "replicationcontrollers") => json!({"replicas": 0}),
+        ("apps", "statefulsets") => json!({"replicas": 0, "availableReplicas": 0}),
+        ("apps", "daemonsets") => json!({
+            "currentNumberScheduled": 0,
+            "numberMisscheduled": 0,
+            "desiredNumberScheduled": 0,
+            "numberReady": 0,
+        }),
+        ("", "services") | ("networking.k8s.io", "ingresses") => json!({"loadBalancer": {}}),
+        ("policy", "poddisruptionbudgets") => json!({
+            "disruptionsAllowed": 0,
+            "currentHealthy": 0,
+            "desiredHealthy": 0,
+            "expectedPods": 0,
+        }),
+        ("autoscaling", "horizontalpodautoscalers") => {
+            json!({"desiredReplicas": 0, "currentMetrics": null})
+        }
+        _ => return None,
+    })
 }
 
 /// Takes over what the server allocated and an update leaves out.
@@ -108,6 +164,15 @@ fn missing(map: &mut Map<String, Value>, key: &str, value: Value) {
     }
 }
 
+/// The items of a list somewhere below an object, if it is there.
+fn each<'v>(object: &'v mut Value, pointer: &str) -> impl Iterator<Item = &'v mut Value> {
+    object
+        .pointer_mut(pointer)
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+}
+
 fn drop_empty(object: &mut Value, keys: &[&str]) {
     if let Some(map) = object.as_object_mut() {
         for key in keys {
@@ -146,6 +211,9 @@ fn secret(object: &mut Value) {
 fn namespace(object: &mut Value) {
     let name = object["metadata"]["name"].clone();
     object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
+}
+
+fn namespace_content(object: &mut Value) {
     if !object["spec"].is_object() {
         object["spec"] = json!({});
     }
@@ -184,7 +252,7 @@ fn network_policy(object: &mut Value) {
             .into_iter()
             .flatten()
         {
-            for port in rule["ports"].as_array_mut().into_iter().flatten() {
+            for port in each(rule, "/ports") {
                 top(port, "protocol", json!("TCP"));
             }
         }
@@ -198,7 +266,7 @@ fn rbac(object: &mut Value) {
         "apiGroup",
         json!("rbac.authorization.k8s.io"),
     );
-    for subject in object["subjects"].as_array_mut().into_iter().flatten() {
+    for subject in each(object, "/subjects") {
         let group = if subject["kind"] == "ServiceAccount" {
             ""
         } else {
@@ -208,11 +276,6 @@ fn rbac(object: &mut Value) {
             top(subject, "apiGroup", json!(group));
         }
     }
-    if object.get("subjects").is_some_and(Value::is_null)
-        && let Some(map) = object.as_object_mut()
-    {
-        map.remove("subjects");
-    }
 }
 
 fn crd(object: &mut Value) {
@@ -220,7 +283,10 @@ fn crd(object: &mut Value) {
         .as_str()
         .unwrap_or_default()
         .to_owned();
-    if let Some(names) = object["spec"]["names"].as_object_mut() {
+    if let Some(names) = object
+        .pointer_mut("/spec/names")
+        .and_then(Value::as_object_mut)
+    {
         missing(names, "singular", json!(kind.to_lowercase()));
         missing(names, "listKind", json!(format!("{kind}List")));
     }
@@ -228,7 +294,7 @@ fn crd(object: &mut Value) {
 }
 
 fn webhooks(object: &mut Value) {
-    for webhook in object["webhooks"].as_array_mut().into_iter().flatten() {
+    for webhook in each(object, "/webhooks") {
         for (key, value) in [
             ("failurePolicy", json!("Fail")),
             ("matchPolicy", json!("Equivalent")),
@@ -238,14 +304,16 @@ fn webhooks(object: &mut Value) {
         ] {
             top(webhook, key, value);
         }
-        set(&mut webhook["clientConfig"], "service", "port", json!(443));
-        for rule in webhook["rules"].as_array_mut().into_iter().flatten() {
+        if let Some(client) = webhook.get_mut("clientConfig") {
+            set(client, "service", "port", json!(443));
+        }
+        for rule in each(webhook, "/rules") {
             top(rule, "scope", json!("*"));
         }
     }
     let mutating = object["kind"] == "MutatingWebhookConfiguration";
     if mutating {
-        for webhook in object["webhooks"].as_array_mut().into_iter().flatten() {
+        for webhook in each(object, "/webhooks") {
             top(webhook, "reinvocationPolicy", json!("Never"));
         }
     }

@@ -2,12 +2,23 @@
 
 use serde_json::{Value, json};
 
-use super::{set, top};
+use super::{each, set, top};
 
 pub(super) fn pod(pod: &mut Value) {
     if let Some(spec) = pod.get_mut("spec").filter(|spec| spec.is_object()) {
         pod_spec(spec);
         top(spec, "enableServiceLinks", json!(true));
+        for list in ["/initContainers", "/containers"] {
+            for container in each(spec, list) {
+                request_limits(container);
+            }
+        }
+    }
+}
+
+/// What admission adds to a pod: the account that it runs as and its priority.
+pub(super) fn admit(pod: &mut Value) {
+    if let Some(spec) = pod.get_mut("spec").filter(|spec| spec.is_object()) {
         if !spec["serviceAccountName"].is_string() {
             spec["serviceAccountName"] = json!("default");
         }
@@ -55,30 +66,15 @@ fn pod_spec(spec: &mut Value) {
     {
         spec["serviceAccountName"] = name;
     }
-    for list in ["initContainers", "containers"] {
-        for container in spec
-            .get_mut(list)
-            .and_then(Value::as_array_mut)
-            .into_iter()
-            .flatten()
-        {
+    for list in ["/initContainers", "/containers"] {
+        for container in each(spec, list) {
             self::container(container);
         }
     }
-    for volume in spec
-        .get_mut("volumes")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
+    for volume in each(spec, "/volumes") {
         self::volume(volume);
     }
-    for constraint in spec
-        .get_mut("topologySpreadConstraints")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
+    for constraint in each(spec, "/topologySpreadConstraints") {
         top(constraint, "whenUnsatisfiable", json!("DoNotSchedule"));
     }
 }
@@ -98,20 +94,10 @@ fn container(container: &mut Value) {
     );
     top(container, "terminationMessagePolicy", json!("File"));
     top(container, "resources", json!({}));
-    for port in container
-        .get_mut("ports")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
+    for port in each(container, "/ports") {
         top(port, "protocol", json!("TCP"));
     }
-    for variable in container
-        .get_mut("env")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
+    for variable in each(container, "/env") {
         if let Some(from) = variable.get_mut("valueFrom") {
             set(from, "fieldRef", "apiVersion", json!("v1"));
         }
@@ -121,19 +107,19 @@ fn container(container: &mut Value) {
             self::probe(probe);
         }
     }
-    // A limit without a request is also the request.
-    if let Some(limits) = container
+}
+
+/// A limit without a request is also the request: of pods, not of their templates.
+fn request_limits(container: &mut Value) {
+    let limits = container
         .pointer("/resources/limits")
         .and_then(Value::as_object)
-        .cloned()
-        && !limits.is_empty()
-    {
-        let resources = &mut container["resources"];
-        if !resources["requests"].is_object() {
-            resources["requests"] = json!({});
-        }
+        .filter(|limits| !limits.is_empty())
+        .cloned();
+    if let (Some(limits), Some(resources)) = (limits, container.get_mut("resources")) {
+        top(resources, "requests", json!({}));
         for (key, value) in limits {
-            top(&mut resources["requests"], &key, value);
+            set(resources, "requests", &key, value);
         }
     }
 }
@@ -165,28 +151,17 @@ fn volume(volume: &mut Value) {
     if volume.as_object().is_some_and(|map| map.len() == 1) {
         volume["emptyDir"] = json!({});
     }
-    let items = volume
-        .pointer_mut("/downwardAPI/items")
-        .and_then(Value::as_array_mut);
-    for item in items.into_iter().flatten() {
+    for item in each(volume, "/downwardAPI/items") {
         set(item, "fieldRef", "apiVersion", json!("v1"));
     }
-    let sources = volume
-        .pointer_mut("/projected/sources")
-        .and_then(Value::as_array_mut);
-    for source in sources.into_iter().flatten() {
+    for source in each(volume, "/projected/sources") {
         set(
             source,
             "serviceAccountToken",
             "expirationSeconds",
             json!(3600),
         );
-        for item in source
-            .pointer_mut("/downwardAPI/items")
-            .and_then(Value::as_array_mut)
-            .into_iter()
-            .flatten()
-        {
+        for item in each(source, "/downwardAPI/items") {
             set(item, "fieldRef", "apiVersion", json!("v1"));
         }
     }

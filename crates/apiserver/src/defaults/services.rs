@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{set, top};
+use super::{each, set, top};
 use crate::writer::random;
 
 pub(super) fn service(object: &mut Value) {
@@ -18,12 +18,7 @@ pub(super) fn service(object: &mut Value) {
             json!({"clientIP": {"timeoutSeconds": 10800}}),
         );
     }
-    for port in spec
-        .get_mut("ports")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
+    for port in each(spec, "/ports") {
         top(port, "protocol", json!("TCP"));
         let number = port["port"].clone();
         let target = &port["targetPort"];
@@ -31,28 +26,37 @@ pub(super) fn service(object: &mut Value) {
             port["targetPort"] = number;
         }
     }
-    let kind = spec["type"].as_str().unwrap_or_default().to_owned();
-    if kind != "ExternalName" {
+    if spec["type"] != "ExternalName" {
         top(spec, "internalTrafficPolicy", json!("Cluster"));
+    }
+    if matches!(spec["type"].as_str(), Some("NodePort" | "LoadBalancer")) {
+        top(spec, "externalTrafficPolicy", json!("Cluster"));
+    }
+    if spec["type"] == "LoadBalancer" {
+        top(spec, "allocateLoadBalancerNodePorts", json!(true));
+    }
+}
+
+/// Addresses and ports of the cluster.
+pub(super) fn allocate(object: &mut Value) {
+    let Some(spec) = object.get_mut("spec").filter(|spec| spec.is_object()) else {
+        return;
+    };
+    if spec["type"] != "ExternalName" {
         top(spec, "ipFamilyPolicy", json!("SingleStack"));
         top(spec, "ipFamilies", json!(["IPv4"]));
         top(spec, "clusterIP", json!(cluster_ip()));
         let address = spec["clusterIP"].clone();
         top(spec, "clusterIPs", json!([address]));
     }
-    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
-        top(spec, "externalTrafficPolicy", json!("Cluster"));
-        for port in spec["ports"].as_array_mut().into_iter().flatten() {
+    if matches!(spec["type"].as_str(), Some("NodePort" | "LoadBalancer")) {
+        for port in each(spec, "/ports") {
             if port["nodePort"] == 0 {
                 port["nodePort"] = Value::Null;
             }
             top(port, "nodePort", json!(node_port()));
         }
     }
-    if kind == "LoadBalancer" {
-        top(spec, "allocateLoadBalancerNodePorts", json!(true));
-    }
-    top(object, "status", json!({"loadBalancer": {}}));
 }
 
 /// An address of 10.96.0.0/12, the usual range of Services. Random: a simulated cluster routes nothing.
@@ -84,7 +88,7 @@ pub(super) fn carry_over(current: &Value, object: &mut Value) {
         object["spec"]["type"].as_str(),
         Some("NodePort" | "LoadBalancer")
     );
-    for port in object["spec"]["ports"].as_array_mut().into_iter().flatten() {
+    for port in each(object, "/spec/ports") {
         let same = known
             .iter()
             .find(|old| old["port"] == port["port"] && old["name"] == port["name"]);

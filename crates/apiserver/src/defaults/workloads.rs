@@ -102,40 +102,53 @@ pub(super) fn daemon_set(object: &mut Value) {
 }
 
 pub(super) fn job(object: &mut Value) {
-    let uid = object["metadata"]["uid"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    let name = object["metadata"]["name"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
     if let Some(spec) = object.get_mut("spec").filter(|spec| spec.is_object()) {
         job_spec(spec);
-        // Jobs select their pods by their own uid unless told otherwise.
-        if spec["manualSelector"] != true && !uid.is_empty() {
-            top(
-                spec,
-                "selector",
-                json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}),
-            );
-            if let Some(template) = spec.get_mut("template").filter(|t| t.is_object()) {
-                let labels = &mut template["metadata"]["labels"];
-                for (key, value) in [
-                    ("batch.kubernetes.io/controller-uid", &uid),
-                    ("batch.kubernetes.io/job-name", &name),
-                    ("controller-uid", &uid),
-                    ("job-name", &name),
-                ] {
-                    if !labels.is_object() {
-                        *labels = json!({});
-                    }
-                    top(labels, key, json!(value));
-                }
-            }
-        }
     }
     with_template(object);
+}
+
+/// Jobs select their pods by their own uid unless told otherwise.
+pub(super) fn allocate_job(object: &mut Value) {
+    let text = |key: &str| {
+        object["metadata"][key]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let (uid, name) = (text("uid"), text("name"));
+    let Some(spec) = object.get_mut("spec").filter(|spec| spec.is_object()) else {
+        return;
+    };
+    if spec["manualSelector"] == true || uid.is_empty() {
+        return;
+    }
+    let selector = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
+    top(spec, "selector", selector);
+    for (key, value) in [
+        ("batch.kubernetes.io/controller-uid", &uid),
+        ("batch.kubernetes.io/job-name", &name),
+        ("controller-uid", &uid),
+        ("job-name", &name),
+    ] {
+        label_template(spec, key, json!(value));
+    }
+    let labels = spec.pointer("/template/metadata/labels").cloned();
+    // As Kubernetes does: a Job without labels has those of its template.
+    if let (Some(labels), Some(meta)) = (labels, object.get_mut("metadata")) {
+        top(meta, "labels", labels);
+    }
+}
+
+/// Adds a label to the template of a workload.
+fn label_template(spec: &mut Value, key: &str, value: Value) {
+    if let Some(template) = spec.get_mut("template").filter(|t| t.is_object()) {
+        top(template, "metadata", json!({}));
+        set(template, "metadata", "labels", json!({}));
+        if let Some(meta) = template.get_mut("metadata") {
+            set(meta, "labels", key, value);
+        }
+    }
 }
 
 fn job_spec(spec: &mut Value) {
@@ -163,7 +176,11 @@ pub(super) fn cron_job(object: &mut Value) {
     ] {
         set(object, "spec", key, value);
     }
+    if let Some(template) = object.pointer_mut("/spec/jobTemplate") {
+        top(template, "metadata", json!({}));
+    }
     if let Some(template) = object.pointer_mut("/spec/jobTemplate/spec/template") {
+        top(template, "metadata", json!({}));
         pods::template(template);
     }
 }
@@ -178,15 +195,8 @@ pub(super) fn carry_over_job(current: &Value, object: &mut Value) {
         .and_then(Value::as_object);
     for (key, value) in labels.into_iter().flatten() {
         let generated = key.ends_with("controller-uid") || key.ends_with("job-name");
-        if generated
-            && let Some(template) = object
-                .pointer_mut("/spec/template")
-                .filter(|template| template.is_object())
-        {
-            if !template["metadata"]["labels"].is_object() {
-                template["metadata"]["labels"] = json!({});
-            }
-            top(&mut template["metadata"]["labels"], key, value.clone());
+        if generated && let Some(spec) = object.get_mut("spec") {
+            label_template(spec, key, value.clone());
         }
     }
 }

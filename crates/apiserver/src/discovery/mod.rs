@@ -36,20 +36,20 @@ pub(crate) fn serve(call: &Call) -> Result<Reply, ApiError> {
         ["apis"] => Ok(Reply::json(200, &groups::group_list(registry))),
         ["apis", group] => groups::group(registry, group)
             .map(|group| Reply::json(200, &group))
-            .ok_or_else(ApiError::no_such_path),
+            .ok_or_else(ApiError::page_not_found),
         ["api", version] => resources(call, "", version),
         ["apis", group, version] => resources(call, group, version),
         ["openapi", "v3"] => Ok(openapi::index(registry)),
         ["openapi", "v3", "api", version] => openapi::document(call, "", version),
         ["openapi", "v3", "apis", group, version] => openapi::document(call, group, version),
-        _ => Err(ApiError::no_such_path()),
+        _ => Err(ApiError::page_not_found()),
     }
 }
 
 fn resources(call: &Call, group: &str, version: &str) -> Result<Reply, ApiError> {
     groups::resource_list(&call.cluster.registry, group, version)
         .map(|list| Reply::json(200, &list))
-        .ok_or_else(ApiError::no_such_path)
+        .ok_or_else(ApiError::page_not_found)
 }
 
 fn version(text: &str) -> Value {

@@ -31,12 +31,10 @@ impl Call {
             "application/yaml" => yaml(&self.body),
             protobuf::MEDIA => protobuf::decode(&self.body)
                 .map_err(|error| ApiError::new(415, "UnsupportedMediaType", error.to_string())),
-            other => Err(ApiError::new(
+            _ => Err(ApiError::new(
                 415,
                 "UnsupportedMediaType",
-                format!(
-                    "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml (not {other})"
-                ),
+                "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf",
             )),
         }
     }

@@ -68,8 +68,8 @@ pub(super) fn impersonate(
         if groups.is_empty() && uid.is_none() && extra.is_empty() {
             return Ok(user);
         }
-        return Err(ApiError::internal(
-            "requested impersonation of groups, uid or extra without impersonating a user",
+        return Err(ApiError::bad_request(
+            "requested impersonation of groups, uid or extra without impersonating a user name",
         ));
     };
     let allowed = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {

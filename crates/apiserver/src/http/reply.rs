@@ -104,6 +104,9 @@ impl Reply {
 
 impl From<ApiError> for Reply {
     fn from(error: ApiError) -> Self {
+        if error == ApiError::page_not_found() {
+            return Self::text(404, error.message);
+        }
         let mut reply = Self::json(error.code, &error.to_status());
         reply.retry_after = error.details["retryAfterSeconds"].as_u64();
         reply

@@ -134,7 +134,9 @@ fn resource(kind: &kinds::Resource) -> Resource {
             schema,
             columns: Vec::new(),
             selectable: Vec::new(),
-            deprecation: None,
+            deprecation: (kind.group.is_empty() && kind.plural == "endpoints").then(|| {
+                "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".into()
+            }),
         }],
         storage_version: kind.version.to_owned(),
         generation: COUNTED.contains(&(kind.group, kind.plural)),

@@ -1,5 +1,7 @@
 //! From what a client sent to an object that fits its kind.
 
+use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::{DecodeError, Engine};
 use fairway_schema::structural::{self, Unknown};
 use serde_json::Value;
 
@@ -21,21 +23,20 @@ pub(super) fn decode(
 ) -> Result<Value, ApiError> {
     check_type(endpoint, &mut object)?;
     check_namespace(endpoint, &mut object, namespace)?;
+    place(endpoint, &mut object, namespace);
     fit(endpoint, &mut object, validation, warnings)?;
     Ok(object)
 }
 
-/// As [`decode`] for a server-side apply, whose fields are owned by who sends them: nothing may be added.
+/// As [`decode`] for a server-side apply, whose fields are owned by who sends them: nothing is added, and what the
+/// schema doesn't know is refused by the merge.
 pub(super) fn decode_applied(
     endpoint: &Endpoint,
     mut object: Value,
     namespace: &str,
-    validation: FieldValidation,
-    warnings: &mut Vec<String>,
 ) -> Result<Value, ApiError> {
     check_type(endpoint, &mut object)?;
     check_namespace(endpoint, &mut object, namespace)?;
-    check_fields(endpoint, &mut object, validation, warnings)?;
     Ok(object)
 }
 
@@ -69,6 +70,13 @@ fn check_type(endpoint: &Endpoint, object: &mut Value) -> Result<(), ApiError> {
     if text("kind").is_empty() {
         return Err(ApiError::bad_request(format!(
             "Object 'Kind' is missing in '{shown}'"
+        )));
+    }
+    if text("apiVersion") != endpoint.api_version && endpoint.resource.origin == Origin::Builtin {
+        return Err(ApiError::bad_request(format!(
+            "{found} in version {version:?} cannot be handled as a {kind}: no kind {found:?} is registered for version {version:?}",
+            found = text("kind"),
+            version = text("apiVersion"),
         )));
     }
     if text("apiVersion") != endpoint.api_version {
@@ -105,12 +113,18 @@ fn check_namespace(
         .and_then(Value::as_str)
         .unwrap_or_default();
     if !given.is_empty() && given != namespace {
-        return Err(ApiError::bad_request(format!(
-            "the namespace of the provided object does not match the namespace sent on the request ({given} != {namespace})"
-        )));
+        return Err(ApiError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
     }
-    meta.insert("namespace".into(), namespace.into());
     Ok(())
+}
+
+/// Puts an object into the namespace of the path.
+pub(super) fn place(endpoint: &Endpoint, object: &mut Value, namespace: &str) {
+    if endpoint.resource.namespaced {
+        crate::writer::metadata(object).insert("namespace".into(), namespace.into());
+    }
 }
 
 /// Fits an object to its schema: wrong types fail, unknown fields are dropped (and reported as asked for),
@@ -144,6 +158,9 @@ fn check_fields(
     if builtin && let Some(error) = structural::decode_error(schema, object) {
         return Err(cannot(error.to_string()));
     }
+    if builtin && let Some(at) = broken_base64(endpoint, object) {
+        return Err(cannot(format!("illegal base64 data at input byte {at}")));
+    }
     if endpoint.resource.origin != Origin::Schemaless {
         let unknown = structural::prune(schema, object, Unknown::Remove);
         if !unknown.is_empty() {
@@ -164,6 +181,26 @@ fn check_fields(
         }
     }
     Ok(())
+}
+
+/// Where the first value that has to be base64 stops being it.
+fn broken_base64(endpoint: &Endpoint, object: &Value) -> Option<usize> {
+    let field = match endpoint.resource.kind.as_str() {
+        "Secret" => "data",
+        "ConfigMap" => "binaryData",
+        _ => return None,
+    };
+    object[field]
+        .as_object()?
+        .values()
+        .filter_map(Value::as_str)
+        .find_map(|text| match BASE64.decode(text) {
+            Ok(_) => None,
+            Err(
+                DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol { offset: at, .. },
+            ) => Some(at),
+            Err(_) => Some(text.len()),
+        })
 }
 
 /// Validates an object that is about to be stored; `old` is what it replaces.

@@ -10,6 +10,7 @@ use super::options::WriteOptions;
 use super::ownership;
 use crate::authz;
 use crate::crd;
+use crate::defaults;
 use crate::http::{Call, Reply};
 use crate::resources::{Origin, Resource};
 use crate::status::{ApiError, FieldError};
@@ -91,6 +92,7 @@ pub(super) fn store(
     if !applied {
         object = ownership::of_new(endpoint, object, options);
     }
+    defaults::allocate(resource, &mut object);
     admit::validate(endpoint, &object, None)?;
     authz::escalation(
         &cluster.authorizer,

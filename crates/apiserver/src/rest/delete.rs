@@ -8,7 +8,7 @@ use super::read::namespace;
 use super::select::Selector;
 use super::view;
 use crate::http::{Call, Reply};
-use crate::status::ApiError;
+use crate::status::{ApiError, FieldError};
 use crate::writer::{DeleteOptions, Deleted, Propagation, names, plan_delete};
 
 struct Wish {
@@ -35,12 +35,15 @@ fn parse(call: &Call) -> Result<Wish, ApiError> {
         Some("Background") => Some(Propagation::Background),
         Some("Foreground") => Some(Propagation::Foreground),
         Some(other) => {
-            return Err(ApiError::new(
-                422,
-                "Invalid",
-                format!(
-                    "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: {other:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
-                ),
+            return Err(ApiError::invalid(
+                "meta.k8s.io",
+                "DeleteOptions",
+                "",
+                &[FieldError::unsupported(
+                    "propagationPolicy",
+                    &json!(other),
+                    &["Foreground", "Background", "Orphan", "nil"],
+                )],
             ));
         }
     };

@@ -36,7 +36,16 @@ impl Endpoint {
         {
             found = learn(call, found)?;
         }
-        let resource = found.ok_or_else(ApiError::no_such_path)?;
+        let resource = found.ok_or_else(|| {
+            let known = registry.served().values().any(|other| {
+                *other.id.group == *target.group && other.version(&target.version).is_some()
+            });
+            if known {
+                ApiError::no_such_path()
+            } else {
+                ApiError::page_not_found()
+            }
+        })?;
         if resource.version(&target.version).is_none() {
             return Err(ApiError::no_such_path());
         }
@@ -53,6 +62,16 @@ impl Endpoint {
             } else {
                 ApiError::no_such_path()
             });
+        }
+        // POST is for collections, PUT and PATCH are for objects.
+        let named = !target.name.is_empty();
+        let misplaced = match target.verb.as_str() {
+            "create" => named && target.subresource.is_empty(),
+            "update" | "patch" => !named,
+            _ => false,
+        };
+        if misplaced {
+            return Err(ApiError::method_not_allowed());
         }
         if target.verb == "deletecollection" && resource.namespaced && !in_path {
             return Err(ApiError::method_not_allowed());

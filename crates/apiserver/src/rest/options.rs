@@ -1,9 +1,10 @@
 //! Parameters of writes.
 
 use http::header;
+use serde_json::json;
 
 use crate::http::Call;
-use crate::status::ApiError;
+use crate::status::{ApiError, FieldError};
 
 /// What to do with unknown and duplicate fields.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,12 +31,9 @@ impl WriteOptions {
         let mut dry_run = false;
         for value in query.all("dryRun").filter(|value| !value.is_empty()) {
             if value != "All" {
-                return Err(ApiError::new(
-                    422,
-                    "Invalid",
-                    format!(
-                        "WriteOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: {value:?}: supported values: \"All\""
-                    ),
+                return Err(invalid(
+                    call,
+                    &FieldError::unsupported("dryRun", &json!([value]), &["All"]),
                 ));
             }
             dry_run = true;
@@ -45,21 +43,25 @@ impl WriteOptions {
             Some("Ignore") => FieldValidation::Ignore,
             Some("Strict") => FieldValidation::Strict,
             Some(other) => {
-                return Err(ApiError::new(
-                    422,
-                    "Invalid",
-                    format!(
-                        "WriteOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
+                return Err(invalid(
+                    call,
+                    &FieldError::unsupported(
+                        "fieldValidation",
+                        &json!(other),
+                        &["Ignore", "Strict", "Warn"],
                     ),
                 ));
             }
         };
         let given = query.get("fieldManager");
         if given.is_some_and(|name| name.len() > 128) {
-            return Err(ApiError::new(
-                422,
-                "Invalid",
-                "WriteOptions.meta.k8s.io \"\" is invalid: fieldManager: Too long: may not be more than 128 bytes",
+            return Err(invalid(
+                call,
+                &FieldError {
+                    field: "fieldManager".into(),
+                    reason: "FieldValueTooLong",
+                    detail: "Too long: may not be more than 128 bytes".into(),
+                },
             ));
         }
         let manager = given.map_or_else(|| from_user_agent(call), str::to_owned);
@@ -71,6 +73,16 @@ impl WriteOptions {
             force: query.flag("force"),
         })
     }
+}
+
+/// A refused parameter, under the name that the verb's parameters have.
+fn invalid(call: &Call, error: &FieldError) -> ApiError {
+    let kind = match call.target.verb.as_str() {
+        "create" => "CreateOptions",
+        "patch" => "PatchOptions",
+        _ => "UpdateOptions",
+    };
+    ApiError::invalid("meta.k8s.io", kind, "", std::slice::from_ref(error))
 }
 
 fn from_user_agent(call: &Call) -> String {

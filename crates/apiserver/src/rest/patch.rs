@@ -1,12 +1,13 @@
 //! `PATCH` in all four languages.
 
-use serde_json::Value;
+use json_patch::{AddOperation, PatchOperation};
+use serde_json::{Value, json};
 
 use super::endpoint::Endpoint;
 use super::options::WriteOptions;
 use super::update::{Made, change};
 use super::{admit, create, object_reply, ownership};
-use crate::http::{Call, Reply, json, yaml};
+use crate::http::{Call, Reply, json as parse_json, yaml};
 use crate::resources::Origin;
 use crate::status::{ApiError, FieldError};
 use crate::writer::{Scope, names};
@@ -55,13 +56,13 @@ pub(super) fn patch(call: &Call, endpoint: &Endpoint, scope: Scope) -> Result<Re
             "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
         ));
     }
-    let body = json(&call.body)?;
+    let body = parse_json(&call.body)?;
     let mut warnings = Vec::new();
     let stored = change(call, endpoint, scope, &options, |live| {
         let mut object = edit(language, endpoint, live, &body)?;
         warnings.clear();
         admit::fit(endpoint, &mut object, options.validation, &mut warnings)?;
-        check_identity(endpoint, live, &object)?;
+        check_identity(live, &object)?;
         Ok(Made::Updated(object))
     })?;
     Ok(object_reply(call, endpoint, 200, &stored, warnings))
@@ -77,17 +78,12 @@ pub(super) fn edit(
     let mut object = live.clone();
     match language {
         Language::Json => {
-            let patch: json_patch::Patch = serde_json::from_value(body.clone())
-                .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
-            json_patch::patch(&mut object, &patch).map_err(|error| {
-                ApiError::new(
-                    422,
-                    "Invalid",
-                    format!(
-                        "the server rejected our request due to an error in our request: {error}"
-                    ),
-                )
-            })?;
+            let patch: json_patch::Patch =
+                serde_json::from_value(body.clone()).map_err(|_| rejected())?;
+            for operation in patch.0 {
+                let operation = lenient(&object, operation);
+                json_patch::patch(&mut object, &[operation]).map_err(|_| rejected())?;
+            }
         }
         Language::Merge => {
             if !body.is_object() {
@@ -106,20 +102,42 @@ pub(super) fn edit(
     Ok(object)
 }
 
+/// What the API server says of a JSON patch that does not fit; it doesn't say why.
+fn rejected() -> ApiError {
+    let mut error = ApiError::new(
+        422,
+        "Invalid",
+        "the server rejected our request due to an error in our request",
+    );
+    error.details = json!({});
+    error
+}
+
+/// Kubernetes' JSON patches replace a missing member of an object where RFC 6902 has none to replace.
+fn lenient(object: &Value, operation: PatchOperation) -> PatchOperation {
+    let PatchOperation::Replace(replace) = &operation else {
+        return operation;
+    };
+    let path = replace.path.as_str();
+    let parent = path
+        .rsplit_once('/')
+        .and_then(|(parent, _)| object.pointer(parent));
+    if object.pointer(path).is_none() && parent.is_some_and(Value::is_object) {
+        return PatchOperation::Add(AddOperation {
+            path: replace.path.clone(),
+            value: replace.value.clone(),
+        });
+    }
+    operation
+}
+
 /// A patch may not turn an object into another one.
-fn check_identity(endpoint: &Endpoint, live: &Value, object: &Value) -> Result<(), ApiError> {
-    if names(live) != names(object) {
-        let (_, name) = names(live);
-        return Err(ApiError::invalid(
-            &endpoint.resource.id.group,
-            &endpoint.resource.kind,
-            name,
-            &[FieldError::invalid(
-                "metadata.name",
-                &object["metadata"]["name"],
-                "field is immutable",
-            )],
-        ));
+fn check_identity(live: &Value, object: &Value) -> Result<(), ApiError> {
+    let ((_, name), (_, given)) = (names(live), names(object));
+    if name != given {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({name})"
+        )));
     }
     for key in ["apiVersion", "kind"] {
         if live[key] != object[key] {
@@ -140,13 +158,16 @@ fn apply(
     options: &WriteOptions,
 ) -> Result<Reply, ApiError> {
     if !options.manager_given {
-        return Err(ApiError::new(
-            422,
-            "Invalid",
-            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
+        return Err(ApiError::invalid(
+            "meta.k8s.io",
+            "PatchOptions",
+            "",
+            &[FieldError::required(
+                "fieldManager",
+                "is required for apply patch",
+            )],
         ));
     }
-    let mut warnings = Vec::new();
     let name = call.target.name.clone();
     let mut config = yaml(&call.body)?;
     let meta = crate::writer::metadata(&mut config);
@@ -158,13 +179,19 @@ fn apply(
     }
     meta.remove("managedFields");
     meta.entry("name").or_insert_with(|| name.as_str().into());
-    let config = admit::decode_applied(
-        endpoint,
-        config,
-        &call.target.namespace,
-        options.validation,
-        &mut warnings,
-    )?;
+    if config["apiVersion"].is_null() || config["kind"].is_null() {
+        let text = |key: &str| config[key].as_str().unwrap_or_default().to_owned();
+        return Err(ApiError::bad_request(format!(
+            "invalid object type: {}, Kind={}",
+            if config["apiVersion"].is_null() {
+                "/".to_owned()
+            } else {
+                text("apiVersion")
+            },
+            text("kind")
+        )));
+    }
+    let config = admit::decode_applied(endpoint, config, &call.target.namespace)?;
     let (_, given) = names(&config);
     if given != name {
         return Err(ApiError::bad_request(format!(
@@ -179,7 +206,7 @@ fn apply(
             Ok(Made::Applied(object))
         });
         match found {
-            Ok(stored) => return Ok(object_reply(call, endpoint, 200, &stored, warnings)),
+            Ok(stored) => return Ok(object_reply(call, endpoint, 200, &stored, Vec::new())),
             Err(error) if error.code == 404 && scope == Scope::Object => {}
             Err(error) => return Err(error),
         }
@@ -193,9 +220,10 @@ fn apply(
             ));
         }
         let mut object = ownership::apply(endpoint, None, &config, options, scope)?;
+        admit::place(endpoint, &mut object, &call.target.namespace);
         admit::complete(endpoint, &mut object);
         match create::store(call, endpoint, object, options, true) {
-            Ok(stored) => return Ok(object_reply(call, endpoint, 201, &stored, warnings)),
+            Ok(stored) => return Ok(object_reply(call, endpoint, 201, &stored, Vec::new())),
             // Created by somebody else in between: merge with that.
             Err(error) if error.reason == "AlreadyExists" => {}
             Err(error) => return Err(error),

@@ -127,7 +127,7 @@ pub(super) fn number(call: &Call, key: &str) -> Result<Option<u64>, ApiError> {
         .map(|text| {
             text.parse().map_err(|_| {
                 ApiError::bad_request(format!(
-                    "strconv.ParseInt: parsing {text:?}: invalid syntax ({key})"
+                    "strconv.ParseInt: parsing {text:?}: invalid syntax"
                 ))
             })
         })
@@ -137,7 +137,7 @@ pub(super) fn number(call: &Call, key: &str) -> Result<Option<u64>, ApiError> {
 pub(super) fn revision(text: &str) -> Result<u64, ApiError> {
     text.parse().map_err(|_| {
         ApiError::bad_request(format!(
-            "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+            "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
         ))
     })
 }

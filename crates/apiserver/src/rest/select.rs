@@ -211,14 +211,23 @@ fn field_path(key: &str, endpoint: &Endpoint) -> Result<Vec<String>, ApiError> {
     }
     let resource = &endpoint.resource;
     let known = selectable();
-    let supported = known
-        .get(&(&*resource.id.group, &*resource.id.resource))
-        .is_some_and(|keys| keys.contains(&key))
+    let special = known.get(&(&*resource.id.group, &*resource.id.resource));
+    let supported = special.is_some_and(|keys| keys.contains(&key))
         || endpoint
             .served()
             .selectable
             .iter()
             .any(|path| path.trim_start_matches('.') == key);
+    if !supported && special.is_none() {
+        let only = if resource.namespaced {
+            "\"metadata.name\", \"metadata.namespace\""
+        } else {
+            "\"metadata.name\""
+        };
+        return Err(ApiError::bad_request(format!(
+            "{key:?} is not a known field selector: only {only}"
+        )));
+    }
     if !supported {
         return Err(ApiError::bad_request(format!(
             "field label not supported: {key}"

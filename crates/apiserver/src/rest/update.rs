@@ -131,7 +131,7 @@ fn check_revision(
         if endpoint.resource.origin == Origin::Custom && !applied {
             return Err(ApiError::invalid(
                 &endpoint.resource.id.group,
-                &endpoint.resource.kind,
+                &endpoint.resource.id.resource,
                 name,
                 &[FieldError::invalid(
                     "metadata.resourceVersion",

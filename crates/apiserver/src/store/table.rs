@@ -8,8 +8,9 @@ use tokio::sync::watch;
 
 use super::{Event, EventKind, Expired};
 
-/// Events kept per resource. A watch that falls further behind gets 410 and lists again.
-const HISTORY: usize = 1024;
+/// Events kept per resource: two for each object, between these bounds. A watch that falls further behind gets 410
+/// and lists again.
+const HISTORY: std::ops::RangeInclusive<usize> = 256..=4096;
 
 type Objects = BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<Value>>>;
 
@@ -97,7 +98,8 @@ impl Table {
         }
         let revision = event.revision;
         self.ring.push_back(event);
-        if self.ring.len() > HISTORY
+        let history = (self.len() * 2).clamp(*HISTORY.start(), *HISTORY.end());
+        while self.ring.len() > history
             && let Some(dropped) = self.ring.pop_front()
         {
             self.compacted = dropped.revision;

@@ -237,7 +237,7 @@ fn cron_job(spec: &Value, errors: &mut Vec<FieldError>) {
             "spec.schedule",
             &spec["schedule"],
             &format!(
-                "expected exactly 5 fields, found {}: {schedule}",
+                "expected exactly 5 fields, found {}: [{schedule}]",
                 schedule.split_whitespace().count()
             ),
         ));
@@ -442,13 +442,5 @@ fn binding(binding: &Value, errors: &mut Vec<FieldError>) {
             &["Group", "ServiceAccount", "User"],
             errors,
         );
-        if subject["kind"] == "ServiceAccount" {
-            required(
-                &subject["namespace"],
-                format!("{path}.namespace"),
-                "",
-                errors,
-            );
-        }
     }
 }

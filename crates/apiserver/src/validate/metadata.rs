@@ -7,7 +7,6 @@ use crate::status::FieldError;
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
-const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 /// All annotations of an object together.
@@ -95,8 +94,7 @@ fn name(resource: &Resource, meta: &Value, errors: &mut Vec<FieldError>) {
     }
     let (limit, valid, rule): (usize, fn(&str) -> bool, &str) =
         match (group, &*resource.id.resource) {
-            ("", "namespaces") if builtin => (63, is_label, LABEL),
-            ("", "services") if builtin => (63, is_label_1035, LABEL_1035),
+            ("", "namespaces" | "services") if builtin => (63, is_label, LABEL),
             _ => (253, is_subdomain, SUBDOMAIN),
         };
     if text.len() > limit {
@@ -203,10 +201,6 @@ fn is_name_part(text: &str) -> bool {
 fn is_label(text: &str) -> bool {
     let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     text.chars().all(|c| lower(c) || c == '-') && text.starts_with(lower) && text.ends_with(lower)
-}
-
-fn is_label_1035(text: &str) -> bool {
-    is_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase())
 }
 
 fn is_subdomain(text: &str) -> bool {

@@ -1,5 +1,6 @@
 //! What deleting does to an object.
 
+use fairway_schema::kinds::split_api_version;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -17,25 +18,28 @@ pub(crate) fn plan_delete(
     options: &DeleteOptions,
     now: Timestamp,
 ) -> Result<Change, ApiError> {
-    let (_, name) = names(current);
     let old = &current["metadata"];
     if let Some(uid) = &options.uid
         && old["uid"] != uid.as_str()
     {
-        let why = format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-            old["uid"].as_str().unwrap_or_default()
-        );
-        return Err(ApiError::conflict(id, name, &why));
+        let found = old["uid"].as_str().unwrap_or_default();
+        return Err(refused(
+            current,
+            &format!(
+                "the UID in the precondition ({uid}) does not match the UID in record ({found}). The object might have been deleted and then recreated"
+            ),
+        ));
     }
     if let Some(revision) = &options.resource_version
         && old["resourceVersion"] != revision.as_str()
     {
-        let why = format!(
-            "Precondition failed: ResourceVersion in precondition: {revision}, ResourceVersion in object meta: {}",
-            old["resourceVersion"].as_str().unwrap_or_default()
-        );
-        return Err(ApiError::conflict(id, name, &why));
+        let found = old["resourceVersion"].as_str().unwrap_or_default();
+        return Err(refused(
+            current,
+            &format!(
+                "the ResourceVersion in the precondition ({revision}) does not match the ResourceVersion in record ({found}). The object might have been modified"
+            ),
+        ));
     }
     let mut object = current.clone();
     let mut list: Vec<String> = finalizers(current).map(str::to_owned).collect();
@@ -54,8 +58,10 @@ pub(crate) fn plan_delete(
     if let Some(wanted) = wanted {
         list.push(wanted.to_owned());
     }
+    let is_crd = &*id.group == crd::GROUP && &*id.resource == crd::RESOURCE;
+    let is_namespace = id.group.is_empty() && &*id.resource == "namespaces";
     // A CRD goes after its objects.
-    if !is_deleting(current) && &*id.group == crd::GROUP && &*id.resource == crd::RESOURCE {
+    if is_crd && !is_deleting(current) {
         list.push(crd::FINALIZER.to_owned());
         list.dedup();
     }
@@ -67,15 +73,18 @@ pub(crate) fn plan_delete(
     }
     if !is_deleting(current) {
         meta.insert("deletionTimestamp".into(), api_time(now).into());
-        meta.insert("deletionGracePeriodSeconds".into(), 0.into());
-        if let Some(generation) = meta.get("generation").and_then(Value::as_i64) {
-            meta.insert("generation".into(), (generation + 1).into());
+        // Namespaces and CRDs are deleted by code of their own, which knows no grace period.
+        if !is_crd && !is_namespace {
+            meta.insert("deletionGracePeriodSeconds".into(), 0.into());
+            if let Some(generation) = meta.get("generation").and_then(Value::as_i64) {
+                meta.insert("generation".into(), (generation + 1).into());
+            }
         }
     }
     if !is_held(&object) {
         return Ok(Change::Remove(object));
     }
-    if object["kind"] == "Namespace" && object["apiVersion"] == "v1" {
+    if is_namespace {
         object["status"]["phase"] = "Terminating".into();
     }
     Ok(if same(current, &object) {
@@ -83,4 +92,11 @@ pub(crate) fn plan_delete(
     } else {
         Change::Put(object)
     })
+}
+
+/// A precondition that does not hold: the API server names the kind here, not the resource.
+fn refused(current: &Value, why: &str) -> ApiError {
+    let (group, _) = split_api_version(current["apiVersion"].as_str().unwrap_or_default());
+    let kind = GroupResource::new(group, current["kind"].as_str().unwrap_or_default());
+    ApiError::conflict(&kind, names(current).1, why)
 }

@@ -146,6 +146,7 @@ pub(crate) fn prepare_update(
     if scope == Scope::Object {
         defaults::carry_over(resource, current, &mut object);
         defaults::fill(resource, &mut object);
+        defaults::allocate(resource, &mut object);
     }
     if resource.generation && scope == Scope::Object && wish_changed(resource, current, &object) {
         let next = current["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
