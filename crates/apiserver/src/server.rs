@@ -82,6 +82,9 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// Another process runs on the same data directory.
+    #[error("{0} is in use by another process; hint: stop it, or choose another folder")]
+    InUse(PathBuf),
     /// A name that cannot be a file name and a context.
     #[error("{0:?} is no name for a cluster: use lower-case letters, digits, '-' and '.'")]
     Name(String),
@@ -114,6 +117,8 @@ pub struct Server {
     authority: Authority,
     tls: Arc<ServerConfig>,
     control: Control,
+    /// Held as long as the data directory is ours.
+    _lock: Option<fs::File>,
     running: Mutex<BTreeMap<String, Running>>,
 }
 
@@ -128,6 +133,7 @@ impl std::fmt::Debug for Server {
 impl Server {
     /// Starts the clusters of a configuration, each with a listener of its own on the loopback interface.
     pub async fn start(config: Config) -> Result<Self, Error> {
+        let lock = config.data_dir.as_deref().map(lock).transpose()?;
         let authority = match &config.data_dir {
             Some(folder) => Authority::keep_in(folder)?,
             None => Authority::generate()?,
@@ -137,6 +143,7 @@ impl Server {
             authority,
             tls,
             control: Control::default(),
+            _lock: lock,
             running: Mutex::default(),
             config,
         };
@@ -328,6 +335,22 @@ async fn sync(store: Store) {
             Ok(Err(error)) => tracing::error!(%error, "sync the log"),
             Err(_) => return,
         }
+    }
+}
+
+/// Takes a data directory for this process.
+fn lock(folder: &Path) -> Result<fs::File, Error> {
+    let path = folder.join("lock");
+    let io = |source| Error::Io {
+        path: path.clone(),
+        source,
+    };
+    fs::create_dir_all(folder).map_err(io)?;
+    let file = fs::File::create(&path).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(Error::InUse(folder.to_owned())),
+        Err(fs::TryLockError::Error(source)) => Err(io(source)),
     }
 }
 

@@ -6,6 +6,8 @@ mod deletion;
 mod generated;
 mod meta;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -441,6 +441,11 @@ async fn a_cluster_comes_back_as_it_was() {
     let widget =
         json!({"apiVersion": "example.org/v1", "kind": "Widget", "metadata": {"name": "one"}});
     let made = call(&dev, "POST", widgets, widget).await.unwrap();
+    let twice = Server::start(config.clone()).await.unwrap_err();
+    assert!(
+        twice.to_string().contains("in use by another process"),
+        "{twice}"
+    );
     server.shutdown().await.unwrap();
 
     let server = Server::start(config).await.unwrap();

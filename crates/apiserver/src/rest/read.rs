@@ -150,7 +150,7 @@ pub(super) fn check_not_in_future(current: u64, asked: u64) -> Result<(), ApiErr
     let mut error = ApiError::new(
         504,
         "Timeout",
-        format!("Too large resource version: {asked}, current: {current}"),
+        format!("Timeout: Too large resource version: {asked}, current: {current}"),
     );
     error.details = json!({
         "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
