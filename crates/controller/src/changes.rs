@@ -15,6 +15,7 @@ use crate::context::{Context, key_of};
 use crate::home::HomeId;
 use crate::kustomization::ALLOW_EMPTY;
 use crate::objects::Change;
+use crate::options::Controller;
 use crate::source::NOT_RUN;
 
 impl Context {
@@ -23,6 +24,18 @@ impl Context {
         match change {
             Change::Set { old, new } => {
                 if needs_run(old.as_deref(), &**new) {
+                    self.enqueue_source(key_of(home, &**new));
+                }
+                let artifact = |object: &GitRepository| {
+                    let status = object.status.as_ref()?;
+                    status
+                        .artifact
+                        .as_ref()
+                        .map(|artifact| artifact.revision.clone())
+                };
+                if !self.options.controllers.contains(&Controller::Source)
+                    && old.as_deref().and_then(artifact) != artifact(new)
+                {
                     self.enqueue_source(key_of(home, &**new));
                 }
                 let ready = |object: &GitRepository| {

@@ -10,6 +10,7 @@ use fairway_types::{
     Cluster, ClusterSelector, FleetKustomization, Kustomization, conditions, names,
 };
 use kube::ResourceExt;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::build::Builder;
@@ -19,6 +20,7 @@ use crate::engine::listen_to;
 use crate::events::Recorder;
 use crate::home::{Home, HomeId, Homes, Key};
 use crate::kustomization::Memory;
+use crate::lease::Standing;
 use crate::metrics::Metrics;
 use crate::objects::{Name, Objects};
 use crate::options::Options;
@@ -72,6 +74,10 @@ pub struct Context {
     pub(crate) lanes: Mutex<HashMap<Key, (u64, Lane)>>,
     /// Deployments of Flux controllers that were scaled down, by home and Kustomization.
     pub(crate) superseded_by: Mutex<HashMap<Key, Vec<String>>>,
+    /// Whether sources may be touched.
+    pub source_standing: watch::Receiver<Standing>,
+    /// Whether Kustomizations may be touched.
+    pub kustomize_standing: watch::Receiver<Standing>,
     /// Cancelled when the engine stops.
     pub stop: CancellationToken,
     me: Weak<Context>,
@@ -85,6 +91,8 @@ pub(crate) struct Parts {
     pub fleet_events: Recorder,
     pub queues: Queues,
     pub connections: Connections,
+    pub source_standing: watch::Receiver<Standing>,
+    pub kustomize_standing: watch::Receiver<Standing>,
     pub stop: CancellationToken,
 }
 
@@ -111,9 +119,23 @@ impl Context {
             memory: Memory::default(),
             lanes: Mutex::default(),
             superseded_by: Mutex::default(),
+            source_standing: parts.source_standing,
+            kustomize_standing: parts.kustomize_standing,
             stop: parts.stop,
             me: me.clone(),
         })
+    }
+
+    /// Everything is looked at: this process leads from now on.
+    pub(crate) fn enqueue_everything(&self) {
+        for home in self.homes.all() {
+            for object in home.repositories.all() {
+                self.enqueue_source(key_of(&home.id, &*object));
+            }
+            for object in home.kustomizations.all() {
+                self.enqueue_kustomization(key_of(&home.id, &*object));
+            }
+        }
     }
 
     /// The home that the engine was started with.

@@ -1,6 +1,6 @@
 //! Starts everything, and stops it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use fairway_apply::{Connection, Strictness};
@@ -12,6 +12,7 @@ use kube::api::{Api, PartialObjectMeta};
 use kube::{Resource, ResourceExt};
 use kube_runtime::WatchStreamExt;
 use kube_runtime::watcher::{self, Event};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +21,7 @@ use crate::cluster::{self, Connections, Target};
 use crate::context::{Context, Parts, Queues};
 use crate::events::Recorder;
 use crate::home::{Home, HomeId};
+use crate::lease::{self, Standing};
 use crate::metrics::{Metrics, Snapshot};
 use crate::objects::{Objects, follow};
 use crate::options::{Controller, Options};
@@ -32,6 +34,9 @@ pub enum StartError {
     /// The folder for mirrors cannot be used.
     #[error("cannot use the data folder: {0}")]
     DataDir(#[from] fairway_git::Error),
+    /// The name for leader election cannot be kept.
+    #[error("cannot keep the name for leader election: {0}")]
+    Identity(#[from] std::io::Error),
     /// The runtime is going down.
     #[error("the runtime is going down: {0}")]
     Runtime(String),
@@ -69,21 +74,26 @@ impl Engine {
             allow_insecure_tls: options.insecure_kubeconfig_tls,
             ..Strictness::default()
         };
-        let limits = |total: usize, per_lane: usize| Limits {
+        // Flux's own limit of a quarter of an hour is for remote repositories; what is near is asked more often.
+        let limits = |total: usize, per_lane: usize, minutes: u64| Limits {
             total,
             per_lane,
+            backoff_max: Duration::from_mins(minutes),
             ..Limits::default()
         };
         let queues = Queues {
-            sources: Queue::new(limits(16, 1)),
+            sources: Queue::new(limits(16, 1, 15)),
             kustomizations: Queue::new(limits(
                 options.concurrent.max(1),
                 options.concurrent_per_cluster.max(1),
+                1,
             )),
-            clusters: Queue::new(limits(64, 1)),
-            fleets: Queue::new(limits(8, 1)),
+            clusters: Queue::new(limits(64, 1, 1)),
+            fleets: Queue::new(limits(8, 1, 1)),
         };
         let controllers = options.controllers.clone();
+        let source_standing = elect(&hub, &options, Controller::Source, &stop)?;
+        let kustomize_standing = elect(&hub, &options, Controller::Kustomize, &stop)?;
         let context = Context::new(Parts {
             options,
             clock,
@@ -91,6 +101,8 @@ impl Engine {
             fleet_events: Recorder::start(hub.client(), names::FLEET_MANAGER, stop.clone()),
             queues,
             connections: Connections::new(strictness),
+            source_standing,
+            kustomize_standing,
             stop: stop.clone(),
         });
         let target = context.target(hub.clone());
@@ -98,6 +110,13 @@ impl Engine {
         context.homes.set(home.clone());
         follow_home(&context, &home);
         let mut tasks = JoinSet::new();
+        for standing in [&context.source_standing, &context.kustomize_standing] {
+            tasks.spawn(hear_standing(
+                Arc::downgrade(&context),
+                standing.clone(),
+                stop.clone(),
+            ));
+        }
         watch_config::<Secret>(&mut tasks, &context, &home);
         watch_config::<ConfigMap>(&mut tasks, &context, &home);
         if controllers.contains(&Controller::Fleet) {
@@ -160,6 +179,19 @@ impl Engine {
     /// Fetches all sources now. Says how many there are.
     pub fn poke_all(&self) -> usize {
         self.context.poke(None)
+    }
+
+    /// Who leads in place of this engine, if somebody does: with [`Options::leader_election`], nothing is touched then.
+    pub fn waits_for(&self) -> Option<String> {
+        [
+            &self.context.source_standing,
+            &self.context.kustomize_standing,
+        ]
+        .into_iter()
+        .find_map(|standing| match &*standing.borrow() {
+            Standing::Following { holder } => Some(holder.clone()),
+            Standing::Leading | Standing::Waiting => None,
+        })
     }
 
     /// A handle that can poke from elsewhere, and outlives nothing.
@@ -256,6 +288,57 @@ fn snapshot(context: &Context) -> Snapshot {
         snapshot.dropped_events += home.source_events.dropped() + home.kustomize_events.dropped();
     }
     snapshot
+}
+
+/// Takes part in the election for a controller's Lease. Without elections this process leads, and a controller that is
+/// left to somebody else needs no Lease.
+fn elect(
+    hub: &Connection,
+    options: &Options,
+    controller: Controller,
+    stop: &CancellationToken,
+) -> Result<watch::Receiver<Standing>, StartError> {
+    if !options.leader_election || !options.controllers.contains(&controller) {
+        return Ok(watch::channel(Standing::Leading).1);
+    }
+    let name = if controller == Controller::Source {
+        lease::SOURCE
+    } else {
+        lease::KUSTOMIZE
+    };
+    let me = lease::identity(&options.data_dir)?;
+    Ok(lease::elect(
+        hub.client(),
+        &options.namespace,
+        name,
+        me,
+        stop.clone(),
+    ))
+}
+
+/// Begins when this process leads, and says so when it does not.
+async fn hear_standing(
+    context: Weak<Context>,
+    mut standing: watch::Receiver<Standing>,
+    stop: CancellationToken,
+) {
+    loop {
+        let now = standing.borrow_and_update().clone();
+        match (&now, context.upgrade()) {
+            (_, None) => return,
+            (Standing::Leading, Some(context)) => context.enqueue_everything(),
+            (Standing::Following { holder }, _) => tracing::warn!(
+                holder,
+                reason = names::reason::ENGINE_CONFLICT,
+                "another engine leads, nothing is touched; hint: scale its Deployment to zero to take over"
+            ),
+            (Standing::Waiting, _) => {}
+        }
+        tokio::select! {
+            changed = standing.changed() => if changed.is_err() { return },
+            () = stop.cancelled() => return,
+        }
+    }
 }
 
 /// Follows the objects of a home, until it is given up.

@@ -34,6 +34,7 @@ pub mod events;
 pub mod fleet;
 pub mod home;
 pub mod kustomization;
+pub mod lease;
 pub mod metrics;
 pub mod objects;
 pub mod options;

@@ -1,7 +1,8 @@
 //! The objects of one kind of one cluster, as last seen or last written.
 //!
 //! A watch feeds it, and so does every answer to our own writes: a reconciler that has just patched a status must not
-//! plan from what the watch said before. Of two versions of an object the newer `resourceVersion` stays.
+//! plan from what the watch said before. Of two versions of an object the newer `resourceVersion` stays. Managed fields are
+//! left out: they are half of the bytes, and nobody here asks for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -105,7 +106,8 @@ impl<K: Resource> Objects<K> {
     }
 
     /// Takes what a watch said. Nothing where a newer version is known already.
-    pub fn observed(&self, object: K) -> Option<Change<K>> {
+    pub fn observed(&self, mut object: K) -> Option<Change<K>> {
+        object.meta_mut().managed_fields = None;
         let name = name_of(&object);
         let mut map = self.write();
         let old = map.get(&name).cloned();
@@ -119,7 +121,8 @@ impl<K: Resource> Objects<K> {
 
     /// Takes the API server's answer to a write of ours, unless the object has gone meanwhile. The answer may hold
     /// changes of others too, which the watch will not bring again: they are in the answer.
-    pub fn wrote(&self, object: K) -> (Arc<K>, Option<Change<K>>) {
+    pub fn wrote(&self, mut object: K) -> (Arc<K>, Option<Change<K>>) {
+        object.meta_mut().managed_fields = None;
         let new = Arc::new(object);
         let mut map = self.write();
         let change = match map.get_mut(&name_of(&*new)) {

@@ -99,6 +99,9 @@ pub struct Options {
     pub cluster_interval: Duration,
     /// Which repositories are fetched.
     pub remotes: Remotes,
+    /// Take Flux's own Leases before anything is touched: where Flux's controllers run, or another Fairway, this one
+    /// waits. `data_dir` keeps the identity, so that a process that was killed need not wait for itself.
+    pub leader_election: bool,
     /// kubeconfigs may skip the verification of the server's certificate (Flux's `--insecure-kubeconfig-tls`).
     pub insecure_kubeconfig_tls: bool,
 }
@@ -126,6 +129,7 @@ impl Options {
             min_interval: Duration::from_secs(1),
             cluster_interval: Duration::from_secs(30),
             remotes: Remotes::All,
+            leader_election: false,
             insecure_kubeconfig_tls: false,
         }
     }

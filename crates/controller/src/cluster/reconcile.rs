@@ -93,8 +93,8 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
     }
     match seen {
         Seen::Suspended => Outcome::Done,
-        Seen::Failed(..)
-        | Seen::Answers {
+        Seen::Failed(..) => Outcome::RetryAfter(retry),
+        Seen::Answers {
             sync: Some(Err(_)), ..
         } => Outcome::Backoff,
         Seen::Answers { .. } => Outcome::After(retry),

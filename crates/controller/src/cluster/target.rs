@@ -44,6 +44,7 @@ struct Down {
     failures: u32,
 }
 
+const SETTLE: Duration = Duration::from_secs(2);
 const PROBE_MIN: Duration = Duration::from_secs(1);
 const PROBE_MAX: Duration = Duration::from_mins(1);
 
@@ -89,6 +90,14 @@ impl Target {
     /// Whether changes of what was applied are seen as they happen.
     pub fn is_watched(&self) -> bool {
         self.observer.is_synced()
+    }
+
+    /// Gives new watches a moment to see what is there, so that it need not be asked for object by object.
+    pub async fn settle(&self) {
+        let mut changes = self.observer.changes();
+        let synced =
+            async { while !self.observer.is_synced() && changes.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(SETTLE, synced).await;
     }
 
     /// Why the cluster cannot be reached, if it cannot.

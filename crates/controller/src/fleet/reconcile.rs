@@ -26,6 +26,8 @@ use crate::status;
 const CONCURRENCY: usize = 8;
 /// Everything is heard by watches; this is the safety net.
 const INTERVAL: Duration = Duration::from_mins(10);
+/// How old a fleet may be without a rule or a cluster before that is called a failure.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Outcome {
     let (namespace, name) = ticket.key().clone();
@@ -62,14 +64,8 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
     ) {
         Err(error) => {
             let mut after = before.clone();
-            set_ready(
-                &mut after,
-                &fleet,
-                ConditionStatus::False,
-                reason::SELECTOR_FAILED,
-                &error.to_string(),
-                now,
-            );
+            let (is, reason) = (ConditionStatus::False, reason::SELECTOR_FAILED);
+            set_ready(&mut after, &fleet, is, reason, &error.to_string(), now);
             (after, Outcome::Backoff)
         }
         Ok(matching) => {
@@ -91,6 +87,7 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
             (after, next)
         }
     };
+    let (after, outcome) = be_patient(&fleet, after, outcome, now);
     tell(&context, &fleet, &before, &after);
     let api: Api<FleetKustomization> = Api::namespaced(hub.connection.client(), &namespace);
     match status::write(
@@ -111,6 +108,27 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
         _ => {}
     }
     outcome
+}
+
+/// Rules and clusters often come from the same commit as the fleet, a moment later: that is no failure yet.
+fn be_patient(
+    fleet: &FleetKustomization,
+    mut status: FleetKustomizationStatus,
+    outcome: Outcome,
+    now: jiff::Timestamp,
+) -> (FleetKustomizationStatus, Outcome) {
+    let Some(ready) = conditions::get(&status.conditions, names::READY).cloned() else {
+        return (status, outcome);
+    };
+    let age = fleet
+        .creation_timestamp()
+        .map(|created| now.duration_since(created.0).unsigned_abs());
+    if ready.reason != reason::SELECTOR_FAILED || age.is_none_or(|age| age > PATIENCE) {
+        return (status, outcome);
+    }
+    let (is, reason) = (ConditionStatus::Unknown, reason::PROGRESSING);
+    set_ready(&mut status, fleet, is, reason, &ready.message, now);
+    (status, Outcome::Backoff)
 }
 
 /// Creates, changes and deletes children. Whether all of that could be done; what could not is in the plan.

@@ -283,6 +283,7 @@ impl Work<'_> {
         let was_healthy = conditions::is_true(&attempt.status.conditions, names::HEALTHY);
         let is_new = attempt.status.last_applied_revision.as_deref() != Some(self.revision);
         let started = Instant::now();
+        self.target.settle().await;
         let mut options = wait::Options::new(Duration::from_millis(300));
         options.witness = self.target.witness();
         options.vanishing = jobs_with_ttl(self.rendered);

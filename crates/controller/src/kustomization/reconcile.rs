@@ -20,6 +20,7 @@ use crate::cluster::Target;
 use crate::context::{Context, is_requested};
 use crate::events::Severity;
 use crate::home::{Home, Key};
+use crate::lease::Standing;
 use crate::metrics::Metrics;
 use crate::options::Remotes;
 use crate::queue::{Outcome, Priority, Ticket};
@@ -38,6 +39,9 @@ enum Ended {
 
 pub(crate) async fn reconcile(context: Arc<Context>, mut ticket: Ticket<Key>) -> Outcome {
     let key = ticket.key().clone();
+    if *context.kustomize_standing.borrow() != Standing::Leading {
+        return Outcome::Done;
+    }
     let Some(home) = context.homes.get(&key.home) else {
         return Outcome::Done;
     };

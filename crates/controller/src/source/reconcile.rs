@@ -20,12 +20,16 @@ use crate::build::finish::hex;
 use crate::context::Context;
 use crate::events::{Happening, reference};
 use crate::home::{Home, Key};
-use crate::options::Remotes;
+use crate::lease::Standing;
+use crate::options::{Controller, Remotes};
 use crate::queue::{Outcome, Ticket};
 use crate::status;
 
 pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Key>) -> Outcome {
     let key = ticket.key().clone();
+    if *context.source_standing.borrow() != Standing::Leading {
+        return Outcome::Done;
+    }
     let Some(home) = context.homes.get(&key.home) else {
         return Outcome::Done;
     };
@@ -38,12 +42,14 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Key>) -> Out
         context.sources.remove(&key);
         return finalize(&api, &home, &object).await;
     }
-    let result = if object.spec.suspend {
+    if object.spec.suspend {
         restore(&context, &home, &key, &object).await;
         return Outcome::Done;
-    } else {
-        update(&context, &home, &key, &object).await
-    };
+    }
+    if !context.options.controllers.contains(&Controller::Source) {
+        return follow(&context, &home, &key, &object).await;
+    }
+    let result = update(&context, &home, &key, &object).await;
     if result.is_err() && context.sources.get(&key).is_none() {
         restore(&context, &home, &key, &object).await;
     }
@@ -159,6 +165,38 @@ async fn update(
         .fetches
         .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     publish(context, key, object, &mirror, &revision).await
+}
+
+/// The source is somebody else's: what they say in its status is fetched, and nothing is written.
+async fn follow(context: &Arc<Context>, home: &Home, key: &Key, object: &GitRepository) -> Outcome {
+    let artifact = object
+        .status
+        .as_ref()
+        .and_then(|status| status.artifact.as_ref());
+    let Some(revision) = artifact.and_then(|artifact| Revision::parse(&artifact.revision)) else {
+        return Outcome::Done;
+    };
+    let Ok(mirror) = mirror(context, home, key, object).await else {
+        return Outcome::Backoff;
+    };
+    let branch = object
+        .spec
+        .reference
+        .as_ref()
+        .and_then(|reference| reference.branch.clone());
+    let exactly = Reference::Commit {
+        commit: revision.commit(),
+        branch,
+    };
+    let fetched = mirror.fetch(&exactly, object.spec.timeout().get()).await;
+    if let Err(error) = fetched {
+        tracing::warn!(%key, %error, "the revision of the source's owner cannot be fetched");
+        return Outcome::Backoff;
+    }
+    match publish(context, key, object, &mirror, &revision).await {
+        Ok(_) => Outcome::Done,
+        Err(_) => Outcome::Backoff,
+    }
 }
 
 /// Publishes the revision that the status names, if the mirror still has it: a source that is suspended, or cannot be

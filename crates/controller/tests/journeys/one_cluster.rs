@@ -493,3 +493,48 @@ async fn dying_at_any_moment_loses_nothing() {
         2
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_touched_while_another_engine_leads() {
+    let mut world = World::new(&[]).await;
+    let revision = world
+        .push(&[("apps/a.yaml", Some(&config_map("a", "1")))])
+        .await;
+    world.source().await;
+    world.kustomization("apps", "apps", json!({})).await;
+    let lease = |holder: &str| {
+        json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": "kustomize-controller-leader-election", "namespace": NS},
+            "spec": {"holderIdentity": holder, "leaseDurationSeconds": 35},
+        })
+    };
+    world.apply(HUB, &lease("kustomize-controller-abc")).await;
+    world
+        .start_with(Options {
+            leader_election: true,
+            ..world.options()
+        })
+        .await;
+    world
+        .until(async || match world.engine().waits_for() {
+            Some(holder) if holder == "kustomize-controller-abc" => Ok(()),
+            other => Err(format!("waits for {other:?}")),
+        })
+        .await;
+    world
+        .ready("GitRepository", "fleet", |_, status, _, _| status == "True")
+        .await;
+    let object = world.get(HUB, "Kustomization", NS, "apps").await.unwrap();
+    assert_eq!(object["metadata"]["finalizers"], Value::Null);
+    assert_eq!(object["status"], Value::Null);
+    // Flux lets it go, as it does when its Deployment is scaled to nothing.
+    world.apply(HUB, &lease("")).await;
+    world.applied("apps", &revision).await;
+    world.stop().await;
+    let lease = world
+        .get(HUB, "Lease", NS, "kustomize-controller-leader-election")
+        .await
+        .unwrap();
+    assert_eq!(lease["spec"]["holderIdentity"], "", "let go in turn");
+}

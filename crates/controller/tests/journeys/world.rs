@@ -194,7 +194,6 @@ impl World {
             .unwrap()
             .into_iter()
             .filter(|((verb, _), _)| verb != "watch")
-            .map(|((verb, resource), count)| ((verb.to_string(), resource.to_string()), count))
             .collect()
     }
 
