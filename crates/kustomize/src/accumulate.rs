@@ -225,6 +225,10 @@ impl<'t> Target<'t> {
             .read(&file)
             .map_err(|error| self.place(error.into(), path))?;
         let mut resources = read::resources(&file, &bytes)?;
+        let source: Arc<str> = Arc::from(file.as_str());
+        for resource in &mut resources {
+            resource.source = Some(Arc::clone(&source));
+        }
         if let Some(origin) = &self.origin {
             let origin = origin.append(&path.content).to_yaml();
             for resource in &mut resources {
@@ -333,7 +337,9 @@ impl<'t> Target<'t> {
     }
 
     fn generate(&self, context: &mut Context, all: &mut Accumulated) -> Result<()> {
-        for made in plugins::generated(self, context)? {
+        let source: Arc<str> = Arc::from(self.file.as_str());
+        for mut made in plugins::generated(self, context)? {
+            made.resource.source = Some(Arc::clone(&source));
             all.resources
                 .absorb(made.resource)
                 .map_err(|error| match made.place {

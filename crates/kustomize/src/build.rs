@@ -6,7 +6,6 @@ use crate::accumulate::{Accumulated, Context, Target};
 use crate::error::{Error, Result};
 use crate::load::Loader;
 use crate::options::Options;
-use crate::origin;
 use crate::resource::lost_its_name;
 use crate::resources::Resources;
 use crate::transform;
@@ -26,8 +25,7 @@ pub struct Build {
 pub struct Resource {
     /// The object.
     pub object: Value,
-    /// The path of its file, relative to the built directory, where the build writes origins down
-    /// (`buildMetadata: [originAnnotations]`).
+    /// The path in the tree of the file that it comes from; of a generated one, that of the kustomization file.
     pub origin: Option<String>,
 }
 
@@ -115,7 +113,7 @@ fn finish(
         (says("originAnnotations"), says("transformerAnnotations"));
     let mut out = Vec::with_capacity(resources.len());
     for mut resource in resources.into_items() {
-        let origin = resource.origin().and_then(origin::path_of);
+        let origin = resource.source.as_deref().map(str::to_owned);
         resource.close_books(keep_origin, keep_transformations);
         let id = resource.id();
         let object = resource

@@ -61,6 +61,8 @@ pub(crate) struct Resource {
     pub(crate) allow_kind_change: bool,
     /// The vars that read from this resource.
     pub(crate) vars: Vec<String>,
+    /// The file of the tree that the resource comes from.
+    pub(crate) source: Option<Arc<str>>,
     /// How many shared scalars the object was given.
     shared: u32,
 }
@@ -82,6 +84,7 @@ impl Resource {
             allow_name_change: false,
             allow_kind_change: false,
             vars: Vec::new(),
+            source: None,
             shared: 0,
         };
         if let Some(annotations) = resource.metadata("annotations") {
@@ -430,6 +433,7 @@ impl Resource {
         self.allow_name_change = old.allow_name_change;
         self.allow_kind_change = old.allow_kind_change;
         self.vars.clone_from(&old.vars);
+        self.source.clone_from(&old.source);
         let name = old.name().to_owned();
         self.set_name(&name)?;
         let namespace = old.namespace().to_owned();

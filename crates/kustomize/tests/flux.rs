@@ -104,7 +104,7 @@ fn the_spec_edits_the_root() {
         object["spec"]["template"]["spec"]["containers"][0]["image"],
         "web@sha256:00"
     );
-    assert_eq!(built.resources[0].origin.as_deref(), Some("web.yaml"));
+    assert_eq!(built.resources[0].origin.as_deref(), Some("apps/web.yaml"));
 
     let strict = RootEdits {
         ignore_missing_components: false,

@@ -4,11 +4,17 @@
 //! keys are merged item by item, and the patch's new items come first; all others are replaced. A merge walks
 //! the whole object, not only where the patch has something: empty nulls go, and items with the same keys become one.
 
+use std::collections::HashMap;
+
 use fairway_yaml::{Kind, Node};
 
 use crate::error::{Error, Result};
 use crate::merge_keys::{At, MergeKeys};
 use crate::node;
+
+mod lists;
+
+use lists::{Lists, complete, valid};
 
 /// `patch` merged into `object`; `None` where nothing is left of it.
 pub(crate) fn merge(object: Node, patch: &Node, keys: &MergeKeys) -> Result<Option<Node>> {
@@ -276,6 +282,11 @@ impl<'k> Merge<'k> {
         keys: &[String],
     ) -> Result<Vec<Node>> {
         let items = schema.and_then(At::items);
+        if let [key] = keys
+            && lists.is_plain(key)
+        {
+            return self.by_one_key(lists, items, key);
+        }
         let primitive = [String::new()];
         let mut values = lists.values(keys);
         let keys = if values.is_empty() && keys.is_empty() {
@@ -340,6 +351,52 @@ impl<'k> Merge<'k> {
             lists.append(&mut new, at, &last_keys)?;
         }
         Ok(lists.take(&new))
+    }
+
+    /// What the steps come to where each item has a value for the only key, and no value stands twice in a list: the
+    /// patch's items first, each merged with the object's, then the object's others. It takes no time to speak of,
+    /// however long the lists are.
+    fn by_one_key(&self, lists: &mut Lists, schema: Option<At<'k>>, key: &str) -> Result<Vec<Node>> {
+        let mut out = Vec::with_capacity(lists.pool.len());
+        let keep = |out: &mut Vec<Node>, item: Node| {
+            if !is_empty_map(&item) {
+                out.push(item);
+            }
+        };
+        let mut pool: Vec<Option<Node>> = std::mem::take(&mut lists.pool).into_iter().map(Some).collect();
+        if lists.fresh {
+            for item in pool.into_iter().flatten() {
+                if let Some(item) = self.fresh(item, schema)? {
+                    keep(&mut out, item);
+                }
+            }
+            return Ok(out);
+        }
+        let name = |item: &Node| item.get(key).map(node::text).unwrap_or_default().to_owned();
+        let own: HashMap<String, usize> = lists
+            .own
+            .iter()
+            .filter_map(|at| Some((name(pool[*at].as_ref()?), *at)))
+            .collect();
+        for at in &lists.patch {
+            let Some(patch) = pool[*at].take() else { continue };
+            let old = own.get(&name(&patch)).and_then(|at| pool[*at].take());
+            // Where the patch's item replaces the object's, kustomize puts the object's back.
+            let back = old.clone().filter(|_| patch.get(DIRECTIVE).is_some());
+            let had_one = old.is_some();
+            match self.walk(old, Some(patch), schema)? {
+                Merged::Cleared => {}
+                Merged::Patch(item) if had_one => keep(&mut out, back.unwrap_or(item)),
+                Merged::Own(item) | Merged::Patch(item) => keep(&mut out, item),
+            }
+        }
+        for at in &lists.own {
+            let Some(item) = pool[*at].take() else { continue };
+            if let Merged::Own(item) | Merged::Patch(item) = self.walk(Some(item), None, schema)? {
+                keep(&mut out, item);
+            }
+        }
+        Ok(out)
     }
 
     /// Merges two items of the pool; where the result lies there.
@@ -424,241 +481,4 @@ fn take_list_directive(patch: &mut Node) -> Result<Directive> {
                 .is_none_or(|value| node::text(value) != text)
     });
     Ok(directive)
-}
-
-/// Two lists that are being merged. Items lie in a pool, so that one item can stand in several lists.
-struct Lists {
-    pool: Vec<Node>,
-    own: Vec<usize>,
-    patch: Vec<usize>,
-    /// Both are the same list.
-    fresh: bool,
-}
-
-impl Lists {
-    fn new(own: Vec<Node>, patch: Vec<Node>, fresh: bool) -> Self {
-        let split = own.len();
-        let mut pool = own;
-        if fresh {
-            let all: Vec<usize> = (0..split).collect();
-            return Self {
-                pool,
-                own: all.clone(),
-                patch: all,
-                fresh,
-            };
-        }
-        pool.extend(patch);
-        let end = pool.len();
-        Self {
-            pool,
-            own: (0..split).collect(),
-            patch: (split..end).collect(),
-            fresh,
-        }
-    }
-
-    fn take(&mut self, list: &[usize]) -> Vec<Node> {
-        let mut uses = vec![0_usize; self.pool.len()];
-        for at in list {
-            uses[*at] += 1;
-        }
-        let one = |at: &usize| {
-            uses[*at] -= 1;
-            if uses[*at] == 0 {
-                std::mem::replace(&mut self.pool[*at], node::plain(""))
-            } else {
-                self.pool[*at].clone()
-            }
-        };
-        list.iter().map(one).collect()
-    }
-
-    /// The merge key values of all items, the patch's first, each once.
-    fn values(&self, keys: &[String]) -> Vec<Vec<String>> {
-        let mut seen = std::collections::HashSet::new();
-        let mut out = Vec::new();
-        if keys.is_empty() {
-            return out;
-        }
-        for at in self.patch.iter().chain(&self.own) {
-            let of = |key: &String| {
-                let value = self.pool[*at]
-                    .get(key)
-                    .filter(|value| !node::is_empty(value));
-                value.map_or("", node::text).to_owned()
-            };
-            let values: Vec<String> = keys.iter().map(of).collect();
-            if seen.insert(values.clone()) {
-                out.push(values);
-            }
-        }
-        out
-    }
-
-    fn primitive_values(&self) -> Vec<Vec<String>> {
-        let mut seen = std::collections::HashSet::new();
-        let all = self
-            .patch
-            .iter()
-            .chain(&self.own)
-            .map(|at| node::text(&self.pool[*at]).to_owned());
-        all.filter(|value| seen.insert(value.clone()))
-            .map(|value| vec![value])
-            .collect()
-    }
-
-    /// The first item of a list that has the values.
-    fn find(&self, list: &[usize], keys: &[String], values: &[String]) -> Option<usize> {
-        if keys.first().is_none_or(String::is_empty) {
-            let value = values.first().map_or("", String::as_str);
-            return list
-                .iter()
-                .copied()
-                .find(|at| node::text(&self.pool[*at]) == value);
-        }
-        if keys.len() != values.len() {
-            return None;
-        }
-        list.iter().copied().find(|at| {
-            let item = &self.pool[*at];
-            keys.iter()
-                .zip(values)
-                .all(|(key, value)| item.get(key).is_some_and(|have| node::text(have) == value))
-        })
-    }
-
-    /// Puts an item where those with its values are, or at the end; without an item, takes them away. Empty items go.
-    fn set(
-        &self,
-        list: &mut Vec<usize>,
-        item: Option<usize>,
-        keys: &[String],
-        values: &[String],
-    ) -> Result<()> {
-        let by_map = keys.first().is_some_and(|key| !key.is_empty())
-            && values.first().is_some_and(|v| !v.is_empty());
-        let mut out = Vec::with_capacity(list.len() + 1);
-        let mut matched = false;
-        for at in list.iter().copied() {
-            let have = &self.pool[at];
-            if node::is_null(have) || is_empty_map(have) {
-                continue;
-            }
-            if !matches!(have.kind, Kind::Map(_)) && by_map {
-                out.push(at);
-                continue;
-            }
-            if !has(have, keys, values)? {
-                if !values.is_empty() {
-                    out.push(at);
-                }
-                continue;
-            }
-            matched = true;
-            out.extend(item);
-        }
-        if let Some(item) = item
-            && !matched
-            && !node::is_null(&self.pool[item])
-        {
-            out.push(item);
-        }
-        *list = out;
-        Ok(())
-    }
-
-    /// Puts one of the object's own items behind the new ones, or in the place of the one with its values.
-    fn append(&self, list: &mut Vec<usize>, at: usize, keys: &[String]) -> Result<()> {
-        let item = &self.pool[at];
-        if keys.first().is_none_or(String::is_empty) {
-            let value = [node::text(item).to_owned()];
-            return self.set(list, Some(at), &[String::new()], &value);
-        }
-        let mut values = Vec::with_capacity(keys.len());
-        for key in keys {
-            match item.get(key) {
-                Some(value) => values.push(node::text(value).to_owned()),
-                None => list.push(at),
-            }
-        }
-        if keys.len() > 1 {
-            self.set(list, None, keys, &values)?;
-        }
-        self.set(list, Some(at), keys, &values)
-    }
-}
-
-/// Whether an item has the values. Keys without one follow what was found before.
-fn has(item: &Node, keys: &[String], values: &[String]) -> Result<bool> {
-    let mut found = false;
-    for (at, key) in keys.iter().enumerate() {
-        let Some(value) = values.get(at) else {
-            if !found {
-                return Ok(false);
-            }
-            continue;
-        };
-        found = if key.is_empty() {
-            if item.scalar().is_none() {
-                return Err(node::wrong_kind("a scalar", item));
-            }
-            node::text(item) == value
-        } else {
-            if item.entries().is_none() {
-                return Err(node::wrong_kind("a map", item));
-            }
-            item.get(key)
-                .is_some_and(|have| value.is_empty() || node::text(have) == value)
-        };
-        if !found {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// Fills in what one item's keys leave open and another's say, where the rest agrees.
-fn complete(values: &mut [Vec<String>]) {
-    for i in 0..values.len() {
-        for j in 0..values.len() {
-            if let Some(full) = agreed(&values[i], &values[j]) {
-                values[i].clone_from(&full);
-                values[j] = full;
-            }
-        }
-    }
-}
-
-fn agreed(a: &[String], b: &[String]) -> Option<Vec<String>> {
-    let mut common = false;
-    let mut out = Vec::with_capacity(a.len());
-    for (a, b) in a.iter().zip(b) {
-        if a == b {
-            common = true;
-        } else if !a.is_empty() && !b.is_empty() {
-            return None;
-        }
-        out.push(if a.is_empty() { b.clone() } else { a.clone() });
-    }
-    common.then_some(out)
-}
-
-/// The keys that any item has a value for, and this item's values of them.
-fn valid(all: &[Vec<String>], values: &[String], keys: &[String]) -> (Vec<String>, Vec<String>) {
-    let used = |at: usize| {
-        all.iter()
-            .any(|values| values.get(at).is_some_and(|value| !value.is_empty()))
-    };
-    if !(0..keys.len()).any(used) {
-        return (keys.to_vec(), values.to_vec());
-    }
-    let pick = |list: &[String]| {
-        list.iter()
-            .enumerate()
-            .filter(|(at, _)| used(*at))
-            .map(|(_, value)| value.clone())
-            .collect()
-    };
-    (pick(keys), pick(values))
 }
