@@ -2,12 +2,13 @@
 
 use serde_json::Value;
 
-use crate::accumulate::{Accumulated, Context, Target};
+use crate::accumulate::{Accumulated, Context};
 use crate::error::{Error, Result};
 use crate::load::Loader;
 use crate::options::Options;
 use crate::resource::lost_its_name;
 use crate::resources::Resources;
+use crate::target::Target;
 use crate::transform;
 use crate::tree::FileTree;
 

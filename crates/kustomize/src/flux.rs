@@ -15,7 +15,8 @@ pub(crate) fn generated(loader: &Loader<'_>) -> Result<(String, Kustomization)> 
     collect(loader, &loader.root, 0, &mut paths)?;
     let resources = paths
         .into_iter()
-        .map(|path| Text { content: tree::relative(&loader.root, &path),
+        .map(|path| Text {
+            content: tree::relative(&loader.root, &path),
             line: 0,
             field: "resources".to_owned(),
         })

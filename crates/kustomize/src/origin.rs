@@ -52,7 +52,10 @@ impl Origin {
             out.push_str(indent);
             out.push_str("configuredBy:\n");
             let deeper = format!("{indent}  ");
-            for (key, value) in ["apiVersion", "kind", "name", "namespace"].iter().zip(texts) {
+            for (key, value) in ["apiVersion", "kind", "name", "namespace"]
+                .iter()
+                .zip(texts)
+            {
                 line(&mut out, &deeper, key, value);
             }
         }

@@ -356,14 +356,22 @@ impl<'k> Merge<'k> {
     /// What the steps come to where each item has a value for the only key, and no value stands twice in a list: the
     /// patch's items first, each merged with the object's, then the object's others. It takes no time to speak of,
     /// however long the lists are.
-    fn by_one_key(&self, lists: &mut Lists, schema: Option<At<'k>>, key: &str) -> Result<Vec<Node>> {
+    fn by_one_key(
+        &self,
+        lists: &mut Lists,
+        schema: Option<At<'k>>,
+        key: &str,
+    ) -> Result<Vec<Node>> {
         let mut out = Vec::with_capacity(lists.pool.len());
         let keep = |out: &mut Vec<Node>, item: Node| {
             if !is_empty_map(&item) {
                 out.push(item);
             }
         };
-        let mut pool: Vec<Option<Node>> = std::mem::take(&mut lists.pool).into_iter().map(Some).collect();
+        let mut pool: Vec<Option<Node>> = std::mem::take(&mut lists.pool)
+            .into_iter()
+            .map(Some)
+            .collect();
         if lists.fresh {
             for item in pool.into_iter().flatten() {
                 if let Some(item) = self.fresh(item, schema)? {
@@ -379,7 +387,9 @@ impl<'k> Merge<'k> {
             .filter_map(|at| Some((name(pool[*at].as_ref()?), *at)))
             .collect();
         for at in &lists.patch {
-            let Some(patch) = pool[*at].take() else { continue };
+            let Some(patch) = pool[*at].take() else {
+                continue;
+            };
             let old = own.get(&name(&patch)).and_then(|at| pool[*at].take());
             // Where the patch's item replaces the object's, kustomize puts the object's back.
             let back = old.clone().filter(|_| patch.get(DIRECTIVE).is_some());
@@ -391,7 +401,9 @@ impl<'k> Merge<'k> {
             }
         }
         for at in &lists.own {
-            let Some(item) = pool[*at].take() else { continue };
+            let Some(item) = pool[*at].take() else {
+                continue;
+            };
             if let Merged::Own(item) | Merged::Patch(item) = self.walk(Some(item), None, schema)? {
                 keep(&mut out, item);
             }

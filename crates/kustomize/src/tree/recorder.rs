@@ -147,9 +147,7 @@ impl ReadSet {
             {
                 return Ok(false);
             }
-            if seen.kind != Asked::Not
-                && Asked::from(tree.kind(path)?) != seen.kind
-            {
+            if seen.kind != Asked::Not && Asked::from(tree.kind(path)?) != seen.kind {
                 return Ok(false);
             }
             if let Some(real) = &seen.real

@@ -62,7 +62,11 @@ impl Lists {
         }
         [&self.own, &self.patch].iter().all(|list| {
             let mut seen = std::collections::HashSet::new();
-            let value = |at: &usize| self.pool[*at].get(key).filter(|value| !node::is_null(value));
+            let value = |at: &usize| {
+                self.pool[*at]
+                    .get(key)
+                    .filter(|value| !node::is_null(value))
+            };
             list.iter().all(|at| match value(at).and_then(Node::text) {
                 Some(value) if !value.is_empty() => seen.insert(value),
                 _ => false,
@@ -241,7 +245,11 @@ fn agreed(a: &[String], b: &[String]) -> Option<Vec<String>> {
 }
 
 /// The keys that any item has a value for, and this item's values of them.
-pub(super) fn valid(all: &[Vec<String>], values: &[String], keys: &[String]) -> (Vec<String>, Vec<String>) {
+pub(super) fn valid(
+    all: &[Vec<String>],
+    values: &[String],
+    keys: &[String],
+) -> (Vec<String>, Vec<String>) {
     let used = |at: usize| {
         all.iter()
             .any(|values| values.get(at).is_some_and(|value| !value.is_empty()))
