@@ -39,6 +39,10 @@ pub(crate) fn serve(call: &Call) -> Result<Reply, ApiError> {
             .ok_or_else(ApiError::page_not_found),
         ["api", version] => resources(call, "", version),
         ["apis", group, version] => resources(call, group, version),
+        ["openapi", "v2"] => {
+            let accept = call.header(http::header::ACCEPT);
+            openapi::v2(registry, &call.cluster.version, accept)
+        }
         ["openapi", "v3"] => Ok(openapi::index(registry)),
         ["openapi", "v3", "api", version] => openapi::document(call, "", version),
         ["openapi", "v3", "apis", group, version] => openapi::document(call, group, version),

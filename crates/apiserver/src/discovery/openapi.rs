@@ -2,6 +2,7 @@
 //! validated by the server), and what fields a kind has (`explain`).
 
 mod schemas;
+mod v2;
 
 use serde_json::{Map, Value, json};
 
@@ -9,6 +10,7 @@ use super::groups;
 use crate::http::{Call, Reply};
 use crate::resources::Registry;
 use crate::status::ApiError;
+pub(super) use v2::document as v2;
 
 /// The root of a version's paths: `api/v1`, `apis/apps/v1`.
 fn root(group: &str, version: &str) -> String {

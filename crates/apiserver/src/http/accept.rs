@@ -49,12 +49,19 @@ pub(crate) fn negotiate(header: Option<&str>) -> Option<Accepted> {
     offers.into_iter().map(|(_, accepted)| accepted).next()
 }
 
+/// Whether OpenAPI v2 in protobuf is taken: the only form in which it is there.
+pub(crate) fn is_openapi_v2(header: &str) -> bool {
+    header.contains("com.github.proto-openapi.spec.v2")
+}
+
 fn parse(offer: &str) -> Option<(f32, Accepted)> {
     let mut parts = offer.split(';').map(str::trim);
     let media = parts.next()?;
     let mut accepted = match media {
         "application/json" | "*/*" | "application/*" => Accepted::object(false),
         "application/yaml" => Accepted::object(true),
+        // Served at one path only, which looks for itself.
+        _ if is_openapi_v2(media) => Accepted::object(false),
         _ => return None,
     };
     let mut weight = 1.0;

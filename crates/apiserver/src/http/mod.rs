@@ -21,7 +21,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method, Request, Response, header};
 use hyper::body::Incoming;
 
-pub(crate) use accept::{Accepted, Shape};
+pub(crate) use accept::{Accepted, Shape, is_openapi_v2};
 pub(crate) use body::{json, yaml};
 pub(crate) use control::Control;
 pub(crate) use listener::serve;
