@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fairway_apply::engine::{self, change_log};
+use fairway_apply::health::Status;
 use fairway_apply::plan::{self, Owner, Plan, PlanError, Settings};
 use fairway_apply::wait::{self, End};
 use fairway_apply::{Impersonation, RequestError, Session, prune};
@@ -290,18 +291,30 @@ impl Work<'_> {
         // Most of the time everything is fine already, and a status that says "checking" would only be noise.
         let mut report = self.wait(session, &entries, &options, ticket).await?;
         let timeout = spec.timeout();
-        if report.end == End::TimedOut {
+        let mut said = String::new();
+        let mut step = options.timeout;
+        while report.end == End::TimedOut {
+            let left = timeout.get().saturating_sub(started.elapsed());
+            if left.is_zero() {
+                break;
+            }
             let message = format!(
-                "Running health checks for revision {} with a timeout of {timeout}",
-                self.revision
+                "Running health checks for revision {} with a timeout of {timeout}{}",
+                self.revision,
+                waiting_for(&report)
             );
-            progress::checking(&mut attempt.status, &message, now);
-            attempt.write().await.map_err(|error| {
-                let message =
-                    format!("unable to update the healthy status to progressing: {error}");
-                Failure::failed(reason::RECONCILIATION_FAILED, message)
-            })?;
-            options.timeout = timeout.get();
+            if message != said {
+                progress::checking(&mut attempt.status, &message, now);
+                attempt.write().await.map_err(|error| {
+                    let message =
+                        format!("unable to update the healthy status to progressing: {error}");
+                    Failure::failed(reason::RECONCILIATION_FAILED, message)
+                })?;
+                said = message;
+            }
+            // Ever longer steps: what is waited for is said soon, and a long wait costs few writes.
+            step = (step * 3).min(Duration::from_secs(30));
+            options.timeout = step.min(left);
             report = self.wait(session, &entries, &options, ticket).await?;
         }
         let took = fairway_types::Duration::from(round(started.elapsed()));
@@ -433,6 +446,28 @@ impl Work<'_> {
 /// Milliseconds are all that a message needs.
 fn round(duration: Duration) -> Duration {
     Duration::from_millis(duration.as_millis().min(u128::from(u64::MAX)) as u64)
+}
+
+/// `; waiting for Deployment/a/b: 0 of 1 replicas available`, at most three objects by name.
+fn waiting_for(report: &wait::Report) -> String {
+    let waiting: Vec<String> = report
+        .results
+        .iter()
+        .filter(|(_, health)| health.status != Status::Current)
+        .map(|(id, health)| match health.message.as_str() {
+            "" => id.subject(),
+            message => format!("{}: {message}", id.subject()),
+        })
+        .collect();
+    match waiting.len() {
+        0 => String::new(),
+        1..=3 => format!("; waiting for {}", waiting.join(", ")),
+        more => format!(
+            "; waiting for {} and {} more",
+            waiting[..3].join(", "),
+            more - 3
+        ),
+    }
 }
 
 /// Jobs that delete themselves after they are done.
