@@ -87,7 +87,7 @@ impl Target<'_> {
             if !nested.kustomization.component {
                 return Err(self.place(
                     Error::invalid(format!(
-                        "expected kind 'Component' for path '{}'",
+                        "expected kind 'Component' for path '{}' but got 'Kustomization'",
                         shown(&nested.loader.root)
                     )),
                     path,

@@ -112,6 +112,14 @@ impl Error {
         self
     }
 
+    /// Another place than the one known: a text that stands inside of a file has lines of its own.
+    #[must_use]
+    pub(crate) fn moved(mut self, file: &str, line: u32) -> Self {
+        self.0.file = (line > 0).then(|| file.to_owned());
+        self.0.line = line;
+        self
+    }
+
     pub(crate) fn syntax(error: &fairway_yaml::Error) -> Self {
         let mut out = Self::new(ErrorKind::Syntax, error.message.clone());
         out.0.line = u32::try_from(error.line).unwrap_or(0);

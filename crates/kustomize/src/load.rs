@@ -66,7 +66,10 @@ impl<'t> Loader<'t> {
         let full = self.resolve(path)?;
         if self.restrictor == LoadRestrictor::RootOnly {
             if self.tree.kind(&full)?.is_none() {
-                return Err(Error::missing(format!("no such file: {}", shown(&full))));
+                return Err(Error::missing(format!(
+                    "no such file or directory: {}",
+                    shown(&full)
+                )));
             }
             let real = self.tree.real_path(&full)?;
             if !tree::within(&self.root, &real) {

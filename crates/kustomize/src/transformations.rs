@@ -156,7 +156,9 @@ impl Target<'_> {
     pub(crate) fn strategic_merge_patch(&self, entry: &Text) -> Result<Vec<Resource>> {
         match read::resources(&self.file, entry.content.as_bytes()) {
             Ok(patches) => Ok(patches),
-            Err(error) if entry.content.contains('\n') => Err(error.in_field(entry.field.clone())),
+            Err(error) if entry.content.contains('\n') => Err(error
+                .in_field(entry.field.clone())
+                .moved(&self.file, entry.line)),
             Err(_) => {
                 let file = self
                     .loader
@@ -191,8 +193,11 @@ impl Target<'_> {
                     .map_err(|error| here(error.into()))?;
                 Patch::parse(&file, &String::from_utf8_lossy(&bytes))?
             }
-            (_, "") => Patch::parse(&self.file, inline)
-                .map_err(|error| error.in_field(format!("{}.patch", entry.field)))?,
+            (_, "") => Patch::parse(&self.file, inline).map_err(|error| {
+                error
+                    .in_field(format!("{}.patch", entry.field))
+                    .moved(&self.file, entry.line)
+            })?,
             _ => {
                 return Err(here(Error::invalid(
                     "patch and path can't be set at the same time",

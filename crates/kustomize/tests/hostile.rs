@@ -85,3 +85,63 @@ fn definitions_that_refer_to_themselves() {
     );
     assert_eq!(fails(&tree, ""), ErrorKind::Limit);
 }
+
+#[test]
+fn the_deepest_values_fit_a_small_stack() {
+    let depth = 190;
+    let nest = |inner: &str| format!("{}{inner}{}", "{a: ".repeat(depth), "}".repeat(depth));
+    let object = |inner: &str| {
+        format!(
+            "apiVersion: v1\nkind: X\nmetadata: {{name: a}}\nspec: {}\n",
+            nest(inner)
+        )
+    };
+    let mut tree = MemoryTree::new();
+    tree.insert(
+        "kustomization.yaml",
+        "resources: [x.yaml]\nnamePrefix: p-\ncommonLabels: {l: v}\nimages: [{name: i, newTag: t}]\npatches:\n\
+         - path: patch.yaml\n- target: {kind: X}\n  patch: '[{op: add, path: /spec/b, value: 1}]'\n",
+    );
+    tree.insert("x.yaml", object("i:1"));
+    tree.insert("patch.yaml", object("i:2"));
+    let thread = std::thread::Builder::new().stack_size(2 << 20);
+    let run = thread.spawn(move || build(&tree, "", &Options::default()).unwrap().to_yaml());
+    assert!(run.unwrap().join().unwrap().contains("a: i:2"));
+}
+
+#[test]
+fn long_lists_with_keys() {
+    let list = |from: usize, value: &str| {
+        (from..from + 20_000).fold(String::new(), |mut out, at| {
+            writeln!(out, "    - {{name: e{at}, value: {value}}}").unwrap();
+            out
+        })
+    };
+    let pod = |list: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec:\n  containers:\n  - name: c\n    env:\n{list}"
+        )
+    };
+    let mut tree = MemoryTree::new();
+    tree.insert(
+        "kustomization.yaml",
+        "resources: [x.yaml]\npatches: [{path: p.yaml}]\n",
+    );
+    tree.insert("x.yaml", pod(&list(0, "old")));
+    tree.insert("p.yaml", pod(&list(10_000, "new")));
+    let begun = Instant::now();
+    let built = build(&tree, "", &Options::default()).unwrap();
+    let env = built.resources[0].object["spec"]["containers"][0]["env"]
+        .as_array()
+        .unwrap();
+    assert_eq!(env.len(), 30_000);
+    assert_eq!(
+        env[0],
+        serde_json::json!({"name": "e10000", "value": "new"})
+    );
+    assert!(
+        begun.elapsed() < Duration::from_secs(30),
+        "it took {:?}",
+        begun.elapsed()
+    );
+}

@@ -40,7 +40,7 @@ impl Patch {
             (Err(merge), Err(json)) => {
                 let is_list = text.trim_start().starts_with(['[', '-']);
                 Err(if is_list { json } else { merge }
-                    .while_doing("unable to parse SM or JSON patch")
+                    .while_doing(format_args!("unable to parse SM or JSON patch from {file}"))
                     .in_file(file))
             }
         }
@@ -81,7 +81,7 @@ impl Patch {
                     let selected: Vec<bool> = resources.iter().map(|resource| matcher.selects(resource)).collect();
                     merge_selected(resources, &selected, patch, keys)
                 }
-                _ => Err(Error::invalid("several strategic merge patches in one entry of `patches` cannot have a target")
+                _ => Err(Error::invalid("Multiple Strategic-Merge Patches in one `patches` entry is not allowed to set `patches.target` field")
                     .hint("give each an entry of its own")),
             },
             (Self::Json(_), None) => Err(Error::invalid("must specify a target for JSON patch")

@@ -30,10 +30,10 @@ pub(crate) fn transform(
     if found {
         return Ok(());
     }
-    let kinds: Vec<&str> = specs.iter().map(|spec| spec.gvk.kind.as_str()).collect();
+    let kinds: Vec<String> = specs.iter().map(|spec| spec.gvk.to_string()).collect();
     Err(Error::conflict(format!(
-        "resource with name {} does not match a config with the following kinds: {}",
+        "resource with name {} does not match a config with the following GVK [{}]",
         replica.name,
-        kinds.join(", ")
+        kinds.join(" ")
     )))
 }

@@ -78,12 +78,15 @@ pub(crate) fn sort(
         ("fifo", None) => {}
         ("fifo", Some(_)) => {
             return Err(Error::invalid(
-                "legacySortOptions is set but the selected sort order is 'fifo', not 'legacy'",
+                "the field 'sortOptions.legacySortOptions' is set but the selected sort order is 'fifo', not 'legacy'",
             )
             .in_field("sortOptions.legacySortOptions"));
         }
         _ => {
-            return Err(Error::invalid("must be one of fifo, legacy").in_field("sortOptions.order"));
+            return Err(Error::invalid(
+                "the field 'sortOptions.order' must be one of [fifo, legacy]",
+            )
+            .in_field("sortOptions.order"));
         }
     }
     Ok(())
