@@ -27,7 +27,17 @@ impl<'t> Target<'t> {
                 let kustomization = read_kustomization(&loader, &file)?;
                 (file, kustomization)
             }
-            None if options.generate => flux::generated(&loader)?,
+            None if options.generate => {
+                let (file, generated) = flux::generated(&loader)?;
+                if generated.resources.is_empty() && options.root == RootEdits::default() {
+                    return Err(Error::missing(format!(
+                        "there is neither a kustomization nor any YAML file in directory '{}'",
+                        shown(&loader.root)
+                    ))
+                    .hint("is the path the right one?"));
+                }
+                (file, generated)
+            }
             None => return Err(no_kustomization(&loader.root)),
         };
         edit(&mut kustomization, &options.root, &loader)?;

@@ -79,7 +79,7 @@ fn the_spec_edits_the_root() {
         name_prefix: Some("p-".into()),
         name_suffix: Some("-s".into()),
         patches: vec![Patch {
-            patch: "[{op: add, path: /spec/replicas, value: 3}]".into(),
+            patch: r#"[{"op": "add", "path": "/spec/replicas", "value": 3}]"#.into(),
             target: Some(Selector {
                 kind: "Deployment".into(),
                 ..Selector::default()
@@ -130,4 +130,10 @@ fn a_component_of_the_spec_must_be_local() {
         .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Refused, "{path}");
     }
+}
+
+#[test]
+fn an_empty_directory_is_no_build() {
+    let error = flux(&[("apps/notes.txt", "")], RootEdits::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Missing);
 }

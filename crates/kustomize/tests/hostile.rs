@@ -100,7 +100,7 @@ fn the_deepest_values_fit_a_small_stack() {
     tree.insert(
         "kustomization.yaml",
         "resources: [x.yaml]\nnamePrefix: p-\ncommonLabels: {l: v}\nimages: [{name: i, newTag: t}]\npatches:\n\
-         - path: patch.yaml\n- target: {kind: X}\n  patch: '[{op: add, path: /spec/b, value: 1}]'\n",
+         - path: patch.yaml\n- target: {kind: X}\n  patch: '- {op: add, path: /spec/b, value: 1}'\n",
     );
     tree.insert("x.yaml", object("i:1"));
     tree.insert("patch.yaml", object("i:2"));

@@ -13,17 +13,19 @@ pub(crate) struct JsonPatch(Vec<Map<String, Value>>);
 impl JsonPatch {
     /// Reads a text: a JSON or YAML list of operations.
     pub(crate) fn parse(text: &str) -> Result<Self> {
-        let Some(root) = document("", text)? else {
-            return Err(Error::invalid("the patch is empty"));
-        };
-        let dialect = if text.starts_with('[') {
-            Dialect::Kustomize
+        // What starts like JSON has to be JSON.
+        let value = if text.starts_with('[') {
+            serde_json::from_str(text).map_err(|error| {
+                Error::new(ErrorKind::Syntax, format!("not valid JSON: {error}"))
+                    .hint("a patch that starts with [ is read as JSON; begin the items with - to write YAML")
+            })?
         } else {
-            Dialect::Kubectl
+            let Some(root) = document("", text)? else {
+                return Err(Error::invalid("the patch is empty"));
+            };
+            root.to_json_as(Dialect::Kubectl)
+                .map_err(|error| Error::syntax(&error))?
         };
-        let value = root
-            .to_json_as(dialect)
-            .map_err(|error| Error::syntax(&error))?;
         let Value::Array(operations) = value else {
             return Err(Error::invalid("a JSON patch is a list of operations"));
         };
