@@ -92,10 +92,9 @@ pub(crate) fn explain(
 ) -> anyhow::Error {
     match &error {
         kube::Error::Api(status)
+            // A missing object is named in the answer; a kind that is not served gets a bare 404.
             if status.code == 404
-                && status
-                    .message
-                    .contains("could not find the requested resource") =>
+                && !status.message.contains(&format!("\"{name}\" not found")) =>
         {
             Hinted::new(
                 format!("the cluster does not know the kind {}", kind.name()),
