@@ -3,6 +3,7 @@
 mod crds;
 mod deps;
 mod envtest;
+mod protobuf;
 mod schemas;
 
 use std::process::ExitCode;
@@ -14,9 +15,12 @@ fn main() -> ExitCode {
         ["crds", rest @ ..] => crds::run(rest),
         ["deps"] => deps::run(),
         ["envtest", rest @ ..] => envtest::run(rest),
+        ["protobuf", rest @ ..] => protobuf::run(rest),
         ["schemas", rest @ ..] => schemas::run(rest),
         _ => {
-            eprintln!("usage: cargo xtask crds [--check] | schemas [--check] | deps | envtest");
+            eprintln!(
+                "usage: cargo xtask crds [--check] | schemas [--check] | protobuf [--check] | deps | envtest"
+            );
             return ExitCode::from(2);
         }
     };

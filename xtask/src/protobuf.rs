@@ -37,7 +37,11 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         );
     } else {
         std::fs::write(&path, &text).with_context(|| path.display().to_string())?;
-        println!("protobuf.tsv: {} messages, {} KB", text.lines().count(), text.len() / 1024);
+        println!(
+            "protobuf.tsv: {} messages, {} KB",
+            text.lines().count(),
+            text.len() / 1024
+        );
     }
     Ok(())
 }
@@ -54,7 +58,11 @@ fn module(name: &str) -> Result<PathBuf> {
         String::from_utf8_lossy(&output.stderr)
     );
     let found: Value = serde_json::from_slice(&output.stdout)?;
-    Ok(PathBuf::from(found["Dir"].as_str().context("go mod download gave no Dir")?))
+    Ok(PathBuf::from(
+        found["Dir"]
+            .as_str()
+            .context("go mod download gave no Dir")?,
+    ))
 }
 
 /// `name TAB number:json:type…`, one message a line, sorted by name; the head of a kind is `group/version/Kind`.
@@ -75,7 +83,10 @@ fn table(kinds: &str) -> Result<String> {
         };
         let package = format!("api/{folder}/{version}");
         if sources.package(&package)?.structs.contains_key(kind) {
-            roots.insert(format!("{group}/{version}/{kind}"), format!("{package}.{kind}"));
+            roots.insert(
+                format!("{group}/{version}/{kind}"),
+                format!("{package}.{kind}"),
+            );
         }
     }
     let meta = "machinery/pkg/apis/meta/v1.DeleteOptions".to_owned();
@@ -88,14 +99,23 @@ fn table(kinds: &str) -> Result<String> {
         messages.insert(name, fields);
         queue.extend(used.into_iter().filter(|name| seen.insert(name.clone())));
     }
-    let short: HashMap<&String, usize> = messages.keys().enumerate().map(|(n, name)| (name, n)).collect();
+    let short: HashMap<&String, usize> = messages
+        .keys()
+        .enumerate()
+        .map(|(n, name)| (name, n))
+        .collect();
     let mut kinds_of: BTreeMap<&String, Vec<&str>> = BTreeMap::new();
     for (kind, message) in &roots {
         kinds_of.entry(message).or_default().push(kind);
     }
     let mut out = String::new();
     for (name, fields) in &messages {
-        out.push_str(&kinds_of.get(name).map(|kinds| kinds.join(",")).unwrap_or_default());
+        out.push_str(
+            &kinds_of
+                .get(name)
+                .map(|kinds| kinds.join(","))
+                .unwrap_or_default(),
+        );
         for field in fields {
             let kind = match &field.message {
                 Some(message) => format!("{}{}", field.kind, short[message]),
@@ -143,8 +163,14 @@ impl Sources {
             if folder.is_dir() {
                 for entry in std::fs::read_dir(&folder)? {
                     let path = entry?.path();
-                    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                    let skip = file.contains("generated") || file.ends_with("_test.go") || !file.ends_with(".go");
+                    let file = path
+                        .file_name()
+                        .unwrap_or_default()
+                        .to_string_lossy()
+                        .into_owned();
+                    let skip = file.contains("generated")
+                        || file.ends_with("_test.go")
+                        || !file.ends_with(".go");
                     if !skip {
                         package.read(&std::fs::read_to_string(&path)?);
                     }
@@ -165,7 +191,9 @@ impl Sources {
             .clone();
         let (mut fields, mut used) = (Vec::new(), Vec::new());
         for (go, tags) in written {
-            let Some(proto) = tag(&tags, "protobuf").filter(|text| *text != "-") else { continue };
+            let Some(proto) = tag(&tags, "protobuf").filter(|text| *text != "-") else {
+                continue;
+            };
             let number = proto.split(',').nth(1).context("field number")?.parse()?;
             let json = tag(&tags, "json").unwrap_or_default();
             let (json, options) = json.split_once(',').unwrap_or((json, ""));
@@ -175,14 +203,24 @@ impl Sources {
                 kind.insert(0, '=');
             }
             used.extend(message.clone());
-            fields.push(Field { number, json: json.to_owned(), kind, message });
+            fields.push(Field {
+                number,
+                json: json.to_owned(),
+                kind,
+                message,
+            });
         }
         fields.sort_by_key(|field| field.number);
         Ok((fields, used))
     }
 
     /// The table's word for a Go type, and the message that it refers to.
-    fn kind_of(&mut self, package: &str, go: &str, depth: usize) -> Result<(String, Option<String>)> {
+    fn kind_of(
+        &mut self,
+        package: &str,
+        go: &str,
+        depth: usize,
+    ) -> Result<(String, Option<String>)> {
         ensure!(depth < 8, "type {go} of {package} does not end");
         let go = go.trim_start_matches('*');
         let word = match go {
@@ -204,13 +242,20 @@ impl Sources {
             let (_, value) = rest.split_once(']').context("map type")?;
             let (kind, message) = self.kind_of(package, value, depth + 1)?;
             // A named list as a map's value is a message around it.
-            let kind = if kind.starts_with('[') { "x".to_owned() } else { kind };
+            let kind = if kind.starts_with('[') {
+                "x".to_owned()
+            } else {
+                kind
+            };
             return Ok((format!("{{{kind}"), message));
         }
         let (home, name) = match go.split_once('.') {
             Some((alias, name)) => {
                 let import = self.package(package)?.imports.get(alias).cloned();
-                (import.with_context(|| format!("import {alias} of {package}"))?, name)
+                (
+                    import.with_context(|| format!("import {alias} of {package}"))?,
+                    name,
+                )
             }
             None => (package.to_owned(), go),
         };
@@ -253,7 +298,8 @@ impl Package {
                     }
                     Some("interface" | "func" | "(") | None => {}
                     Some("=") => {
-                        self.named.insert(name, words.next().unwrap_or_default().to_owned());
+                        self.named
+                            .insert(name, words.next().unwrap_or_default().to_owned());
                     }
                     Some(kind) => {
                         self.named.insert(name, kind.to_owned());
@@ -264,7 +310,9 @@ impl Package {
             if line.starts_with('}') {
                 current = None;
             }
-            let Some(fields) = current.as_ref().and_then(|name| self.structs.get_mut(name)) else { continue };
+            let Some(fields) = current.as_ref().and_then(|name| self.structs.get_mut(name)) else {
+                continue;
+            };
             let line = line.trim();
             if line.starts_with("//") {
                 continue;
@@ -284,7 +332,9 @@ impl Package {
 /// `alias, package` of an import line of the API modules.
 fn import(line: &str) -> Option<(String, String)> {
     let (head, rest) = line.split_once("\"k8s.io/")?;
-    let path = rest.strip_suffix('"').or_else(|| rest.split_once('"').map(|(path, _)| path))?;
+    let path = rest
+        .strip_suffix('"')
+        .or_else(|| rest.split_once('"').map(|(path, _)| path))?;
     let head = head.trim().trim_start_matches("import").trim();
     if head.contains(char::is_whitespace) || line.contains("//") {
         return None;
@@ -295,7 +345,14 @@ fn import(line: &str) -> Option<(String, String)> {
         _ => return None,
     };
     let last = path.rsplit('/').next()?.to_owned();
-    Some((if head.is_empty() { last } else { head.to_owned() }, path))
+    Some((
+        if head.is_empty() {
+            last
+        } else {
+            head.to_owned()
+        },
+        path,
+    ))
 }
 
 /// The value of a struct tag.
