@@ -123,7 +123,7 @@ impl Options {
             no_remote_bases: locked,
             default_service_account: locked
                 .then(|| fairway_types::names::APPLIER_SERVICE_ACCOUNT.to_owned()),
-            strict_substitutions: true,
+            strict_substitutions: locked,
             requeue_dependency: Duration::from_secs(30),
             interval_jitter: 5,
             min_interval: Duration::from_secs(1),
@@ -160,6 +160,8 @@ mod tests {
             Some("fairway-applier")
         );
         assert!(!flux.no_cross_namespace_refs && flux.default_service_account.is_none());
+        // Flux's feature gate is off unless it is switched on.
+        assert!(locked.strict_substitutions && !flux.strict_substitutions);
     }
 
     #[test]
