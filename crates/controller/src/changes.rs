@@ -142,6 +142,11 @@ impl Context {
                 }
             }
             Change::Gone(cluster) => {
+                let name = (cluster.namespace().unwrap_or_default(), cluster.name_any());
+                self.cluster_targets
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner)
+                    .remove(&name);
                 self.enqueue_cluster((cluster.namespace().unwrap_or_default(), cluster.name_any()));
                 self.enqueue_fleets_of(&cluster.namespace().unwrap_or_default());
             }

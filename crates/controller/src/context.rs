@@ -72,6 +72,8 @@ pub struct Context {
     pub memory: Memory,
     /// Which target a Kustomization goes to.
     pub(crate) lanes: Mutex<HashMap<Key, (u64, Lane)>>,
+    /// Which target a Cluster leads to.
+    pub(crate) cluster_targets: Mutex<HashMap<Name, u64>>,
     /// Deployments of Flux controllers that were scaled down, by home and Kustomization.
     pub(crate) superseded_by: Mutex<HashMap<Key, Vec<String>>>,
     /// Whether sources may be touched.
@@ -118,6 +120,7 @@ impl Context {
             queues: parts.queues,
             memory: Memory::default(),
             lanes: Mutex::default(),
+            cluster_targets: Mutex::default(),
             superseded_by: Mutex::default(),
             source_standing: parts.source_standing,
             kustomize_standing: parts.kustomize_standing,
@@ -146,12 +149,12 @@ impl Context {
     /// Wraps a connection as a target that wakes its Kustomizations when it answers again.
     pub(crate) fn target(&self, connection: Connection) -> Arc<Target> {
         let me = self.me.clone();
-        let on_up = Arc::new(move |target: &Target| {
+        let on_turn = Arc::new(move |target: &Target| {
             if let Some(context) = me.upgrade() {
-                context.target_came_up(target);
+                context.target_turned(target);
             }
         });
-        let target = Target::new(connection, self.stop.child_token(), on_up);
+        let target = Target::new(connection, self.stop.child_token(), on_turn);
         if let Some(me) = self.me.upgrade() {
             listen_to(&me, &target);
         }
@@ -275,8 +278,10 @@ impl Context {
                 reference.name == dependency.name
                     && *reference.namespace.as_ref().unwrap_or(&namespace) == dependency.namespace
             });
-            if depends && !self.is_settled(&home.id, &object) {
-                self.enqueue_kustomization(key_of(&home.id, &*object));
+            let key = key_of(&home.id, &*object);
+            // Who is past its own look at dependencies would only be interrupted.
+            if depends && !self.memory.has_begun(&key) && !self.is_settled(&home.id, &object) {
+                self.enqueue_kustomization(key);
             }
         }
     }
@@ -353,13 +358,35 @@ impl Context {
         }
     }
 
-    fn target_came_up(&self, target: &Target) {
-        for key in self.keys_of(target) {
-            self.enqueue_kustomization(key);
+    /// A target has stopped answering, or answers again.
+    fn target_turned(&self, target: &Target) {
+        if target.why_down().is_none() {
+            for key in self.keys_of(target) {
+                self.enqueue_kustomization(key);
+            }
         }
-        for cluster in self.clusters.all() {
-            self.enqueue_cluster((cluster.namespace().unwrap_or_default(), cluster.name_any()));
+        let clusters = self
+            .cluster_targets
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let names: Vec<Name> = clusters
+            .iter()
+            .filter(|(_, id)| **id == target.id)
+            .map(|(name, _)| name.clone())
+            .collect();
+        drop(clusters);
+        for name in names {
+            self.enqueue_cluster(name);
         }
+    }
+
+    /// Remembers which target a Cluster leads to.
+    pub(crate) fn cluster_leads_to(&self, name: Name, target: &Target) {
+        let mut clusters = self
+            .cluster_targets
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        clusters.insert(name, target.id);
     }
 
     /// The credential of the hub's source for a synced cluster's source of the same URL: what bootstrap would have

@@ -92,8 +92,9 @@ impl Engine {
             fleets: Queue::new(limits(8, 1, 1)),
         };
         let controllers = options.controllers.clone();
-        let source_standing = elect(&hub, &options, Controller::Source, &stop)?;
-        let kustomize_standing = elect(&hub, &options, Controller::Kustomize, &stop)?;
+        let mut tasks = JoinSet::new();
+        let source_standing = elect(&mut tasks, &hub, &options, Controller::Source, &stop)?;
+        let kustomize_standing = elect(&mut tasks, &hub, &options, Controller::Kustomize, &stop)?;
         let context = Context::new(Parts {
             options,
             clock,
@@ -109,7 +110,6 @@ impl Engine {
         let home = Home::new(HomeId::Hub, target, stop.child_token());
         context.homes.set(home.clone());
         follow_home(&context, &home);
-        let mut tasks = JoinSet::new();
         for standing in [&context.source_standing, &context.kustomize_standing] {
             tasks.spawn(hear_standing(
                 Arc::downgrade(&context),
@@ -293,6 +293,7 @@ fn snapshot(context: &Context) -> Snapshot {
 /// Takes part in the election for a controller's Lease. Without elections this process leads, and a controller that is
 /// left to somebody else needs no Lease.
 fn elect(
+    tasks: &mut JoinSet<()>,
     hub: &Connection,
     options: &Options,
     controller: Controller,
@@ -307,13 +308,10 @@ fn elect(
         lease::KUSTOMIZE
     };
     let me = lease::identity(&options.data_dir)?;
-    Ok(lease::elect(
-        hub.client(),
-        &options.namespace,
-        name,
-        me,
-        stop.clone(),
-    ))
+    let (standing, campaign) =
+        lease::elect(hub.client(), &options.namespace, name, me, stop.clone());
+    tasks.spawn(campaign);
+    Ok(standing)
 }
 
 /// Begins when this process leads, and says so when it does not.

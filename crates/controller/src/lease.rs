@@ -87,18 +87,21 @@ fn decide(me: &str, observed: Option<&Observed>, now: Timestamp, instant: Instan
     }
 }
 
-/// Takes part in the election for one Lease until `stop`, then lets it go.
+/// Takes part in the election for one Lease until `stop`, then lets it go: the future does, the receiver hears of it.
 pub(crate) fn elect(
     client: kube::Client,
     namespace: &str,
     name: &'static str,
     me: String,
     stop: CancellationToken,
-) -> watch::Receiver<Standing> {
+) -> (
+    watch::Receiver<Standing>,
+    impl Future<Output = ()> + Send + 'static,
+) {
     let (sender, receiver) = watch::channel(Standing::Waiting);
     let api: Api<Lease> = Api::namespaced(client, namespace);
     let namespace = namespace.to_owned();
-    tokio::spawn(async move {
+    let campaign = async move {
         let mut candidate = Candidate {
             api,
             namespace,
@@ -122,8 +125,8 @@ pub(crate) fn elect(
             }
         }
         candidate.release().await;
-    });
-    receiver
+    };
+    (receiver, campaign)
 }
 
 struct Candidate {
@@ -166,7 +169,7 @@ impl Candidate {
                 self.observed = Some(Observed {
                     spec: spec.clone(),
                     since: instant,
-                })
+                });
             }
             (None, _) => self.observed = None,
         }

@@ -124,6 +124,7 @@ async fn look(context: &Arc<Context>, cluster: &Cluster, id: &HomeId) -> Seen {
             }
         }
     };
+    context.cluster_leads_to((namespace.clone(), cluster.name_any()), &target);
     match ask(&target).await {
         Err(error) if error.is_unreachable() => {
             target.went_down(error.to_string());

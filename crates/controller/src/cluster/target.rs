@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
+use fairway_apply::observe::Mode;
 use fairway_apply::witness::Witness;
 use fairway_apply::{Connection, Mapper, Observer};
 use tokio_util::sync::CancellationToken;
@@ -13,8 +14,8 @@ use super::residents::Residents;
 use crate::queue::schedule::backoff;
 use crate::queue::{Lane, jitter};
 
-/// Told when a target answers again.
-pub(crate) type OnUp = Arc<dyn Fn(&Target) + Send + Sync>;
+/// Told when a target stops answering, and when it answers again.
+pub(crate) type OnTurn = Arc<dyn Fn(&Target) + Send + Sync>;
 
 /// See the module.
 pub struct Target {
@@ -33,7 +34,7 @@ pub struct Target {
     /// Cancelled when this connection is given up.
     pub stop: CancellationToken,
     down: Mutex<Option<Down>>,
-    on_up: OnUp,
+    on_turn: OnTurn,
     me: Weak<Target>,
 }
 
@@ -59,7 +60,11 @@ impl fmt::Debug for Target {
 
 impl Target {
     /// A target that is believed to answer.
-    pub(crate) fn new(connection: Connection, stop: CancellationToken, on_up: OnUp) -> Arc<Self> {
+    pub(crate) fn new(
+        connection: Connection,
+        stop: CancellationToken,
+        on_turn: OnTurn,
+    ) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let mapper = Arc::new(Mapper::new(&connection));
         Arc::new_cyclic(|me| Self {
@@ -71,7 +76,7 @@ impl Target {
             connection,
             stop,
             down: Mutex::default(),
-            on_up,
+            on_turn,
             me: me.clone(),
         })
     }
@@ -94,10 +99,15 @@ impl Target {
 
     /// Gives new watches a moment to see what is there, so that it need not be asked for object by object.
     pub async fn settle(&self) {
+        let starting = || {
+            self.observer
+                .modes()
+                .values()
+                .any(|mode| *mode == Mode::Starting)
+        };
         let mut changes = self.observer.changes();
-        let synced =
-            async { while !self.observer.is_synced() && changes.changed().await.is_ok() {} };
-        let _ = tokio::time::timeout(SETTLE, synced).await;
+        let settled = async { while starting() && changes.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(SETTLE, settled).await;
     }
 
     /// Why the cluster cannot be reached, if it cannot.
@@ -107,15 +117,17 @@ impl Target {
 
     /// Nobody answered. From now on one probe with growing pauses asks for all, until it is heard.
     pub fn went_down(&self, reason: String) {
-        let mut down = self.lock();
-        if let Some(down) = down.as_mut() {
+        let mut guard = self.lock();
+        if let Some(down) = guard.as_mut() {
             down.reason = reason;
             return;
         }
-        *down = Some(Down {
+        *guard = Some(Down {
             reason,
             failures: 1,
         });
+        drop(guard);
+        (self.on_turn)(self);
         if let Some(me) = self.me.upgrade() {
             tokio::spawn(me.probe());
         }
@@ -124,7 +136,7 @@ impl Target {
     /// It answered.
     pub fn came_up(&self) {
         if self.lock().take().is_some() {
-            (self.on_up)(self);
+            (self.on_turn)(self);
         }
     }
 

@@ -1,13 +1,14 @@
 //! What the observer of a cluster sees, told to the Kustomizations that it concerns.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use fairway_apply::drift::Backoff;
+use fairway_apply::drift::{Backoff, Correction};
 use fairway_apply::health::Status;
 use fairway_apply::observe::{ObjectChange, ObjectEvent};
 use fairway_types::names::{self, reason};
-use fairway_types::{ConditionStatus, Kustomization, conditions};
+use fairway_types::{ConditionStatus, Kustomization, ObjectId, conditions};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
@@ -26,7 +27,7 @@ pub(crate) async fn listen(context: Weak<Context>, target: Weak<Target>) {
     else {
         return;
     };
-    let mut backoff = Backoff::default();
+    let mut corrections = Corrections::default();
     loop {
         let event = tokio::select! {
             event = events.recv() => event,
@@ -36,7 +37,7 @@ pub(crate) async fn listen(context: Weak<Context>, target: Weak<Target>) {
             return;
         };
         match event {
-            Ok(event) => heard(&context, &target, &event, &mut backoff),
+            Ok(event) => heard(&context, &target, &event, &mut corrections),
             Err(RecvError::Lagged(_)) => {
                 for key in context.keys_of(&target) {
                     context.memory.touched(&key);
@@ -48,7 +49,12 @@ pub(crate) async fn listen(context: Weak<Context>, target: Weak<Target>) {
     }
 }
 
-fn heard(context: &Arc<Context>, target: &Arc<Target>, event: &ObjectEvent, backoff: &mut Backoff) {
+fn heard(
+    context: &Arc<Context>,
+    target: &Arc<Target>,
+    event: &ObjectEvent,
+    corrections: &mut Corrections,
+) {
     let owner = |key: &Key| key.name == event.owner.name && key.namespace == event.owner.namespace;
     for key in context.keys_of(target).into_iter().filter(owner) {
         let Some(home) = context.homes.get(&key.home) else {
@@ -73,15 +79,21 @@ fn heard(context: &Arc<Context>, target: &Arc<Target>, event: &ObjectEvent, back
             ObjectChange::Drifted(drift) => drift.to_string(),
         };
         let now = Instant::now();
+        let drifted = matches!(event.change, ObjectChange::Drifted(_));
+        if let Some(again) = corrections.under_way(&event.id, now)
+            && drifted
+        {
+            // The correction may not have reached the object yet; if it has, this costs nothing.
+            context.memory.touched(&key);
+            context.enqueue_kustomization_with(key, again, Priority::Normal);
+            continue;
+        }
         let interval = object
             .spec
             .interval
             .get()
             .clamp(Duration::from_secs(10), Duration::from_hours(24));
-        let correction = backoff.drifted(&event.id, now, interval);
-        if backoff.len() > 1024 {
-            backoff.prune(now, interval);
-        }
+        let correction = corrections.plan(&event.id, now, interval);
         Metrics::count(&context.metrics.drifts);
         tracing::info!(%key, object = event.id.subject(), count = correction.count, "drift: {what}");
         if correction.report {
@@ -103,6 +115,36 @@ fn heard(context: &Arc<Context>, target: &Arc<Target>, event: &ObjectEvent, back
     }
 }
 
+/// When objects were put back, and when they will be.
+#[derive(Default)]
+struct Corrections {
+    backoff: Backoff,
+    last: HashMap<ObjectId, Instant>,
+}
+
+/// What is heard of an object so soon after its correction is taken for the same drift.
+const SAME: Duration = Duration::from_millis(250);
+
+impl Corrections {
+    /// After which time to look again, where a correction has just been begun.
+    fn under_way(&self, id: &ObjectId, now: Instant) -> Option<Duration> {
+        let at = *self.last.get(id)?;
+        let age = now.checked_duration_since(at)?;
+        (age < SAME).then(|| SAME.saturating_sub(age))
+    }
+
+    fn plan(&mut self, id: &ObjectId, now: Instant, interval: Duration) -> Correction {
+        let correction = self.backoff.drifted(id, now, interval);
+        if self.last.len() > 1024 {
+            self.backoff.prune(now, interval);
+            self.last
+                .retain(|_, at| now.saturating_duration_since(*at) < interval);
+        }
+        self.last.insert(id.clone(), correction.at);
+        correction
+    }
+}
+
 /// Whether a change of health changes what the Kustomization says of itself.
 fn matters(object: &Kustomization, status: Status) -> bool {
     let Some(ready) = object
@@ -119,5 +161,30 @@ fn matters(object: &Kustomization, status: Status) -> bool {
         }
         ConditionStatus::True => checks && status == Status::Failed,
         ConditionStatus::Unknown => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_edit_is_one_correction_however_often_it_is_heard() {
+        let (mut corrections, now) = (Corrections::default(), Instant::now());
+        let id: ObjectId = "a_b__ConfigMap".parse().unwrap();
+        let interval = Duration::from_mins(10);
+        assert_eq!(corrections.under_way(&id, now), None);
+        assert_eq!(corrections.plan(&id, now, interval).count, 1);
+        let soon = now + Duration::from_millis(20);
+        assert_eq!(
+            corrections.under_way(&id, soon),
+            Some(Duration::from_millis(230))
+        );
+        let later = now + Duration::from_secs(5);
+        assert_eq!(corrections.under_way(&id, later), None);
+        let second = corrections.plan(&id, later, interval);
+        assert_eq!((second.count, second.report), (2, false));
+        let third = corrections.plan(&id, later + Duration::from_secs(5), interval);
+        assert_eq!((third.count, third.report), (3, true));
     }
 }

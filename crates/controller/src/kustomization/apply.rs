@@ -210,7 +210,8 @@ impl Work<'_> {
                 .history
                 .first()
                 .is_none_or(|last| last.digest != self.rendered.digest)
-            || status.observed_generation != attempt.object.metadata.generation;
+            || status.observed_generation != attempt.object.metadata.generation
+            || !conditions::is_true(&status.conditions, names::READY);
         if !names_more && !new {
             // Looking for drift is no progress worth a write.
             return Ok(());

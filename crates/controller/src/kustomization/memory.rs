@@ -30,6 +30,7 @@ struct Inner {
     applied: HashMap<Key, Applied>,
     deferred: HashSet<Key>,
     touched: HashSet<Key>,
+    begun: HashSet<Key>,
 }
 
 impl Memory {
@@ -73,11 +74,35 @@ impl Memory {
         inner.deferred.insert(key.clone())
     }
 
+    /// Says that a run has found its dependencies ready, until the answer is dropped.
+    pub fn begin<'m>(&'m self, key: &'m Key) -> Begun<'m> {
+        self.lock().begun.insert(key.clone());
+        Begun { memory: self, key }
+    }
+
+    /// Whether a run is past its dependencies.
+    pub fn has_begun(&self, key: &Key) -> bool {
+        self.lock().begun.contains(key)
+    }
+
     /// Forgets a Kustomization that is gone.
     pub fn forget(&self, key: &Key) {
         let mut inner = self.lock();
         inner.applied.remove(key);
         inner.deferred.remove(key);
         inner.touched.remove(key);
+    }
+}
+
+/// See [`Memory::begin`].
+#[derive(Debug)]
+pub struct Begun<'m> {
+    memory: &'m Memory,
+    key: &'m Key,
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.memory.lock().begun.remove(self.key);
     }
 }

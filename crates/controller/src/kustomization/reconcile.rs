@@ -235,6 +235,7 @@ async fn run(
             }
         });
     }
+    let _begun = context.memory.begin(key);
     if nothing_to_ask {
         if is_new_revision {
             let (_, backlog) = context.queues.kustomizations.load();
