@@ -209,7 +209,16 @@ impl Kustomization {
                 self.config_map_generator = decoder.list(field, GeneratorArgs::decode)?;
             }
             "secretgenerator" => self.secret_generator = decoder.list(field, SecretArgs::decode)?,
-            "helmglobals" => {}
+            "helmglobals" => {
+                for field in decoder.fields(value, path)? {
+                    match field.name.as_str() {
+                        "charthome" | "confighome" => {
+                            drop(decoder.string(field.value, &field.path)?)
+                        }
+                        _ => decoder.unknown(&field, &["chartHome", "configHome"])?,
+                    }
+                }
+            }
             "helmcharts" | "helmchartinflationgenerator" => {
                 if value.items().is_none_or(|charts| !charts.is_empty()) {
                     return Err(Error::refused("Helm charts are not rendered in a build")

@@ -175,7 +175,7 @@ fn unknown(config: &Resource, what: &str) -> Error {
 
 fn generator(target: &Target<'_>, config: &Resource) -> Result<Vec<Resource>> {
     check_builtin(target, config)?;
-    let decoder = Decoder::lenient(config.source.as_deref().unwrap_or(&target.file));
+    let decoder = Decoder::plugin(config.source.as_deref().unwrap_or(&target.file));
     let node = config.object();
     let named = |mut args: GeneratorArgs| {
         if args.name.is_empty() {

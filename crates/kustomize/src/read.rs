@@ -12,6 +12,15 @@ use crate::resource::Resource;
 pub(crate) fn resources(file: &str, bytes: &[u8]) -> Result<Vec<Resource>> {
     let text = std::str::from_utf8(bytes)
         .map_err(|_| Error::new(ErrorKind::Syntax, "the file is not UTF-8 text").in_file(file))?;
+    if text.trim_start_matches('\u{feff}').starts_with('%') {
+        return Err(Error::syntax(&fairway_yaml::Error {
+            message: "did not find expected <document start>".to_owned(),
+            line: 1,
+            column: 1,
+        })
+        .of_file(file)
+        .hint("kustomize takes no YAML directives: leave the line that starts with % out"));
+    }
     check_separators(text).map_err(|error| error.of_file(file))?;
     let documents =
         fairway_yaml::parse(text).map_err(|error| Error::syntax(&error).of_file(file))?;

@@ -15,6 +15,7 @@ pub(crate) struct Decoder<'f> {
     pub(crate) file: &'f str,
     /// Refuse unknown fields, and scalars of another type than the field's.
     pub(crate) strict: bool,
+    dialect: Dialect,
 }
 
 /// The first document of a configuration file. Where a key stands twice, the last one counts.
@@ -40,13 +41,27 @@ pub(crate) struct Field<'n> {
 
 impl<'f> Decoder<'f> {
     pub(crate) fn strict(file: &'f str) -> Self {
-        Self { file, strict: true }
+        Self {
+            file,
+            strict: true,
+            dialect: Dialect::Kubectl,
+        }
     }
 
     pub(crate) fn lenient(file: &'f str) -> Self {
         Self {
             file,
             strict: false,
+            dialect: Dialect::Kubectl,
+        }
+    }
+
+    /// For the configuration of a plugin, which was read as a resource before: `yes` is a string.
+    pub(crate) fn plugin(file: &'f str) -> Self {
+        Self {
+            file,
+            strict: false,
+            dialect: Dialect::Kustomize,
         }
     }
 
@@ -60,7 +75,7 @@ impl<'f> Decoder<'f> {
     fn mismatch(self, at: &Node, path: &str, wanted: &str) -> Error {
         let found = match at
             .scalar()
-            .and_then(|scalar| scalar.resolve(Dialect::Kubectl).ok())
+            .and_then(|scalar| scalar.resolve(self.dialect).ok())
         {
             Some(Resolved::Bool(_)) => "a boolean",
             Some(Resolved::Int(_) | Resolved::Uint(_) | Resolved::Float(_)) => "a number",
@@ -126,7 +141,7 @@ impl<'f> Decoder<'f> {
         let Some(scalar) = at.scalar() else {
             return Err(self.mismatch(at, path, "a string"));
         };
-        match scalar.resolve(Dialect::Kubectl) {
+        match scalar.resolve(self.dialect) {
             Ok(Resolved::Str(text)) => Ok(text.to_owned()),
             Ok(Resolved::Timestamp(text) | Resolved::Binary(text)) => Ok(text),
             Ok(Resolved::Null) => Ok(String::new()),
@@ -142,7 +157,7 @@ impl<'f> Decoder<'f> {
     }
 
     pub(crate) fn boolean(self, at: &Node, path: &str) -> Result<bool> {
-        match at.scalar().map(|scalar| scalar.resolve(Dialect::Kubectl)) {
+        match at.scalar().map(|scalar| scalar.resolve(self.dialect)) {
             Some(Ok(Resolved::Bool(value))) => Ok(value),
             Some(Ok(Resolved::Null)) => Ok(false),
             _ => Err(self.mismatch(at, path, "true or false")),
@@ -150,8 +165,12 @@ impl<'f> Decoder<'f> {
     }
 
     pub(crate) fn integer(self, at: &Node, path: &str) -> Result<i64> {
-        match at.scalar().map(|scalar| scalar.resolve(Dialect::Kubectl)) {
+        match at.scalar().map(|scalar| scalar.resolve(self.dialect)) {
             Some(Ok(Resolved::Int(value))) => Ok(value),
+            // JSON, through which the file goes, writes 3.0 as 3.
+            Some(Ok(Resolved::Float(value))) if value.fract() == 0.0 && value.abs() < 1e15 => {
+                Ok(value as i64)
+            }
             Some(Ok(Resolved::Null)) => Ok(0),
             _ => Err(self.mismatch(at, path, "a whole number")),
         }

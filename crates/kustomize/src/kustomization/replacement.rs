@@ -66,6 +66,10 @@ impl ReplacementEntry {
             }
         }
         out.replacement = Replacement::read(decoder, at, path, true)?;
+        // In a kustomization file an empty list is as good as none.
+        if decoder.strict && out.replacement.targets.as_ref().is_some_and(Vec::is_empty) {
+            out.replacement.targets = None;
+        }
         Ok(out)
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn transformer(
 ) -> Result<()> {
     check_builtin(target, config)?;
     let failed = |error: Error| error.while_doing(config.id());
-    let decoder = Decoder::lenient(config.source.as_deref().unwrap_or(&target.file));
+    let decoder = Decoder::plugin(config.source.as_deref().unwrap_or(&target.file));
     let kind = config.kind();
     let read = Config::read(decoder, config.object(), kind).map_err(failed)?;
     run(target, context, resources, config, read).map_err(failed)

@@ -75,15 +75,15 @@ impl Resource {
 
     /// The last step of a build: labels stay, annotations become strings, what was only for the books goes.
     pub(crate) fn close_books(&mut self, keep_origin: bool, keep_transformations: bool) {
-        let has_any = self
-            .metadata("annotations")
-            .and_then(Node::entries)
-            .is_some_and(|all| !all.is_empty());
-        if !has_any {
-            // A build that kept books left an empty map where there was one, and then cleared it away.
-            if (self.has_books() || self.metadata("annotations").is_some_and(node::is_null))
-                && self.metadata("annotations").is_some_and(node::is_empty)
-            {
+        if self.object().get("metadata").is_none() {
+            node::insert(self.object_mut(), "metadata", node::map());
+        }
+        let Some(found) = self.metadata("annotations") else {
+            return;
+        };
+        // Kustomize takes its own ones out, and does not leave an empty map.
+        if found.entries().is_none_or(<[_]>::is_empty) {
+            if node::is_empty(found) {
                 self.set_texts("annotations", Vec::new());
             }
             return;

@@ -68,7 +68,15 @@ fn whole(resource: &Resource) -> Result<Value> {
 
 /// JSON as Go writes it: sorted keys, and what HTML cannot hold escaped.
 pub(crate) fn go_json(value: &Value) -> String {
-    let text = sorted(value).to_string();
+    html_escaped(&sorted(value).to_string())
+}
+
+/// [`go_json`] over several lines, indented by two spaces.
+pub(crate) fn go_json_indented(value: &Value) -> String {
+    html_escaped(&serde_json::to_string_pretty(&sorted(value)).unwrap_or_default())
+}
+
+fn html_escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -1,5 +1,6 @@
 //! The places in an object that a field path leads to, made where that is asked for.
 
+use fairway_yaml::edit::Step;
 use fairway_yaml::{Kind, Node, Style};
 use regex::Regex;
 
@@ -11,12 +12,38 @@ use crate::node;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     steps: Vec<usize>,
+    /// Whether the value is not in the tree: kustomize finds values in a text, and their change is lost.
+    detached: bool,
     /// Whether nothing stood there before.
     pub(super) created: bool,
 }
 
 impl Place {
+    /// The way to the value, as an edit of the text takes it.
+    pub(super) fn path(&self, root: &Node) -> Option<Vec<Step>> {
+        let mut node = root;
+        let mut out = Vec::with_capacity(self.steps.len());
+        for step in &self.steps {
+            node = match &node.kind {
+                Kind::Map(entries) => {
+                    let (key, value) = entries.get(*step)?;
+                    out.push(Step::key(key.text()?));
+                    value
+                }
+                Kind::Seq(items) => {
+                    out.push(Step::Index(*step));
+                    items.get(*step)?
+                }
+                Kind::Scalar(_) => return None,
+            };
+        }
+        Some(out)
+    }
+
     pub(super) fn get<'n>(&self, root: &'n mut Node) -> Option<&'n mut Node> {
+        if self.detached {
+            return None;
+        }
         self.steps
             .iter()
             .try_fold(root, |node, step| match &mut node.kind {
@@ -56,6 +83,7 @@ impl Walk<'_> {
         let Some((part, rest)) = path.split_first() else {
             self.out.push(Place {
                 steps: self.steps.clone(),
+                detached: false,
                 created,
             });
             return Ok(());
@@ -77,7 +105,15 @@ impl Walk<'_> {
     }
 
     fn field(&mut self, node: &mut Node, name: &str, rest: &[String]) -> Result<()> {
-        if node::is_null(node) && self.create.is_none() {
+        if node::is_null(node) {
+            // What kustomize makes below a null is lost with it.
+            if self.create.is_some() {
+                self.out.push(Place {
+                    steps: Vec::new(),
+                    detached: true,
+                    created: true,
+                });
+            }
             return Ok(());
         }
         let Kind::Map(entries) = &mut node.kind else {
@@ -94,10 +130,23 @@ impl Walk<'_> {
         };
         let value = &mut entries[at].1;
         if value.scalar().is_some() && !rest.is_empty() {
-            // A path into the text of a field was tried before, and led nowhere.
-            return Ok(());
+            return self.in_text(node::text(value), rest);
         }
         self.into(value, at, rest, created)
+    }
+
+    /// A path into the text of a field, after an attempt to change it there has failed.
+    fn in_text(&mut self, text: &str, rest: &[String]) -> Result<()> {
+        let documents = fairway_yaml::parse(text).map_err(|error| Error::syntax(&error))?;
+        let Some(mut document) = documents.into_iter().next() else {
+            return Err(Error::invalid("the path goes on in an empty text"));
+        };
+        let found = find(&mut document.root, rest, self.create)?;
+        self.out.extend(found.into_iter().map(|place| Place {
+            detached: true,
+            ..place
+        }));
+        Ok(())
     }
 
     fn item(&mut self, node: &mut Node, number: usize, rest: &[String]) -> Result<()> {

@@ -1,12 +1,13 @@
 //! Replacements inside of a text that is JSON or YAML itself, such as a file in a ConfigMap (kustomize 5.8).
 
+use fairway_yaml::edit::set_scalar;
 use fairway_yaml::{Kind, Node};
 use serde_json::Value;
 
-use super::places;
+use super::places::{self, Place};
 use crate::field_path;
 use crate::node;
-use crate::transform::hash::go_json;
+use crate::transform::hash::{go_json, go_json_indented};
 
 /// Sets a value inside of the first text on the path; says whether there was one and the rest led somewhere in it.
 pub(super) fn set(object: &mut Node, path: &[String], value: &Node, create: bool) -> bool {
@@ -25,7 +26,8 @@ pub(super) fn set(object: &mut Node, path: &[String], value: &Node, create: bool
     if found.is_empty() {
         return false;
     }
-    for place in found {
+    let edited = edited(&text, &root, &found, value);
+    for place in &found {
         let Some(field) = place.get(&mut root) else {
             continue;
         };
@@ -42,8 +44,9 @@ pub(super) fn set(object: &mut Node, path: &[String], value: &Node, create: bool
     let Ok(changed) = root.to_json() else {
         return false;
     };
-    let Some(new) = written(&changed, &text) else {
-        return false;
+    let new = match edited {
+        Some(edited) => edited.trim().to_owned(),
+        None => written(&changed, &text),
     };
     let Ok(places) = places::find(object, text_path, None) else {
         return false;
@@ -65,13 +68,28 @@ fn text_on<'p>(object: &Node, path: &'p [String]) -> Option<(&'p [String], &'p [
     })
 }
 
+/// The text of a YAML file with nothing but the values changed, so that comments stay; none for JSON, and where a value
+/// cannot be changed in place.
+fn edited(text: &str, root: &Node, places: &[Place], value: &Node) -> Option<String> {
+    if is_json(text) || value.scalar().is_none() || places.iter().any(|place| place.created) {
+        return None;
+    }
+    places.iter().try_fold(text.to_owned(), |text, place| {
+        set_scalar(&text, &place.path(root)?, node::text(value)).ok()
+    })
+}
+
+fn is_json(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '['])
+}
+
 /// In the format that the text had.
-fn written(value: &Value, before: &str) -> Option<String> {
-    if !before.trim_start().starts_with(['{', '[']) {
-        return Some(fairway_yaml::emit::to_string(value).trim().to_owned());
+fn written(value: &Value, before: &str) -> String {
+    if !is_json(before) {
+        return fairway_yaml::emit::to_string(value).trim().to_owned();
     }
     if before.contains('\n') && before.contains("  ") {
-        return serde_json::to_string_pretty(value).ok();
+        return go_json_indented(value);
     }
-    Some(go_json(value))
+    go_json(value)
 }
