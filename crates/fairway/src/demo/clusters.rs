@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::MANAGEMENT;
 use crate::setup::Registration;
 
 const ENVIRONMENTS: [(&str, &str); 3] = [
@@ -31,17 +30,6 @@ pub(crate) fn registrations() -> Vec<Registration> {
     ENVIRONMENTS
         .into_iter()
         .flat_map(|environment| REGIONS.map(|region| of(environment, region)))
-        .collect()
-}
-
-/// `management` and the nine.
-pub(crate) fn names() -> Vec<String> {
-    std::iter::once(MANAGEMENT.to_owned())
-        .chain(
-            registrations()
-                .into_iter()
-                .map(|registration| registration.name),
-        )
         .collect()
 }
 

@@ -1,5 +1,6 @@
 //! The demo's repository: a bare one in its folder, served over HTTP on loopback, which people can clone and push to.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub(crate) struct Origin {
     server: Server,
     name: String,
     branch: String,
+    names: BTreeSet<String>,
 }
 
 impl Origin {
@@ -50,11 +52,13 @@ impl Origin {
                 .default_branch()?
                 .unwrap_or_else(|| "main".into()),
         };
+        let names = args.repo.as_deref().map(origins).unwrap_or_default();
         let origin = Self {
             repository,
             server,
             name,
             branch,
+            names,
         };
         if args.repo.is_none() {
             origin.write_reference().await?;
@@ -146,6 +150,23 @@ impl Origin {
         self.server.url(&self.name)
     }
 
+    /// Where the repository comes from: `--repo`, and the remotes of that clone.
+    pub(crate) fn names(&self) -> &BTreeSet<String> {
+        &self.names
+    }
+
+    /// Branch → revision of its head, as Flux writes it.
+    pub(crate) async fn heads(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let refs = self.repository.refs("refs/heads/").await?;
+        Ok(refs
+            .into_iter()
+            .filter_map(|(name, id)| {
+                let branch = name.strip_prefix("refs/heads/")?;
+                Some((branch.to_owned(), format!("{branch}@sha1:{id}")))
+            })
+            .collect())
+    }
+
     /// The branch that the fleet follows.
     pub(crate) fn branch(&self) -> &str {
         &self.branch
@@ -156,6 +177,13 @@ impl Origin {
         Ok(self
             .repository
             .resolve(&format!("refs/heads/{}", self.branch))?)
+    }
+
+    /// The files at the head of another branch, where there is such a branch.
+    pub(crate) fn files_of(&self, branch: &str) -> anyhow::Result<Option<TreeView>> {
+        let head = self.repository.resolve(&format!("refs/heads/{branch}"))?;
+        let view = head.map(|head| self.repository.view(head, &ViewOptions::default()));
+        Ok(view.transpose()?)
     }
 
     /// The files at the head of the branch.
@@ -178,15 +206,36 @@ async fn copy(source: &str, directory: &Path) -> anyhow::Result<Repository> {
         source.to_owned()
     };
     let remote = Remote::new(&url, Credentials::ambient())?;
-    Repository::clone_from(&remote, directory, COPY_TIMEOUT)
+    // Under another name until it is whole: a start that was interrupted leaves no half repository behind.
+    let partial = directory.with_extension("partial");
+    if partial.exists() {
+        std::fs::remove_dir_all(&partial)?;
+    }
+    Repository::clone_from(&remote, &partial, COPY_TIMEOUT)
         .await
         .map_err(|error| {
             Hinted::new(
                 format!("failed to copy {source}: {error}"),
                 "--repo takes the path of a clone or a URL that git can read",
             )
-            .into()
-        })
+        })?;
+    std::fs::rename(&partial, directory)
+        .with_context(|| format!("failed to name {}", directory.display()))?;
+    Ok(Repository::open(directory)?)
+}
+
+/// The URL itself, or the remotes that the clone at that path has.
+fn origins(source: &str) -> BTreeSet<String> {
+    let path = Path::new(source);
+    let mut names = BTreeSet::from([source.to_owned()]);
+    for config in [path.join(".git/config"), path.join("config")] {
+        let text = std::fs::read_to_string(config).unwrap_or_default();
+        names.extend(text.lines().filter_map(|line| {
+            let (key, url) = line.split_once('=')?;
+            (key.trim() == "url").then(|| url.trim().to_owned())
+        }));
+    }
+    names
 }
 
 /// `…/fleet-infra.git` → `fleet-infra`.

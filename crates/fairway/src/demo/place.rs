@@ -1,5 +1,6 @@
 //! The demo's folder, and how a running demo is found by `fairway demo try`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,8 @@ use crate::exit::Hinted;
 /// Where a demo keeps what it writes.
 pub(crate) struct Place {
     dir: PathBuf,
+    /// Held as long as a demo runs here; the system lets go of it even after SIGKILL.
+    _lock: Option<fs::File>,
     /// Removes the folder when the demo ends; `None` with `--data-dir`.
     temporary: Option<TempDir>,
     announced: Option<PathBuf>,
@@ -36,6 +39,19 @@ pub(crate) struct Running {
     pub(crate) started: i64,
 }
 
+/// Where a kept folder says what it is the demo of.
+const MEMORY: &str = "memory.json";
+
+/// What a kept folder remembers from start to start.
+#[derive(Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
+#[serde(default)]
+pub(crate) struct Memory {
+    /// What it is the demo of; empty before the first start.
+    pub(crate) of: String,
+    /// Where the repository has been served so far: objects may still name any of them.
+    pub(crate) urls: BTreeSet<String>,
+}
+
 impl Place {
     /// A temporary folder, or the one that the person names; its parent must exist.
     pub(crate) fn open(data_dir: Option<&Path>) -> anyhow::Result<Self> {
@@ -51,34 +67,42 @@ impl Place {
                     .context("failed to resolve the temporary folder")?;
                 Ok(Self {
                     dir,
+                    _lock: None,
                     temporary: Some(temporary),
                     announced: None,
                 })
             }
             Some(dir) => {
-                fs::create_dir_all(dir)
-                    .with_context(|| format!("failed to create {}", dir.display()))?;
+                make_private(dir)?;
                 let dir = dir
                     .canonicalize()
                     .with_context(|| format!("failed to resolve {}", dir.display()))?;
-                if let Some(running) = read(&dir.join("demo.json")).filter(Running::is_alive) {
-                    return Err(Hinted::new(
-                        format!(
-                            "a demo runs in {} already (process {})",
-                            dir.display(),
-                            running.pid
-                        ),
-                        "stop it first, or name another --data-dir",
-                    )
-                    .into());
-                }
+                let lock = lock(&dir)?;
                 Ok(Self {
                     dir,
+                    _lock: Some(lock),
                     temporary: None,
                     announced: None,
                 })
             }
         }
+    }
+
+    /// What a folder that is kept remembers; nothing on the first start.
+    pub(crate) fn memory(&self) -> Memory {
+        let path = self.dir.join(MEMORY);
+        fs::read(path)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default()
+    }
+
+    /// Remembers it for the next start.
+    pub(crate) fn remember(&self, memory: &Memory) -> anyhow::Result<()> {
+        if self.is_kept() {
+            self.write_private(MEMORY, &serde_json::to_string_pretty(memory)?)?;
+        }
+        Ok(())
     }
 
     /// The folder, absolute.
@@ -124,6 +148,44 @@ impl Drop for Place {
             && let Err(error) = temporary.close()
         {
             eprintln!("failed to remove the demo's folder: {error}");
+        }
+    }
+}
+
+/// A folder that only its owner can read; one that is there stays as it is.
+fn make_private(dir: &Path) -> anyhow::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .create(dir)
+        .with_context(|| format!("failed to create {}", dir.display()))
+}
+
+/// Takes the folder for this process.
+fn lock(dir: &Path) -> anyhow::Result<fs::File> {
+    let path = dir.join("lock");
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("failed to open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            let process = read(&dir.join("demo.json"))
+                .map(|running| format!(" (process {})", running.pid))
+                .unwrap_or_default();
+            Err(Hinted::new(
+                format!("a demo runs in {} already{process}", dir.display()),
+                "stop it first, or name another --data-dir",
+            )
+            .into())
+        }
+        Err(fs::TryLockError::Error(error)) => {
+            Err(anyhow::Error::new(error).context(format!("failed to lock {}", path.display())))
         }
     }
 }
@@ -196,5 +258,38 @@ impl Running {
         };
         std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_millis(500))
             .is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_belongs_to_one_demo_at_a_time_and_remembers() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("kept");
+        let place = Place::open(Some(&dir)).unwrap();
+        let memory = Memory {
+            of: "x".into(),
+            urls: BTreeSet::from(["http://here".into()]),
+        };
+        place.remember(&memory).unwrap();
+        let error = Place::open(Some(&dir))
+            .err()
+            .expect("it is taken")
+            .to_string();
+        assert!(error.contains("already"), "{error}");
+        drop(place);
+        assert_eq!(Place::open(Some(&dir)).unwrap().memory(), memory);
+    }
+
+    #[test]
+    fn a_temporary_folder_is_removed() {
+        let place = Place::open(None).unwrap();
+        let dir = place.dir().to_owned();
+        place.write_private("file", "text").unwrap();
+        drop(place);
+        assert!(!dir.exists());
     }
 }

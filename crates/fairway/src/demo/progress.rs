@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::MANAGEMENT;
-use super::view::Snapshot;
+use super::goal::Goal;
+use super::view::{Held, Snapshot};
 use super::watch::LiveView;
 use crate::output::seconds;
 
@@ -37,17 +38,17 @@ impl Progress {
         }
     }
 
-    /// Waits until every Kustomization has applied `revision`; false when the time is over first.
+    /// Waits until every Kustomization has reached the goal; false when the time is over first.
     pub(crate) async fn until_converged(
         &mut self,
         view: &mut LiveView,
-        revision: &str,
+        goal: &Goal,
         timeout: Duration,
     ) -> bool {
         let converged = view
             .until(timeout, |snapshot| {
-                self.show(snapshot, revision);
-                snapshot.is_converged(revision).then_some(())
+                self.show(snapshot, goal);
+                goal.is_reached(snapshot).then_some(())
             })
             .await;
         if let Some(bar) = self.bar.take() {
@@ -56,27 +57,23 @@ impl Progress {
         converged.is_some()
     }
 
-    fn show(&mut self, snapshot: &Snapshot, revision: &str) {
-        let (ready, all) = snapshot.progress(Some(revision));
+    fn show(&mut self, snapshot: &Snapshot, goal: &Goal) {
+        let (ready, all) = goal.progress(snapshot);
         let units = snapshot.units();
-        let names = snapshot
-            .clusters
-            .iter()
-            .filter_map(|cluster| cluster["metadata"]["name"].as_str());
+        let names = snapshot.clusters.iter().map(Held::name);
         for name in names.chain([MANAGEMENT]) {
-            let of: Vec<_> = units
-                .iter()
-                .filter(|unit| unit.cluster.as_deref().unwrap_or(MANAGEMENT) == name)
-                .collect();
-            let complete = of.len()
-                >= if name == MANAGEMENT {
-                    1
-                } else {
-                    snapshot.fleets.len().max(1)
-                };
-            if complete && of.iter().all(|unit| unit.is_at(revision)) {
+            let of: Vec<_> = units.iter().filter(|unit| unit.target() == name).collect();
+            let least = if name == MANAGEMENT || !goal.is_reference {
+                1
+            } else {
+                snapshot.fleets.len().max(1)
+            };
+            if of.len() >= least && of.iter().all(|unit| goal.is_done(snapshot, unit)) {
                 let took = self.started.elapsed();
                 self.done.entry(name.to_owned()).or_insert(took);
+            } else if !goal.is_reference {
+                // More Kustomizations may come with those that are done.
+                self.done.remove(name);
             }
         }
         let clusters = self.done.keys().filter(|name| *name != MANAGEMENT).count();

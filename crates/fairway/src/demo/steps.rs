@@ -90,6 +90,23 @@ pub(crate) fn text(running: &Running, binary: &Path) -> String {
     text
 }
 
+/// Where to look when the repository is the person's own.
+pub(crate) fn look(running: &Running, contexts: &[String]) -> String {
+    let kubectl = format!("kubectl --kubeconfig {}", quoted(&running.kubeconfig));
+    let context = contexts.get(1).map_or(super::MANAGEMENT, String::as_str);
+    let clone = quoted(&running.dir.join("clone"));
+    format!(
+        "Look around, in another terminal:\n\n\
+         See what came of it\n    \
+             {kubectl} --context {context} get kustomizations,gitrepositories -A\n    \
+             {kubectl} --context {context} get pods -A\n\n\
+         Push a change (the original is never written)\n    \
+             git clone {} {clone}\n  \
+         → what you push to {} rolls out within a second or two\n",
+        running.url, running.branch
+    )
+}
+
 /// The path for a shell: as it is where that is safe, else in single quotes.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();

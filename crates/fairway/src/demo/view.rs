@@ -1,136 +1,181 @@
-//! What the demo knows about the fleet, read from the hub's objects: pure functions of their JSON.
+//! What the demo knows about the fleet, read from the clusters' objects: pure functions of their JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::MANAGEMENT;
+use super::unrun::NOT_RUN;
 use crate::output::{Readiness, Table, readiness, seconds, short_revision};
 
-/// The hub's objects at one moment.
+/// An object and the cluster that it is in.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    /// The cluster that holds it.
+    pub(crate) home: String,
+    /// The object.
+    pub(crate) object: Value,
+}
+
+impl Held {
+    /// An object of a cluster.
+    pub(crate) fn new(home: impl Into<String>, object: Value) -> Self {
+        Self {
+            home: home.into(),
+            object,
+        }
+    }
+
+    /// `metadata.name`.
+    pub(crate) fn name(&self) -> &str {
+        self.object["metadata"]["name"].as_str().unwrap_or_default()
+    }
+
+    /// `metadata.namespace`.
+    pub(crate) fn namespace(&self) -> &str {
+        self.object["metadata"]["namespace"]
+            .as_str()
+            .unwrap_or_default()
+    }
+
+    /// Whether Git says that it is not to be reconciled.
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.object["spec"]["suspend"] == true
+    }
+
+    fn secret(&self) -> Option<&str> {
+        self.object["spec"]["kubeConfig"]["secretRef"]["name"].as_str()
+    }
+}
+
+/// The objects of all clusters at one moment.
 #[derive(Default, Debug)]
 pub(crate) struct Snapshot {
-    /// `Cluster` objects.
-    pub(crate) clusters: Vec<Value>,
-    /// `FleetKustomization` objects.
-    pub(crate) fleets: Vec<Value>,
+    /// `Cluster` objects of the hub.
+    pub(crate) clusters: Vec<Held>,
+    /// `FleetKustomization` objects of the hub.
+    pub(crate) fleets: Vec<Held>,
     /// Flux `Kustomization` objects.
-    pub(crate) kustomizations: Vec<Value>,
+    pub(crate) kustomizations: Vec<Held>,
     /// `GitRepository` objects.
-    pub(crate) sources: Vec<Value>,
+    pub(crate) sources: Vec<Held>,
+    /// Kubeconfig Secrets of synced clusters, as (cluster, namespace, name) → the cluster that they lead to.
+    pub(crate) remotes: BTreeMap<(String, String, String), String>,
 }
 
 /// One Kustomization, as it matters here.
 #[derive(Clone, Debug)]
 pub(crate) struct Unit {
-    /// Name on the hub.
+    /// Its name.
     pub(crate) name: String,
-    /// Cluster that it is for; `None` is the hub itself.
+    /// The cluster that holds it.
+    pub(crate) home: String,
+    /// Cluster that it is for; `None` is the one that holds it.
     pub(crate) cluster: Option<String>,
     /// Its Ready condition.
     pub(crate) readiness: Readiness,
     /// The revision that it last applied.
     pub(crate) applied: String,
-    /// How many objects its inventory has.
-    pub(crate) objects: usize,
+    /// Entries of its inventory.
+    pub(crate) entries: Vec<Value>,
+    /// `spec.sourceRef`.
+    source: (String, String, String),
+    is_suspended: bool,
 }
 
 impl Unit {
-    /// Ready, and at this revision.
-    pub(crate) fn is_at(&self, revision: &str) -> bool {
-        self.readiness.is_ready() && self.applied == revision
+    /// The cluster that it applies to.
+    pub(crate) fn target(&self) -> &str {
+        self.cluster.as_deref().unwrap_or(&self.home)
+    }
+
+    /// Whether nobody here runs it.
+    pub(crate) fn is_passed_over(&self) -> bool {
+        self.is_suspended || self.readiness.reason == NOT_RUN
     }
 }
 
 impl Snapshot {
-    /// The Kustomizations of the hub.
+    /// All Kustomizations.
     pub(crate) fn units(&self) -> Vec<Unit> {
         self.kustomizations
             .iter()
-            .map(|object| unit(object, &self.clusters))
+            .map(|held| self.unit(held))
             .collect()
     }
 
-    /// The revision that the source has fetched.
-    pub(crate) fn revision(&self) -> Option<&str> {
-        self.sources
-            .first()
-            .and_then(|source| source["status"]["artifact"]["revision"].as_str())
+    /// One Kustomization.
+    pub(crate) fn unit(&self, held: &Held) -> Unit {
+        let object = &held.object;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let source = &object["spec"]["sourceRef"];
+        Unit {
+            name: held.name().to_owned(),
+            home: held.home.clone(),
+            cluster: self.target_of(held),
+            readiness: readiness(object),
+            applied: text(&object["status"]["lastAppliedRevision"]),
+            entries: object["status"]["inventory"]["entries"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default(),
+            source: (
+                text(&source["kind"]),
+                source["namespace"]
+                    .as_str()
+                    .unwrap_or(held.namespace())
+                    .to_owned(),
+                text(&source["name"]),
+            ),
+            is_suspended: held.is_suspended(),
+        }
     }
 
-    /// Whether every object is Ready and every Kustomization has applied `revision`.
-    pub(crate) fn is_converged(&self, revision: &str) -> bool {
-        let units = self.units();
-        !self.fleets.is_empty()
-            && !self.clusters.is_empty()
-            && self
-                .fleets
+    /// The cluster that the kubeconfig of an object leads to; `None` is the one that holds it.
+    pub(crate) fn target_of(&self, held: &Held) -> Option<String> {
+        let secret = held.secret()?;
+        if held.home == MANAGEMENT {
+            let cluster = self
+                .clusters
                 .iter()
-                .chain(&self.clusters)
-                .all(|object| readiness(object).is_ready())
-            && units.len() > self.fleets.len() * self.clusters.len()
-            && units.iter().all(|unit| unit.is_at(revision))
-    }
-
-    /// `(ready, all)`: how many Kustomizations have applied `revision`, of how many.
-    pub(crate) fn progress(&self, revision: Option<&str>) -> (usize, usize) {
-        let units = self.units();
-        let ready = units
-            .iter()
-            .filter(|unit| revision.is_some_and(|revision| unit.is_at(revision)))
-            .count();
-        (
-            ready,
-            units.len().max(self.fleets.len() * self.clusters.len() + 1),
+                .find(|cluster| cluster.secret() == Some(secret));
+            return Some(cluster.map_or(secret, Held::name).to_owned());
+        }
+        let key = (
+            held.home.clone(),
+            held.namespace().to_owned(),
+            secret.to_owned(),
+        );
+        Some(
+            self.remotes
+                .get(&key)
+                .map_or(secret, String::as_str)
+                .to_owned(),
         )
     }
 
-    /// One line for each object that is not Ready: what, where and why.
-    pub(crate) fn reasons(&self, revision: Option<&str>) -> Vec<String> {
-        let mut lines = Vec::new();
-        for (kind, objects) in [
+    /// The GitRepository that a Kustomization reads.
+    pub(crate) fn source_of(&self, unit: &Unit) -> Option<&Held> {
+        let (kind, namespace, name) = &unit.source;
+        self.sources.iter().find(|held| {
+            kind == "GitRepository"
+                && held.home == unit.home
+                && held.namespace() == namespace
+                && held.name() == name
+        })
+    }
+
+    /// Every object with its kind, in the order of the loop.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, &Held)> {
+        [
             ("GitRepository", &self.sources),
             ("Cluster", &self.clusters),
             ("FleetKustomization", &self.fleets),
             ("Kustomization", &self.kustomizations),
-        ] {
-            for object in objects {
-                let state = readiness(object);
-                let behind = kind == "Kustomization"
-                    && revision.is_some_and(|revision| {
-                        object["status"]["lastAppliedRevision"].as_str() != Some(revision)
-                    });
-                if !state.is_ready() || behind {
-                    let name = object["metadata"]["name"].as_str().unwrap_or_default();
-                    let reason = if state.reason.is_empty() {
-                        "Unknown"
-                    } else {
-                        &state.reason
-                    };
-                    lines.push(format!("{kind}/{name}: {reason}: {}", state.message));
-                }
-            }
-        }
-        if self.kustomizations.is_empty() {
-            lines.push("there is no Kustomization on the management cluster".into());
-        }
-        lines
-    }
-
-    /// What has no controller here or no way out of this machine: `Kind/name: reason`.
-    pub(crate) fn not_run(&self) -> Vec<String> {
-        [
-            ("GitRepository", &self.sources),
-            ("Kustomization", &self.kustomizations),
         ]
         .into_iter()
-        .flat_map(|(kind, objects)| objects.iter().map(move |object| (kind, object)))
-        .filter_map(|(kind, object)| {
-            let state = readiness(object);
-            let name = object["metadata"]["name"].as_str().unwrap_or_default();
-            (state.reason == "NotRun").then(|| format!("{kind}/{name}: {}", state.message))
-        })
-        .collect()
+        .flat_map(|(kind, held)| held.iter().map(move |one| (kind, one)))
     }
 
     /// The table that stands at the end: a line a cluster.
@@ -145,65 +190,55 @@ impl Snapshot {
             "OBJECTS",
             "TIME",
         ]);
-        let line = |name: &str, labels: &Value, of: Vec<&Unit>| {
+        let line = |name: &str, labels: &Value| {
+            let of: Vec<&Unit> = units.iter().filter(|unit| unit.target() == name).collect();
             let ready = of.iter().filter(|unit| unit.readiness.is_ready()).count();
-            let label = |key: &str| labels[key].as_str().unwrap_or("-").to_owned();
-            let revisions: std::collections::BTreeSet<&str> =
-                of.iter().map(|unit| unit.applied.as_str()).collect();
-            let revision = match revisions.len() {
-                1 => revisions
-                    .first()
-                    .map(|revision| short_revision(revision))
-                    .unwrap_or_default(),
-                0 => "-".into(),
-                _ => "mixed".into(),
+            let passed = of.iter().filter(|unit| unit.is_passed_over()).count();
+            let passed = match passed {
+                0 => String::new(),
+                passed => format!(", {passed} not run"),
             };
+            let label = |key: &str| labels[key].as_str().unwrap_or("-").to_owned();
             let time = times
                 .get(name)
                 .map_or_else(|| "-".into(), |time| seconds(*time));
-            let objects: usize = of.iter().map(|unit| unit.objects).sum();
+            let objects: usize = of.iter().map(|unit| unit.entries.len()).sum();
             [
                 name.to_owned(),
                 label("environment"),
                 label("region"),
-                revision,
-                format!("{ready}/{} ready", of.len()),
+                revision(&of),
+                format!("{ready}/{} ready{passed}", of.len()),
                 objects.to_string(),
                 time,
             ]
         };
-        let hub: Vec<&Unit> = units.iter().filter(|unit| unit.cluster.is_none()).collect();
-        table.row(line(super::MANAGEMENT, &Value::Null, hub));
+        if units.iter().any(|unit| unit.target() == MANAGEMENT) {
+            table.row(line(MANAGEMENT, &Value::Null));
+        }
         for cluster in &self.clusters {
-            let name = cluster["metadata"]["name"].as_str().unwrap_or_default();
-            let of = units
-                .iter()
-                .filter(|unit| unit.cluster.as_deref() == Some(name))
-                .collect();
-            table.row(line(name, &cluster["metadata"]["labels"], of));
+            table.row(line(cluster.name(), &cluster.object["metadata"]["labels"]));
         }
         table.render(true)
     }
 }
 
-fn unit(object: &Value, clusters: &[Value]) -> Unit {
-    let secret = object["spec"]["kubeConfig"]["secretRef"]["name"].as_str();
-    let cluster = clusters
+/// The revision that all have applied; where they read several sources, the one of `flux-system`.
+fn revision(units: &[&Unit]) -> String {
+    let revisions: BTreeSet<&str> = units
         .iter()
-        .find(|cluster| {
-            secret.is_some()
-                && cluster["spec"]["kubeConfig"]["secretRef"]["name"].as_str() == secret
-        })
-        .and_then(|cluster| cluster["metadata"]["name"].as_str());
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    Unit {
-        name: text(&object["metadata"]["name"]),
-        cluster: cluster.or(secret).map(str::to_owned),
-        readiness: readiness(object),
-        applied: text(&object["status"]["lastAppliedRevision"]),
-        objects: object["status"]["inventory"]["entries"]
-            .as_array()
-            .map_or(0, Vec::len),
+        .map(|unit| unit.applied.as_str())
+        .filter(|revision| !revision.is_empty())
+        .collect();
+    let own = units
+        .iter()
+        .find(|unit| unit.name == fairway_types::names::SYSTEM_NAMESPACE)
+        .map(|unit| unit.applied.as_str());
+    match (revisions.len(), own) {
+        (0, _) => "-".into(),
+        (1, _) => short_revision(revisions.first().unwrap_or(&"-")),
+        (more, Some(own)) if !own.is_empty() => format!("{} +{}", short_revision(own), more - 1),
+        _ => "mixed".into(),
     }
 }
 
@@ -219,58 +254,53 @@ mod tests {
         object
     }
 
-    fn snapshot() -> Snapshot {
-        Snapshot {
-            clusters: vec![ready(json!({
+    #[test]
+    fn the_table_has_a_line_a_cluster() {
+        let hub = |object| Held::new(MANAGEMENT, object);
+        let snapshot = Snapshot {
+            clusters: vec![hub(ready(json!({
                 "metadata": {"name": "dev-a", "labels": {"environment": "dev", "region": "a"}},
                 "spec": {"kubeConfig": {"secretRef": {"name": "dev-a-kubeconfig"}}},
-            }))],
-            fleets: vec![ready(json!({"metadata": {"name": "apps"}}))],
+            })))],
             kustomizations: vec![
-                ready(
-                    json!({"metadata": {"name": "flux-system"}, "status": {"lastAppliedRevision": "main@sha1:1"}}),
-                ),
-                ready(json!({
+                hub(ready(json!({
+                    "metadata": {"name": "flux-system"},
+                    "status": {"lastAppliedRevision": "main@sha1:1"},
+                }))),
+                hub(ready(json!({
                     "metadata": {"name": "apps-dev-a"},
                     "spec": {"kubeConfig": {"secretRef": {"name": "dev-a-kubeconfig"}}},
                     "status": {"lastAppliedRevision": "main@sha1:1", "inventory": {"entries": [{}, {}]}},
-                })),
+                }))),
             ],
-            sources: vec![json!({"status": {"artifact": {"revision": "main@sha1:1"}}})],
-        }
-    }
-
-    #[test]
-    fn converged_means_every_kustomization_at_the_revision() {
-        let mut snapshot = snapshot();
-        assert!(snapshot.is_converged("main@sha1:1"));
-        assert!(!snapshot.is_converged("main@sha1:2"));
-        snapshot.kustomizations.pop();
-        assert!(
-            !snapshot.is_converged("main@sha1:1"),
-            "a cluster's Kustomization is missing"
-        );
-    }
-
-    #[test]
-    fn the_table_has_a_line_a_cluster() {
-        let table = snapshot().table(&BTreeMap::new());
+            ..Snapshot::default()
+        };
+        let table = snapshot.table(&BTreeMap::new());
         assert_eq!(table.lines().count(), 3, "{table}");
         assert!(
             table
                 .lines()
-                .any(|line| line.starts_with("dev-a") && line.contains("1/1 ready   2")),
+                .any(|line| line.starts_with("dev-a") && line.contains("1/1 ready        2")),
             "{table}"
         );
     }
 
     #[test]
-    fn what_is_not_ready_is_named_with_its_reason() {
-        let mut snapshot = snapshot();
-        snapshot.kustomizations[1]["status"]["conditions"][0] = json!({"type": "Ready", "status": "False", "reason": "BuildFailed", "message": "no such file"});
-        assert_eq!(
-            snapshot.reasons(Some("main@sha1:1")),
-            ["Kustomization/apps-dev-a: BuildFailed: no such file"]
+    fn a_hub_of_the_repository_leads_to_its_own_clusters() {
+        let unit = Held::new(
+            "hub",
+            json!({
+                "metadata": {"name": "apps", "namespace": "staging"},
+                "spec": {"kubeConfig": {"secretRef": {"name": "cluster-kubeconfig"}}},
+            }),
         );
+        let snapshot = Snapshot {
+            remotes: BTreeMap::from([(
+                ("hub".into(), "staging".into(), "cluster-kubeconfig".into()),
+                "staging".into(),
+            )]),
+            ..Snapshot::default()
+        };
+        assert_eq!(snapshot.target_of(&unit).as_deref(), Some("staging"));
     }
 }

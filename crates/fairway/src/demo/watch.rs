@@ -1,4 +1,4 @@
-//! A live view of the hub's objects: one watch a kind, no polling.
+//! A live view of the clusters' objects: one watch a kind and cluster, no polling.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,35 +14,57 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::view::Snapshot;
+use super::MANAGEMENT;
+use super::view::{Held, Snapshot};
 use crate::commands::Kind;
 
-/// The hub's objects, kept up to date in the background until this is dropped.
+/// The objects, kept up to date in the background until this is dropped.
 pub(crate) struct LiveView {
     objects: Arc<Mutex<Objects>>,
     changed: watch::Receiver<u64>,
+    remotes: Remotes,
     _tasks: JoinSet<()>,
 }
 
-type Objects = BTreeMap<&'static str, BTreeMap<String, Value>>;
+/// By cluster and kind, then by namespace and name.
+type Objects = BTreeMap<(String, &'static str), BTreeMap<String, Value>>;
+
+/// See [`Snapshot::remotes`].
+type Remotes = BTreeMap<(String, String, String), String>;
 
 impl LiveView {
-    /// Starts watching.
-    pub(crate) fn start(client: &Client) -> Self {
+    /// Starts watching a hub.
+    pub(crate) fn start(hub: &Client) -> Self {
+        Self::start_all(hub, Vec::new(), Remotes::new())
+    }
+
+    /// Starts watching a hub and the clusters in which Kustomizations live too.
+    pub(crate) fn start_all(hub: &Client, synced: Vec<(String, Client)>, remotes: Remotes) -> Self {
         let objects: Arc<Mutex<Objects>> = Arc::default();
         let (sender, changed) = watch::channel(0);
         let mut tasks = JoinSet::new();
-        for kind in Kind::ALL {
+        let mut spawn = |home: &str, kind, client: &Client| {
+            let (home, client) = (home.to_owned(), client.clone());
             tasks.spawn(follow(
+                home,
                 kind,
-                client.clone(),
+                client,
                 Arc::clone(&objects),
                 sender.clone(),
             ));
+        };
+        for kind in Kind::ALL {
+            spawn(MANAGEMENT, kind, hub);
+        }
+        for (name, client) in &synced {
+            for kind in [Kind::GitRepository, Kind::Kustomization] {
+                spawn(name, kind, client);
+            }
         }
         Self {
             objects,
             changed,
+            remotes,
             _tasks: tasks,
         }
     }
@@ -52,15 +74,19 @@ impl LiveView {
         let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
         let of = |kind: Kind| {
             objects
-                .get(kind.name())
-                .map(|all| all.values().cloned().collect())
-                .unwrap_or_default()
+                .iter()
+                .filter(|((_, name), _)| *name == kind.name())
+                .flat_map(|((home, _), all)| {
+                    all.values().map(move |one| Held::new(home, one.clone()))
+                })
+                .collect()
         };
         Snapshot {
             clusters: of(Kind::Cluster),
             fleets: of(Kind::FleetKustomization),
             kustomizations: of(Kind::Kustomization),
             sources: of(Kind::GitRepository),
+            remotes: self.remotes.clone(),
         }
     }
 
@@ -87,6 +113,7 @@ impl LiveView {
 }
 
 async fn follow(
+    home: String,
     kind: Kind,
     client: Client,
     objects: Arc<Mutex<Objects>>,
@@ -98,7 +125,7 @@ async fn follow(
     let mut initial = BTreeMap::new();
     while let Some(event) = stream.next().await {
         let mut held = objects.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = held.entry(kind.name()).or_default();
+        let known = held.entry((home.clone(), kind.name())).or_default();
         match event {
             Ok(Event::Init) => initial.clear(),
             Ok(Event::InitApply(object)) => {

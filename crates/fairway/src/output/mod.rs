@@ -3,9 +3,11 @@
 mod changes;
 mod conditions;
 mod table;
+mod text;
 mod time;
 
 pub(crate) use changes::field_changes;
 pub(crate) use conditions::{Readiness, readiness, short_revision};
 pub(crate) use table::Table;
+pub(crate) use text::cut;
 pub(crate) use time::{age, seconds};

@@ -4,6 +4,6 @@ mod hub;
 mod objects;
 mod workload;
 
-pub(crate) use hub::{hub_objects, install};
-pub(crate) use objects::{api_for, apply, documents};
+pub(crate) use hub::{controller_access, flux_definitions, hub_objects, install};
+pub(crate) use objects::{api_for, apply, apply_missing, documents};
 pub(crate) use workload::{Credentials, Registration, cluster_object, kubeconfig_secret, prepare};

@@ -39,6 +39,22 @@ pub(crate) async fn apply(client: &Client, objects: &[Value]) -> anyhow::Result<
     Ok(())
 }
 
+/// The same for those that are not there yet; the others stay as they are.
+pub(crate) async fn apply_missing(client: &Client, objects: &[Value]) -> anyhow::Result<()> {
+    for object in objects {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let found = api_for(client, object)
+            .await?
+            .get_metadata_opt(name)
+            .await
+            .with_context(|| format!("failed to look for {name}"))?;
+        if found.is_none() {
+            apply(client, std::slice::from_ref(object)).await?;
+        }
+    }
+    Ok(())
+}
+
 async fn wait_established(
     api: &Api<DynamicObject>,
     name: &str,

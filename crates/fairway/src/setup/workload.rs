@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use super::objects::{apply, documents};
 use crate::exit::Hinted;
 
+/// The Secret that the cluster puts the account's token into.
+pub(super) const TOKEN: &str = "fairway-token";
+
 /// A cluster to register.
 pub(crate) struct Registration {
     /// Name of the Cluster; its Secret is `<name>-kubeconfig`.
@@ -60,14 +63,28 @@ pub(crate) async fn prepare(
             json!({ "token": token(client).await? })
         }
     };
-    Ok(fairway_yaml::emit::to_string(&json!({
+    Ok(render(&cluster, &user))
+}
+
+/// A kubeconfig for the cluster of a context, with other credentials.
+pub(super) fn with_user(
+    kubeconfig: &Kubeconfig,
+    context: Option<&str>,
+    user: &Value,
+) -> anyhow::Result<String> {
+    let (cluster, _) = entries(kubeconfig, context)?;
+    Ok(render(&cluster, user))
+}
+
+fn render(cluster: &Value, user: &Value) -> String {
+    fairway_yaml::emit::to_string(&json!({
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "workload",
         "contexts": [{"name": "workload", "context": {"cluster": "workload", "user": "fairway"}}],
         "clusters": [{"name": "workload", "cluster": cluster}],
         "users": [{"name": "fairway", "user": user}],
-    })))
+    }))
 }
 
 /// The cluster and user entries of a context as JSON.
@@ -137,11 +154,11 @@ fn inline(entry: &mut Value, key: &str) -> anyhow::Result<()> {
 }
 
 /// Waits for the token that the cluster puts into the Secret `fairway-token`.
-async fn token(client: &Client) -> anyhow::Result<String> {
+pub(super) async fn token(client: &Client) -> anyhow::Result<String> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), "flux-system");
     for _ in 0..100 {
         let secret = secrets
-            .get("fairway-token")
+            .get(TOKEN)
             .await
             .context("failed to read the Secret fairway-token")?;
         if let Some(token) = secret.data.and_then(|mut data| data.remove("token")) {

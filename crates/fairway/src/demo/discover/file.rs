@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Context as _;
+use fairway_kustomize::{EntryKind, FileTree};
 use serde::Deserialize;
 
-use super::Found;
+use super::objects::{normalised, read_all};
+use super::{Found, remotes};
 use crate::exit::Hinted;
 
 /// What an example file looks like.
@@ -34,8 +36,8 @@ struct Entry {
     labels: BTreeMap<String, String>,
 }
 
-/// Reads the file.
-pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<Found>> {
+/// Reads the file; every path must be a folder of the repository.
+pub(crate) fn read(path: &Path, tree: &dyn FileTree) -> anyhow::Result<Vec<Found>> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("failed to read {}", path.display()))?;
     let file: File = fairway_yaml::from_str(&text).map_err(|error| {
@@ -64,19 +66,26 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<Found>> {
             .into());
         }
     }
-    Ok(file
-        .clusters
-        .into_iter()
-        .map(|entry| Found {
+    let objects = read_all(tree);
+    let found = file.clusters.into_iter().map(|entry| {
+        let folder = normalised(&entry.path);
+        if !matches!(tree.kind(&folder), Ok(Some(EntryKind::Dir))) {
+            return Err(Hinted::new(
+                format!(
+                    "{}: clusters: the repository has no folder {:?}",
+                    path.display(),
+                    entry.path
+                ),
+                "paths are those of the branch that is run, from its root",
+            )
+            .into());
+        }
+        Ok(Found {
             name: entry.name,
             labels: entry.labels,
-            path: entry
-                .path
-                .split('/')
-                .filter(|segment| !segment.is_empty() && *segment != ".")
-                .collect::<Vec<_>>()
-                .join("/"),
-            remotes: BTreeSet::new(),
+            remotes: remotes(&objects, &folder),
+            path: folder,
         })
-        .collect())
+    });
+    found.collect()
 }

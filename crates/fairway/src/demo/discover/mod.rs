@@ -1,10 +1,12 @@
 //! Finding the clusters that a Flux repository describes: a pure function of its files.
 //!
 //! In this order: the reference layout (`flux-manifests/`); Kustomizations whose `spec.path` holds their own file, as `flux
-//! bootstrap` writes them; the topmost folders below `clusters/` with Flux objects. A cluster whose Kustomizations name
-//! kubeconfig Secrets is a hub, and each Secret one more cluster.
+//! bootstrap` writes them; the topmost folders below `clusters/` with Flux objects; at last, folders with Kustomizations that
+//! no other Kustomization applies. A cluster whose Kustomizations name kubeconfig Secrets is a hub, and each Secret one more
+//! cluster.
 
 mod file;
+mod kinds;
 mod objects;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fairway_kustomize::FileTree;
 
 pub(crate) use file::{EXAMPLE, read as clusters_file};
+pub(crate) use kinds::definitions;
 use objects::{FluxObject, read_all};
 
 /// A cluster of a repository.
@@ -69,18 +72,23 @@ pub(crate) fn discover(tree: &dyn FileTree) -> Result<Layout, NothingFound> {
     looked.push("Kustomizations whose spec.path is a folder that holds their own file (as `flux bootstrap` writes gotk-sync.yaml)".into());
     let mut paths: BTreeSet<String> = objects
         .iter()
-        .filter(|object| object.is_kustomization())
-        .filter_map(|object| {
-            object
-                .path
-                .as_deref()
-                .filter(|path| contains(path, &object.file))
-        })
+        .filter_map(|object| own_folder(object, &objects))
         .map(str::to_owned)
         .collect();
     if paths.is_empty() {
         looked.push("the topmost folders below clusters/ that hold Flux objects".into());
-        paths = topmost(&objects);
+        paths =
+            topmost(objects.iter().filter(|object| {
+                object.is_kustomization() && object.file.starts_with("clusters/")
+            }));
+        paths.remove("clusters");
+    }
+    if paths.is_empty() {
+        looked.push("folders with Kustomizations that no other Kustomization applies".into());
+        paths = topmost(entries(&objects));
+        if paths.len() > MOST_ENTRIES || paths.contains("") {
+            paths.clear();
+        }
     }
     if paths.is_empty() {
         return Err(NothingFound { looked });
@@ -98,27 +106,82 @@ pub(crate) fn discover(tree: &dyn FileTree) -> Result<Layout, NothingFound> {
     Ok(Layout::Bootstrapped(found))
 }
 
-/// The URLs by which the repository names itself: of GitRepositories called `flux-system`, and of those that a Kustomization with
-/// its own file below its path reads.
-pub(crate) fn own_urls(tree: &dyn FileTree) -> BTreeSet<String> {
+/// The folder that an object makes its own cluster follow.
+fn own_folder<'o>(object: &'o FluxObject, objects: &[FluxObject]) -> Option<&'o str> {
+    if !object.is_sync() {
+        return None;
+    }
+    let path = object.path.as_deref()?;
+    if !contains(path, &object.file) {
+        return None;
+    }
+    if !path.is_empty() || object.is_instance() {
+        return Some(path);
+    }
+    // The root of what: other repositories are often read from their root. Bootstrap writes both into one file.
+    let source = object.source.as_deref()?;
+    let is_own = source == fairway_types::names::SYSTEM_NAMESPACE
+        || objects.iter().any(|other| {
+            other.kind == "GitRepository" && other.file == object.file && other.name == source
+        });
+    is_own.then_some(path)
+}
+
+/// The branches of the repository itself that its GitRepositories follow.
+pub(crate) fn own_branches(tree: &dyn FileTree, urls: &BTreeSet<String>) -> BTreeSet<String> {
+    read_all(tree)
+        .into_iter()
+        .filter(|object| {
+            object.kind == "GitRepository"
+                && object.url.as_ref().is_some_and(|url| urls.contains(url))
+        })
+        .filter_map(|object| object.branch)
+        .collect()
+}
+
+/// The URLs by which the repository's objects name it: those of a source that a Kustomization with its own file below its path
+/// reads, those of GitRepositories called `flux-system`, and other spellings of these and of `known` (where the repository
+/// comes from).
+pub(crate) fn own_urls(tree: &dyn FileTree, known: &BTreeSet<String>) -> BTreeSet<String> {
     let objects = read_all(tree);
     let mut names: BTreeSet<&str> = objects
         .iter()
-        .filter(|object| object.is_kustomization())
-        .filter(|object| {
-            object
-                .path
-                .as_deref()
-                .is_some_and(|path| contains(path, &object.file))
-        })
+        .filter(|object| own_folder(object, &objects).is_some())
         .filter_map(|object| object.source.as_deref())
         .collect();
     names.insert(fairway_types::names::SYSTEM_NAMESPACE);
-    objects
-        .iter()
-        .filter(|object| object.kind == "GitRepository" && names.contains(object.name.as_str()))
+    let repositories = || {
+        objects
+            .iter()
+            .filter(|object| object.kind == "GitRepository")
+    };
+    let same: BTreeSet<String> = repositories()
+        .filter(|object| names.contains(object.name.as_str()))
+        .chain(objects.iter().filter(|object| object.is_instance()))
+        .filter_map(|object| object.url.as_deref())
+        .chain(known.iter().map(String::as_str))
+        .map(spelling)
+        .collect();
+    repositories()
         .filter_map(|object| object.url.clone())
+        .filter(|url| same.contains(&spelling(url)))
         .collect()
+}
+
+/// What is the same for the ways to write a repository's URL: `https://host/a/b.git`, `ssh://git@host/a/b`, `git@host:a/b`.
+fn spelling(url: &str) -> String {
+    let (is_url, rest) = match url.split_once("://") {
+        Some((_, rest)) => (true, rest),
+        None => (false, url),
+    };
+    let rest = rest.split_once('@').map_or(rest, |(_, rest)| rest);
+    let rest = if is_url {
+        rest.to_owned()
+    } else {
+        rest.replacen(':', "/", 1)
+    };
+    let rest = rest.trim_end_matches('/');
+    rest.strip_suffix(".git").unwrap_or(rest).to_lowercase()
 }
 
 /// Whether a file lies in or below a folder.
@@ -129,15 +192,16 @@ fn contains(folder: &str, file: &str) -> bool {
             .is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// The topmost folders below `clusters/` with a Flux Kustomization in or below them, siblings kept apart: where
-/// `clusters/prod` only holds further folders, those are the clusters.
-fn topmost(objects: &[FluxObject]) -> BTreeSet<String> {
+/// The topmost folders of files, siblings kept apart: where `clusters/prod` only holds further folders, those are the clusters.
+fn topmost<'o>(objects: impl Iterator<Item = &'o FluxObject>) -> BTreeSet<String> {
     let mut folders: Vec<&str> = objects
-        .iter()
-        .filter(|object| object.is_kustomization() && object.file.starts_with("clusters/"))
-        .filter_map(|object| object.file.rsplit_once('/').map(|(folder, _)| folder))
+        .map(|object| {
+            object
+                .file
+                .rsplit_once('/')
+                .map_or("", |(folder, _)| folder)
+        })
         .map(|folder| folder.strip_suffix("/flux-system").unwrap_or(folder))
-        .filter(|folder| folder.len() > "clusters".len())
         .collect();
     folders.sort_unstable();
     let mut top = BTreeSet::new();
@@ -150,6 +214,25 @@ fn topmost(objects: &[FluxObject]) -> BTreeSet<String> {
         }
     }
     top
+}
+
+/// More than these are no clusters, but examples or templates.
+const MOST_ENTRIES: usize = 9;
+
+/// Kustomizations that no other one applies.
+fn entries(objects: &[FluxObject]) -> impl Iterator<Item = &FluxObject> {
+    let is_kustomization = |object: &&FluxObject| object.is_kustomization();
+    objects
+        .iter()
+        .filter(is_kustomization)
+        .filter(move |entry| {
+            !objects.iter().filter(is_kustomization).any(|other| {
+                other
+                    .path
+                    .as_deref()
+                    .is_some_and(|path| contains(path, &entry.file))
+            })
+        })
 }
 
 /// Names from paths; where the last segments are not unique, longer ones.
@@ -279,6 +362,24 @@ mod tests {
     }
 
     #[test]
+    fn the_root_of_something_else_is_not_the_root_of_this() {
+        let other = kustomization(
+            "kyverno",
+            "./",
+            "  sourceRef: {kind: GitRepository, name: kyverno}\n",
+        );
+        let apps = kustomization("apps", "./apps", "");
+        let tree = tree(&[
+            ("infrastructure/sync.yaml", &other),
+            ("clusters/staging/apps.yaml", &apps),
+        ]);
+        let Layout::Bootstrapped(found) = discover(&tree).unwrap() else {
+            panic!("not the reference layout")
+        };
+        assert_eq!(found[0].path, "clusters/staging");
+    }
+
+    #[test]
     fn folders_below_clusters() {
         let apps = kustomization("apps", "./apps", "");
         let tree = tree(&[
@@ -314,6 +415,48 @@ mod tests {
             found[0].remotes,
             BTreeSet::from([("flux-system".into(), "stage-kubeconfig".into(), None)])
         );
+    }
+
+    #[test]
+    fn what_no_other_kustomization_applies_is_where_a_cluster_begins() {
+        let apps = kustomization("cluster-apps", "./kubernetes/apps", "");
+        let one = kustomization("one", "./kubernetes/apps/one/app", "");
+        let tree = tree(&[
+            ("kubernetes/flux/cluster/ks.yaml", &apps),
+            ("kubernetes/apps/one/ks.yaml", &one),
+        ]);
+        let Layout::Bootstrapped(found) = discover(&tree).unwrap() else {
+            panic!("not the reference layout")
+        };
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].path, "kubernetes/flux/cluster");
+    }
+
+    #[test]
+    fn the_repository_is_known_by_every_spelling_of_its_url() {
+        let source = |name: &str, url: &str| {
+            format!(
+                "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {{name: {name}}}\nspec: {{url: '{url}'}}\n"
+            )
+        };
+        let tree = tree(&[
+            ("a.yaml", &source("team", "https://github.com/Org/fleet")),
+            (
+                "b.yaml",
+                &source("ssh", "ssh://git@github.com/org/fleet.git"),
+            ),
+            ("c.yaml", &source("other", "https://github.com/org/other")),
+        ]);
+        let known = BTreeSet::from(["git@github.com:org/fleet.git".to_owned()]);
+        let urls: Vec<String> = own_urls(&tree, &known).into_iter().collect();
+        assert_eq!(
+            urls,
+            [
+                "https://github.com/Org/fleet",
+                "ssh://git@github.com/org/fleet.git"
+            ]
+        );
+        assert!(own_urls(&tree, &BTreeSet::new()).is_empty());
     }
 
     #[test]

@@ -58,9 +58,10 @@ async fn during(session: &mut Session, tag: &str) -> anyhow::Result<Outcome> {
     }
     session
         .expect_view(&format!("Cluster {LOST} is not Ready"), |snapshot| {
-            snapshot.clusters.iter().any(|cluster| {
-                cluster["metadata"]["name"] == LOST && !readiness(cluster).is_ready()
-            })
+            snapshot
+                .clusters
+                .iter()
+                .any(|cluster| cluster.name() == LOST && !readiness(&cluster.object).is_ready())
         })
         .await
 }

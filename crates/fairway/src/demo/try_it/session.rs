@@ -9,10 +9,11 @@ use kube::api::Api;
 use serde_json::json;
 
 use crate::args::{CommitArgs, TryArgs};
-use crate::demo::MANAGEMENT;
+use crate::demo::goal::Goal;
 use crate::demo::place::Running;
 use crate::demo::view::Snapshot;
 use crate::demo::watch::LiveView;
+use crate::demo::{MANAGEMENT, reasons};
 use crate::exit::Outcome;
 use crate::hub;
 use crate::output::seconds;
@@ -155,14 +156,12 @@ impl Session {
 
     /// Waits until the whole fleet is Ready at the head of the branch.
     pub(super) async fn expect_converged(&mut self) -> anyhow::Result<Outcome> {
-        let head = format!(
-            "{}@sha1:{}",
-            self.running.branch,
-            self.place().await?.head()
-        );
+        let branch = &self.running.branch;
+        let head = format!("{branch}@sha1:{}", self.place().await?.head());
+        let goal = Goal::reference(&self.running.url, branch, head);
         self.expect_view(
             "every Kustomization of the fleet is Ready at the new revision",
-            move |snapshot| snapshot.is_converged(&head),
+            move |snapshot| goal.is_reached(snapshot),
         )
         .await
     }
@@ -191,7 +190,7 @@ impl Session {
 
     /// What is not Ready and why.
     pub(super) fn reasons(&self) -> Vec<String> {
-        self.view.snapshot().reasons(None)
+        reasons::lines(&self.view.snapshot(), None)
     }
 
     /// Lets a cluster refuse connections, or ends that.
