@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context as _;
-use fairway_apply::{Connection, Strictness};
+use fairway_apply::{Connection, Impersonation, Strictness};
 use fairway_controller::build::{finish, spec};
 use fairway_kustomize::{DiskTree, LoadRestrictor, Options, Order};
 use fairway_types::{Kustomization, ObjectId};
@@ -269,11 +269,25 @@ async fn target(kustomization: &Kustomization, hub: &Client) -> anyhow::Result<C
             )
         })?;
     let text = String::from_utf8_lossy(&bytes.0);
-    Ok(
-        Connection::from_kubeconfig_yaml(&text, None, Strictness::default())
-            .await?
-            .client(),
-    )
+    let connection = Connection::from_kubeconfig_yaml(&text, None, Strictness::default()).await?;
+    let account = match &kustomization.spec.service_account_name {
+        Some(name) => Some(name.clone()),
+        None => default_account(&connection.client(), namespace).await,
+    };
+    Ok(match account {
+        Some(name) => connection.client_as(&Impersonation::service_account(namespace, &name))?,
+        None => connection.client(),
+    })
+}
+
+/// The account that a Kustomization acts as where it names none: the one that `create cluster` made, where it did. What is stored
+/// for such a cluster may read and impersonate, but not even dry-run a change by itself.
+async fn default_account(client: &Client, namespace: &str) -> Option<String> {
+    let name = fairway_types::names::APPLIER_SERVICE_ACCOUNT;
+    let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> =
+        Api::namespaced(client.clone(), namespace);
+    let found = accounts.get_opt(name).await.ok().flatten();
+    found.map(|_| name.to_owned())
 }
 
 fn set_owner(object: &mut Value, kustomization: &Kustomization) {
