@@ -59,12 +59,23 @@ impl fmt::Display for Hinted {
 
 impl std::error::Error for Hinted {}
 
+/// An error's message. What an API server answers is its own message, without the object around it.
+fn words(cause: &(dyn std::error::Error + 'static)) -> String {
+    match cause.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) => status.message.clone(),
+        _ => match cause.downcast_ref::<kube::core::Status>() {
+            Some(status) => status.message.clone(),
+            None => cause.to_string(),
+        },
+    }
+}
+
 /// Prints `error: …`, its causes and its hint to standard error; 2 for misuse, else 3.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     let mut text = String::new();
     let mut hint = None;
     for cause in error.chain() {
-        let part = cause.to_string();
+        let part = words(cause);
         if !text.contains(&part) {
             if !text.is_empty() {
                 text.push_str(": ");
