@@ -72,12 +72,7 @@ impl GitServer {
     /// A new clone, as a person has it. It needs the server to let everybody in while it is made.
     pub async fn clone_to_work(&self) -> Result<WorkClone> {
         let folder = tempfile::tempdir_in(self.folder.path())?;
-        let clone = WorkClone { folder };
-        let url = self.url();
-        clone
-            .git(&["init", "--quiet", "--initial-branch=main", "."])
-            .await?;
-        clone.git(&["remote", "add", "origin", &url]).await?;
+        let clone = WorkClone::new(folder, &self.url()).await?;
         if self.repository.resolve("refs/heads/main")?.is_some() {
             clone.pull().await?;
         }
@@ -112,6 +107,22 @@ pub struct WorkClone {
 }
 
 impl WorkClone {
+    /// A new clone of a repository that somebody else serves; its branch `main` must have a commit.
+    pub async fn of(url: &str) -> Result<Self> {
+        let clone = Self::new(tempfile::tempdir()?, url).await?;
+        clone.pull().await?;
+        Ok(clone)
+    }
+
+    async fn new(folder: TempDir, url: &str) -> Result<Self> {
+        let clone = Self { folder };
+        clone
+            .git(&["init", "--quiet", "--initial-branch=main", "."])
+            .await?;
+        clone.git(&["remote", "add", "origin", url]).await?;
+        Ok(clone)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         self.folder.path()

@@ -1,0 +1,17 @@
+//! The binary from outside, end to end: commits go in, clusters follow. Every test has a home, a temporary folder and ports of
+//! its own, and leaves nothing behind.
+#![allow(clippy::unwrap_used, reason = "what fails in a test fails the test")]
+
+mod binary;
+mod cluster;
+mod demo;
+mod random;
+mod small;
+
+mod cli;
+mod fleet;
+mod one_cluster_alone;
+mod promises;
+mod real;
+mod sudden_death;
+mod try_steps;
