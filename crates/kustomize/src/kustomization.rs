@@ -213,7 +213,7 @@ impl Kustomization {
                 for field in decoder.fields(value, path)? {
                     match field.name.as_str() {
                         "charthome" | "confighome" => {
-                            drop(decoder.string(field.value, &field.path)?)
+                            decoder.string(field.value, &field.path)?;
                         }
                         _ => decoder.unknown(&field, &["chartHome", "configHome"])?,
                     }
