@@ -7,7 +7,8 @@ use std::time::Duration;
 /// A set of defaults. Single points can be changed afterwards, they are plain fields of [`Options`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Profile {
-    /// No cross-namespace references, and a default service account to impersonate.
+    /// No cross-namespace references, and a default service account to impersonate. (Remote bases are refused in any
+    /// profile: a build fetches nothing.)
     #[default]
     Locked,
     /// What Flux does by default.
@@ -64,6 +65,13 @@ pub enum Remotes {
     Only(BTreeMap<String, String>),
 }
 
+impl Remotes {
+    /// Whether there are repositories that are not fetched.
+    pub fn is_limited(&self) -> bool {
+        matches!(self, Self::Only(_))
+    }
+}
+
 /// See the fields; [`Options::new`] has the defaults.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -83,8 +91,6 @@ pub struct Options {
     pub build_cache_bytes: usize,
     /// Refuse references to sources in other namespaces (Flux's `--no-cross-namespace-refs`).
     pub no_cross_namespace_refs: bool,
-    /// Refuse remote bases (Flux's `--no-remote-bases`). They are never fetched: this decides what the error says.
-    pub no_remote_bases: bool,
     /// Service account to impersonate where a Kustomization names none (Flux's `--default-service-account`).
     pub default_service_account: Option<String>,
     /// A variable without value and default fails the build (Flux's feature gate `StrictPostBuildSubstitutions`).
@@ -120,7 +126,6 @@ impl Options {
                 .map_or(2, std::num::NonZero::get),
             build_cache_bytes: 256 << 20,
             no_cross_namespace_refs: locked,
-            no_remote_bases: locked,
             default_service_account: locked
                 .then(|| fairway_types::names::APPLIER_SERVICE_ACCOUNT.to_owned()),
             strict_substitutions: locked,
@@ -154,7 +159,7 @@ mod tests {
             Options::new("/x", Profile::Locked),
             Options::new("/x", Profile::Flux),
         );
-        assert!(locked.no_cross_namespace_refs && locked.no_remote_bases);
+        assert!(locked.no_cross_namespace_refs);
         assert_eq!(
             locked.default_service_account.as_deref(),
             Some("fairway-applier")

@@ -19,7 +19,7 @@ pub mod tree;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fairway_kustomize::{EntryKind, FileTree as _, Recorder, TreeError};
+use fairway_kustomize::{EntryKind, ErrorKind, FileTree as _, Recorder, TreeError};
 use fairway_types::KustomizationSpec;
 use tokio::sync::Semaphore;
 
@@ -42,7 +42,10 @@ pub enum Error {
     /// The repository could not be read.
     #[error("{0}")]
     Source(String),
-    /// kustomize refused.
+    /// The build asks for something that a build never does, such as to fetch a remote base.
+    #[error("kustomize build failed: {0}")]
+    Refused(String),
+    /// kustomize found something wrong.
     #[error("kustomize build failed: {0}")]
     Build(String),
     /// Substitution failed.
@@ -54,6 +57,14 @@ pub enum Error {
 }
 
 impl Error {
+    fn kustomize(error: &fairway_kustomize::Error) -> Self {
+        match error.kind() {
+            ErrorKind::Refused => Self::Refused(error.to_string()),
+            ErrorKind::Tree => Self::Source(error.to_string()),
+            _ => Self::Build(error.to_string()),
+        }
+    }
+
     fn tree(error: TreeError) -> Self {
         Self::Source(error.to_string())
     }
@@ -170,7 +181,7 @@ impl Builder {
         self.builds.fetch_add(1, Ordering::Relaxed);
         let recorder = Recorder::new(tree);
         let build = fairway_kustomize::build(&recorder, &place.path, &place.options)
-            .map_err(|error| Error::Build(error.to_string()))?;
+            .map_err(|error| Error::kustomize(&error))?;
         for warning in &build.warnings {
             tracing::debug!(path = place.path, "{warning}");
         }

@@ -11,7 +11,6 @@ use super::{cycle, depends, variables};
 use crate::cluster::{ConnectError, Target};
 use crate::context::{Context, source_key};
 use crate::home::{Home, Key};
-use crate::options::Remotes;
 use crate::source::{NOT_RUN, Source};
 
 /// The first field that would change what happens in a way that is not there yet.
@@ -179,7 +178,7 @@ pub(super) async fn check_dependencies(
         let known = depends::Known {
             shared_revision: shared.map(|_| source.revision.as_str()),
             renders_the_same,
-            not_run_is_ready: matches!(context.options.remotes, Remotes::Only(_)),
+            not_run_is_ready: context.options.remotes.is_limited(),
         };
         if let Some(why) = depends::why_not(&namespace, &name, dependency.as_deref(), known) {
             return Err(why);

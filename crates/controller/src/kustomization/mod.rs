@@ -16,6 +16,7 @@ pub mod cycle;
 pub mod depends;
 mod failure;
 mod finalize;
+mod health;
 mod inputs;
 pub(crate) mod memory;
 pub mod progress;

@@ -15,6 +15,7 @@ use super::failure::Failure;
 use super::inputs::{check_dependencies, not_run_if, refuse_cycle, source, target, unsupported};
 use super::memory::Applied;
 use super::{finalize, progress, variables};
+use crate::build;
 use crate::build::finish::Finish;
 use crate::cluster::Target;
 use crate::context::{Context, is_requested};
@@ -22,7 +23,6 @@ use crate::events::Severity;
 use crate::home::{Home, Key};
 use crate::lease::Standing;
 use crate::metrics::Metrics;
-use crate::options::Remotes;
 use crate::queue::{Outcome, Priority, Ticket};
 use crate::source::Source;
 use crate::status;
@@ -185,7 +185,7 @@ async fn run(
 ) -> Result<Ended, Failure> {
     let (context, home, object) = (attempt.context, attempt.home, attempt.object.clone());
     let spec = &object.spec;
-    let offline = matches!(context.options.remotes, Remotes::Only(_));
+    let offline = context.options.remotes.is_limited();
     if !offline && let Some(field) = unsupported(&object) {
         return Err(Failure::Stalled {
             reason: "UnsupportedField",
@@ -321,7 +321,11 @@ async fn work(
         Ok(rendered) => context.stand_in(key, rendered),
         Err(error) => {
             attempt.status.last_attempted_revision = Some(source.revision.clone());
-            return Err(error.into());
+            let remote = matches!(error, build::Error::Refused(_));
+            return Err(not_run_if(
+                remote && context.options.remotes.is_limited(),
+                error.into(),
+            ));
         }
     };
     let work = Work {

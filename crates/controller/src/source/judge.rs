@@ -25,7 +25,7 @@ pub(super) enum Failure {
         reason: &'static str,
         message: String,
     },
-    /// Not run at all, see [`Remotes::Only`].
+    /// Not run at all, see [`Remotes::Only`](crate::options::Remotes::Only).
     #[error("not run: {0}")]
     NotRun(String),
 }

@@ -135,7 +135,7 @@ async fn update(
     object: &GitRepository,
 ) -> Result<Artifact, Failure> {
     let spec = &object.spec;
-    let offline = matches!(context.options.remotes, Remotes::Only(_));
+    let offline = context.options.remotes.is_limited();
     if let Some(field) = unsupported(spec) {
         let message = format!(
             "spec.{field} is not supported yet, and leaving it out would change what is applied"

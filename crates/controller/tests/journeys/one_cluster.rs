@@ -424,7 +424,9 @@ async fn what_is_not_there_offline_is_not_run_and_holds_up_nobody() {
         .kustomization(
             "apps",
             "apps",
-            json!({"dependsOn": [{"name": "infra"}, {"name": "charts"}]}),
+            json!({"dependsOn": [{"name": "infra"}, {"name": "charts"}], "healthChecks": [
+                {"apiVersion": "example.com/v1", "kind": "MadeByAChart", "name": "x", "namespace": "default"},
+            ]}),
         )
         .await;
     let served = [(far.to_owned(), world.git.url())].into();
