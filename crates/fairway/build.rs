@@ -23,7 +23,9 @@ fn main() {
             .expect("the reference repository has UTF-8 names")
             .replace('\\', "/");
         let full = path.canonicalize().expect("the file was listed");
-        let full = full.to_str().expect("the source lies in a folder with a UTF-8 name");
+        let full = full
+            .to_str()
+            .expect("the source lies in a folder with a UTF-8 name");
         writeln!(code, "    ({name:?}, include_bytes!({full:?})),")
             .expect("writing to a String cannot fail");
     }

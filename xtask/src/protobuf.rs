@@ -170,7 +170,9 @@ impl Sources {
                         .into_owned();
                     let skip = file.contains("generated")
                         || file.ends_with("_test.go")
-                        || !file.ends_with(".go");
+                        || Path::new(&file)
+                            .extension()
+                            .is_none_or(|ending| ending != "go");
                     if !skip {
                         package.read(&std::fs::read_to_string(&path)?);
                     }
