@@ -118,11 +118,15 @@ fn own_folder<'o>(object: &'o FluxObject, objects: &[FluxObject]) -> Option<&'o 
     if !path.is_empty() || object.is_instance() {
         return Some(path);
     }
-    // The root of what: other repositories are often read from their root. Bootstrap writes both into one file.
+    // The root of what: other repositories are often read from their root. Bootstrap writes both into one file, and calls
+    // them like their namespace.
     let source = object.source.as_deref()?;
     let is_own = source == fairway_types::names::SYSTEM_NAMESPACE
         || objects.iter().any(|other| {
-            other.kind == "GitRepository" && other.file == object.file && other.name == source
+            other.kind == "GitRepository"
+                && other.file == object.file
+                && other.name == source
+                && other.namespace == source
         });
     is_own.then_some(path)
 }
