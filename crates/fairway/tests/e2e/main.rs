@@ -8,9 +8,11 @@ mod demo;
 mod random;
 mod small;
 
+mod bad_input;
 mod cli;
 mod fleet;
 mod one_cluster_alone;
+mod own_repository;
 mod promises;
 mod real;
 mod sudden_death;
