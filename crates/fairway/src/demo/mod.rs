@@ -120,7 +120,7 @@ async fn session(args: &DemoArgs, stage: &mut Stage) -> anyhow::Result<Outcome> 
         started: jiff::Timestamp::now().as_second(),
     };
     place.announce(&running)?;
-    print_where(&running, fleet, started);
+    print_where(&running, fleet, plan.is_foreign(), started);
     if args.bare {
         println!("nothing is installed (--bare); Ctrl-C stops it");
         std::future::pending::<()>().await;
@@ -200,6 +200,9 @@ async fn show(
             println!("  not run: {line}");
         }
     }
+    if let Some(kinds) = unrun::stored(&snapshot) {
+        println!("\nStored, but without their controllers here: {kinds}");
+    }
     if !converged {
         println!("\nnot Ready within {}:", seconds(timeout));
         for line in reasons::lines(&snapshot, Some(&goal)) {
@@ -222,14 +225,19 @@ async fn show(
     Ok(converged)
 }
 
-fn print_where(running: &Running, fleet: &Fleet, started: Instant) {
+fn print_where(running: &Running, fleet: &Fleet, is_copy: bool, started: Instant) {
     println!(
         "fairway demo: {} simulated clusters and a Git server on loopback, in {}",
         fleet.size(),
         seconds(started.elapsed())
     );
+    let copy = if is_copy {
+        "; a copy: the original is only read"
+    } else {
+        ""
+    };
     println!(
-        "  repository  {}   (branch {})",
+        "  repository  {}   (branch {}{copy})",
         running.url, running.branch
     );
     println!(

@@ -27,7 +27,7 @@ pub(crate) fn lines(snapshot: &Snapshot, goal: Option<&Goal>) -> Vec<String> {
         let shown = if held.home == super::MANAGEMENT {
             name.to_owned()
         } else {
-            format!("{}: {}/{name}", held.home, held.namespace())
+            format!("{}/{name} of {}", held.namespace(), held.home)
         };
         let place = *places.entry(key.clone()).or_insert_with(|| {
             groups.push((key, Vec::new()));

@@ -52,35 +52,45 @@ pub(crate) fn lines(snapshot: &Snapshot) -> Vec<String> {
             }
         }
     }
-    let mut stored: BTreeMap<String, usize> = BTreeMap::new();
     for unit in snapshot.units() {
         let cluster = unit.cluster.unwrap_or_else(|| unit.home.clone());
-        for id in unit.entries.iter().filter_map(|entry| id(entry)) {
-            match without_controller(&id) {
-                Without::Flux(why) => {
-                    let name = format!("{}/{}", id.namespace, id.name);
-                    add(&mut groups, &id.kind, why, name, &cluster);
-                }
-                Without::Other => *stored.entry(id.kind.clone()).or_default() += 1,
-                Without::Nothing => {}
+        for id in unit.entries.iter().filter_map(id) {
+            if let Without::Flux(why) = without_controller(&id) {
+                let name = format!("{}/{}", id.namespace, id.name);
+                add(&mut groups, &id.kind, why, name, &cluster);
             }
         }
     }
-    let mut lines: Vec<String> = groups
+    let is_single = snapshot.clusters.len() == 1;
+    groups
         .into_iter()
-        .map(|((kind, why), names)| line(&kind, &why, &names))
-        .collect();
-    if !stored.is_empty() {
-        let kinds: Vec<String> = stored
-            .iter()
-            .map(|(kind, count)| format!("{count} {kind}"))
-            .collect();
-        lines.push(format!(
-            "{}: stored, but no controller here acts on them",
-            some(&kinds, 8)
-        ));
+        .map(|((kind, why), names)| {
+            let line = line(&kind, &why, &names);
+            if is_single {
+                line
+            } else {
+                let clusters: Vec<String> = names.clusters.into_iter().collect();
+                format!("{line} ({})", some(&clusters, 3))
+            }
+        })
+        .collect()
+}
+
+/// Objects of other projects' kinds, which a cluster of one's own would have controllers for: how many of each.
+pub(crate) fn stored(snapshot: &Snapshot) -> Option<String> {
+    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    for unit in snapshot.units() {
+        for id in unit.entries.iter().filter_map(id) {
+            if matches!(without_controller(&id), Without::Other) {
+                *kinds.entry(id.kind).or_default() += 1;
+            }
+        }
     }
-    lines
+    let kinds: Vec<String> = kinds
+        .iter()
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
+    (!kinds.is_empty()).then(|| some(&kinds, 6))
 }
 
 fn add(groups: &mut Groups, kind: &str, why: &str, name: String, cluster: &str) {
@@ -91,17 +101,15 @@ fn add(groups: &mut Groups, kind: &str, why: &str, name: String, cluster: &str) 
 
 fn line(kind: &str, why: &str, names: &Names) -> String {
     let objects: Vec<String> = names.objects.iter().cloned().collect();
-    let clusters: Vec<String> = names.clusters.iter().cloned().collect();
     let count = if objects.len() > SHOWN {
         format!("{} ", objects.len())
     } else {
         String::new()
     };
     format!(
-        "{count}{kind} {}: {} ({})",
+        "{count}{kind} {}: {}",
         some(&objects, SHOWN),
-        cut(why, REASON),
-        some(&clusters, 3)
+        cut(why, REASON)
     )
 }
 
@@ -203,9 +211,9 @@ mod tests {
             [
                 "HelmRelease a/x, a/y: no Helm controller here (dev, prod)",
                 "Kustomization flux-system/more: no key (dev)",
-                "2 ExternalSecret: stored, but no controller here acts on them",
             ]
         );
+        assert_eq!(stored(&snapshot).as_deref(), Some("2 ExternalSecret"));
     }
 
     #[test]
