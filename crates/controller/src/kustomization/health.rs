@@ -196,6 +196,14 @@ impl Work<'_> {
         let (Some(home), Ok(id)) = (self.context.homes.get(&self.key.home), entry.object()) else {
             return false;
         };
+        let has_controller = matches!(
+            (id.group.as_str(), id.kind.as_str()),
+            (names::SOURCE_GROUP, "GitRepository") | (names::KUSTOMIZE_GROUP, "Kustomization")
+        );
+        if id.group.ends_with(".toolkit.fluxcd.io") && !has_controller {
+            // Flux's other controllers would say how it is; their definitions leave it "in progress" until they do.
+            return true;
+        }
         let list = match id.kind.as_str() {
             "GitRepository" => home
                 .repositories
