@@ -118,12 +118,12 @@ async fn once_says_why_something_is_not_ready() {
     let git = small_repository("example.com/web:1.0-broken").await;
     let poisoned = Poisoned::new();
     let url = git.url();
-    let command = poisoned.command(&["demo", "--once", "--timeout", "20s", "--repo", &url]);
+    let command = poisoned.command(&["demo", "--once", "--timeout", "12s", "--repo", &url]);
     let output = finish(command).await;
     assert_eq!(output.code, 1, "{output:?}");
     let (_, reasons) = output
         .stdout
-        .split_once("not Ready within 20.0 s:")
+        .split_once("not Ready within 12.0 s:")
         .unwrap_or_else(|| panic!("{output:?}"));
     assert!(reasons.contains("web"), "{reasons}");
     assert!(reasons.contains("Deployment/default/web"), "{reasons}");
