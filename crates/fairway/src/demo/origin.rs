@@ -17,7 +17,7 @@ use crate::reference;
 
 /// Where the folder remembers the port of the Git server, so that clones go on working after a restart.
 const PORT_FILE: &str = "git-port";
-const COPY_TIMEOUT: Duration = Duration::from_secs(600);
+const COPY_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// The repository that the fleet is built from.
 pub(crate) struct Origin {

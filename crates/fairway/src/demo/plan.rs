@@ -223,20 +223,19 @@ fn remotes(hubs: &[Found]) -> BTreeMap<String, Remote> {
                     && !remotes.contains_key(name)
                     && hubs.iter().all(|hub| hub.name != *name)
             };
-            let name = std::iter::once(name.clone())
-                .chain((0..).map(|number: u32| match number {
-                    0 => format!("{}-{name}", hub.name),
-                    number => format!("{}-{name}-{number}", hub.name),
-                }))
-                .find(is_free)
-                .unwrap_or(name);
+            let mut free = name.clone();
+            let mut number = 1;
+            while !is_free(&free) {
+                free = format!("{}-{name}-{number}", hub.name);
+                number += 1;
+            }
             let remote = Remote {
                 hub: hub.name.clone(),
                 namespace: namespace.clone(),
                 secret: secret.clone(),
                 key: key.clone(),
             };
-            remotes.insert(name, remote);
+            remotes.insert(free, remote);
         }
     }
     remotes
@@ -271,6 +270,6 @@ mod tests {
             ]),
             ["prod", "stage"]
         );
-        assert_eq!(names(&[("a", "hub-kubeconfig")]), ["hub-hub"]);
+        assert_eq!(names(&[("a", "hub-kubeconfig")]), ["hub-hub-1"]);
     }
 }
