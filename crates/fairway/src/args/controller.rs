@@ -19,6 +19,9 @@ pub(crate) struct ControllerArgs {
     /// Account to impersonate where a Kustomization names none; empty for none [default: as --profile]
     #[arg(long, value_name = "NAME")]
     pub(crate) default_service_account: Option<String>,
+    /// Reconcile only while holding Flux's own Leases, so that of several controllers (Flux's among them) one works at a time
+    #[arg(long, requires = "storage_path")]
+    pub(crate) enable_leader_election: bool,
     /// Folder for Git mirrors [default: a temporary folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) storage_path: Option<PathBuf>,

@@ -50,8 +50,12 @@ pub(crate) async fn run(global: &Global, args: ControllerArgs) -> anyhow::Result
     if let Some(account) = args.default_service_account {
         options.default_service_account = (!account.is_empty()).then_some(account);
     }
+    options.leader_election = args.enable_leader_election;
     tracing::info!(server = connection.server(), version, "reconciling");
     let engine = Engine::start(connection, options).await?;
+    if let Some(holder) = engine.waits_for() {
+        tracing::warn!(holder, "another controller leads; waiting for its Lease");
+    }
     crate::start::interrupted().await?;
     tracing::info!("stopping");
     engine.shutdown().await;
