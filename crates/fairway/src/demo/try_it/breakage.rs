@@ -14,14 +14,21 @@ pub(crate) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
         "pushed {commit}: myapp {broken} in dev, an image that never becomes ready"
     ));
     let seen = session
-        .expect_view("apps-dev-* not Ready", |snapshot| {
-            let units = snapshot.units();
-            let mut dev = units
-                .iter()
-                .filter(|unit| unit.name.starts_with("apps-dev-"))
-                .peekable();
-            dev.peek().is_some() && dev.all(|unit| !unit.readiness.is_ready())
-        })
+        .expect_view(
+            "apps-dev-* are not Ready and name the Deployment",
+            |snapshot| {
+                let units = snapshot.units();
+                let mut dev = units
+                    .iter()
+                    .filter(|unit| unit.name.starts_with("apps-dev-"))
+                    .peekable();
+                dev.peek().is_some()
+                    && dev.all(|unit| {
+                        !unit.readiness.is_ready()
+                            && unit.readiness.message.contains("Deployment/myapp/myapp")
+                    })
+            },
+        )
         .await?;
     if seen != Outcome::Done {
         return Ok(seen);
