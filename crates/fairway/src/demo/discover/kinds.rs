@@ -169,8 +169,8 @@ mod tests {
                 "apiVersion: helm.toolkit.fluxcd.io/{version}\nkind: HelmRelease\nmetadata: {{name: a}}\n"
             )
         };
-        tree.insert("a.yaml", &release("v2beta2"));
-        tree.insert("b.yaml", &release("v2"));
+        tree.insert("a.yaml", release("v2beta2"));
+        tree.insert("b.yaml", release("v2"));
         tree.insert(
             "c.yaml",
             "apiVersion: kyverno.io/v1\nkind: ClusterPolicy\nmetadata: {name: a}\n---\n\
