@@ -10,7 +10,7 @@ use super::kinds::{Kind, scope};
 use crate::args::{EventsArgs, Global};
 use crate::exit::{Misuse, Outcome};
 use crate::hub;
-use crate::output::{Table, age};
+use crate::output::{Table, age_since};
 
 /// Prints the events of Flux's and Fairway's objects, oldest first.
 pub(crate) async fn run(global: &Global, args: EventsArgs) -> anyhow::Result<Outcome> {
@@ -84,18 +84,9 @@ fn at(event: &Event) -> Option<jiff::Timestamp> {
 }
 
 fn row(event: &Event) -> [String; 5] {
-    let since = at(event).map_or_else(
-        || "-".into(),
-        |at| {
-            let since = jiff::Timestamp::now().duration_since(at);
-            age(Duration::from_secs(
-                u64::try_from(since.as_secs()).unwrap_or(0),
-            ))
-        },
-    );
     let involved = &event.involved_object;
     [
-        since,
+        age_since(at(event), jiff::Timestamp::now()),
         event.type_.clone().unwrap_or_default(),
         event.reason.clone().unwrap_or_default(),
         format!(

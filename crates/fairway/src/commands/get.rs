@@ -11,7 +11,7 @@ use super::kinds::{Kind, explain, scope};
 use crate::args::{Format, GetArgs, GetCommand, Global, ListArgs};
 use crate::exit::{Misuse, Outcome};
 use crate::hub;
-use crate::output::{Table, age, readiness, short_revision};
+use crate::output::{Table, age_since, readiness, short_revision};
 
 /// Prints the objects, once or whenever something changes.
 pub(crate) async fn run(global: &Global, args: GetArgs) -> anyhow::Result<Outcome> {
@@ -243,13 +243,5 @@ fn created(value: &Value) -> String {
     let at = value
         .as_str()
         .and_then(|text| text.parse::<jiff::Timestamp>().ok());
-    at.map_or_else(
-        || "-".into(),
-        |at| {
-            let since = jiff::Timestamp::now().duration_since(at);
-            age(Duration::from_secs(
-                u64::try_from(since.as_secs()).unwrap_or(0),
-            ))
-        },
-    )
+    age_since(at, jiff::Timestamp::now())
 }

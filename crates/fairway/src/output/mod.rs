@@ -10,4 +10,4 @@ pub(crate) use changes::field_changes;
 pub(crate) use conditions::{Readiness, readiness, short_revision};
 pub(crate) use table::Table;
 pub(crate) use text::cut;
-pub(crate) use time::{age, seconds};
+pub(crate) use time::{age_since, seconds};

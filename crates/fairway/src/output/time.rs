@@ -2,8 +2,19 @@
 
 use std::time::Duration;
 
+/// How long ago something was, as kubectl prints it; `-` where that is not known, `0s` where it lies ahead.
+pub(crate) fn age_since(at: Option<jiff::Timestamp>, now: jiff::Timestamp) -> String {
+    at.map_or_else(
+        || "-".into(),
+        |at| {
+            let since = now.duration_since(at).as_secs();
+            age(Duration::from_secs(u64::try_from(since).unwrap_or(0)))
+        },
+    )
+}
+
 /// An age as kubectl prints it: `5s`, `3m12s`, `2h5m`, `4d3h`.
-pub(crate) fn age(age: Duration) -> String {
+fn age(age: Duration) -> String {
     let seconds = age.as_secs();
     let two = |large: u64, l: &str, small: u64, s: &str| {
         if small == 0 {
@@ -43,5 +54,13 @@ mod tests {
         assert_eq!(at(4 * 3600 + 300), "4h5m");
         assert_eq!(at(90_000), "25h");
         assert_eq!(at(3 * 86_400), "3d");
+    }
+
+    #[test]
+    fn what_is_not_known_or_lies_ahead_has_an_age_too() {
+        let at = |seconds| jiff::Timestamp::from_second(seconds).unwrap();
+        assert_eq!(age_since(Some(at(10)), at(15)), "5s");
+        assert_eq!(age_since(Some(at(15)), at(10)), "0s");
+        assert_eq!(age_since(None, at(10)), "-");
     }
 }
