@@ -1,5 +1,6 @@
 //! Project tasks: `cargo xtask TASK [ARGS]`.
 
+mod bench;
 mod crds;
 mod deps;
 mod envtest;
@@ -12,6 +13,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
+        ["bench-reconcile", rest @ ..] => bench::run("reconcile", rest),
         ["crds", rest @ ..] => crds::run(rest),
         ["deps"] => deps::run(),
         ["envtest", rest @ ..] => envtest::run(rest),
@@ -19,7 +21,7 @@ fn main() -> ExitCode {
         ["schemas", rest @ ..] => schemas::run(rest),
         _ => {
             eprintln!(
-                "usage: cargo xtask crds [--check] | schemas [--check] | protobuf [--check] | deps | envtest"
+                "usage: cargo xtask crds [--check] | schemas [--check] | protobuf [--check] | deps | envtest | bench-reconcile"
             );
             return ExitCode::from(2);
         }

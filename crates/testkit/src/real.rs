@@ -175,7 +175,7 @@ fn kube_apiserver(assets: &Assets, folder: &Path, etcd: u16, port: u16) -> Comma
         "--bind-address=127.0.0.1".to_owned(),
         "--advertise-address=127.0.0.1".to_owned(),
         "--endpoint-reconciler-type=none".to_owned(),
-        "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+        "--service-cluster-ip-range=10.0.0.0/16".to_owned(),
         format!("--cert-dir={}", path("certs")),
         format!("--token-auth-file={}", path("tokens.csv")),
         "--authorization-mode=RBAC".to_owned(),
