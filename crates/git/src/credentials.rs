@@ -81,6 +81,15 @@ impl Credentials {
         self
     }
 
+    /// What may go to a host that the credential is not for: whom to trust, and the way there.
+    pub(crate) fn for_another_host(&self) -> Self {
+        Self {
+            ca: self.ca.clone(),
+            proxy: self.proxy.clone(),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn has_http_user(&self) -> bool {
         self.basic.is_some() || self.bearer.is_some()
     }

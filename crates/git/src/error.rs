@@ -156,6 +156,20 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A directory of `spec.sparseCheckout` is not there.
+    #[error("sparse checkout dir '{path}' does not exist in repository")]
+    SparseMissing {
+        /// The directory.
+        path: String,
+    },
+    /// A submodule can't be fetched, or is not to be trusted.
+    #[error("submodule '{path}': {reason}")]
+    Submodule {
+        /// Where it is in the repository.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The edit leaves every byte as it was, so there is nothing to commit.
     #[error("nothing to commit: the files already have this content")]
     NothingToCommit,

@@ -38,10 +38,12 @@
 //! # Ok(()) }
 //! ```
 
+mod archive;
 mod cache;
 mod checkout;
 mod commit;
 mod complaint;
+mod compose;
 mod credentials;
 mod edit;
 mod error;
@@ -58,10 +60,14 @@ mod remote;
 mod repository;
 #[cfg(feature = "serve")]
 pub mod serve;
+mod store;
+mod submodules;
 mod tree;
 
+pub use archive::{ArchiveError, Limits};
 pub use checkout::{Checkout, identity};
 pub use commit::{Commit, Signature};
+pub use compose::Composition;
 pub use credentials::Credentials;
 pub use edit::Change;
 pub use error::Error;
@@ -75,4 +81,5 @@ pub use range::Range;
 pub use reference::{Reference, Revision};
 pub use remote::Remote;
 pub use repository::Repository;
+pub use submodules::{Submodule, submodules};
 pub use tree::{EntryKind, Symlinks, TreeError, TreeView, ViewOptions};

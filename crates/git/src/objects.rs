@@ -1,6 +1,5 @@
 //! The object database of one repository, read (and written) in process.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +8,8 @@ use gix_object::{Find as _, FindHeader as _, Kind, Write as _};
 use gix_odb::HandleArc;
 
 use crate::cache::Cache;
+pub(crate) use crate::store::IgnoreFiles;
+use crate::store::{Memo, Store};
 use crate::{Error, Oid};
 
 /// Blobs above this size are refused, as a limit on what one file of a repository can cost.
@@ -25,13 +26,9 @@ pub(crate) struct Objects {
     idle: Mutex<Vec<HandleArc>>,
     trees: Cache<Oid, Arc<Tree>>,
     blobs: Cache<Oid, Arc<[u8]>>,
-    /// Tree → the ignore files below it.
-    pub(crate) ignore_files: Mutex<HashMap<Oid, IgnoreFiles>>,
+    ignore_files: Memo,
     damaged: AtomicBool,
 }
-
-/// Folders and the ids of the ignore files in them.
-pub(crate) type IgnoreFiles = Arc<[(String, Oid)]>;
 
 /// One tree, sorted by name.
 pub(crate) struct Tree {
@@ -157,7 +154,7 @@ impl Objects {
             idle: Mutex::default(),
             trees: Cache::new(TREE_CACHE_ENTRIES),
             blobs: Cache::new(BLOB_CACHE_BYTES),
-            ignore_files: Mutex::default(),
+            ignore_files: Memo::default(),
             damaged: AtomicBool::new(false),
             directory: repository.to_owned(),
         })
@@ -236,6 +233,16 @@ impl Objects {
         })
     }
 
+    pub(crate) fn write(&self, kind: Kind, data: &[u8]) -> Result<Oid, Error> {
+        let written = self.with_handle(|handle| handle.write_buf(kind, data));
+        let id = written.map_err(|e| Error::Io {
+            context: format!("can't write an object into {}", self.directory.display()),
+            detail: e.to_string(),
+        })?;
+        Oid::from_slice(id.as_slice())
+            .ok_or_else(|| self.damage("an id of unexpected length".to_owned()))
+    }
+
     pub(crate) fn blob(&self, id: Oid) -> Result<Arc<[u8]>, Error> {
         if let Some(blob) = self.blobs.get(&id) {
             return Ok(blob);
@@ -263,15 +270,23 @@ impl Objects {
         self.trees.insert(id, tree.clone(), tree.entries.len() + 1);
         Ok(tree)
     }
+}
 
-    pub(crate) fn write(&self, kind: Kind, data: &[u8]) -> Result<Oid, Error> {
-        let written = self.with_handle(|handle| handle.write_buf(kind, data));
-        let id = written.map_err(|e| Error::Io {
-            context: format!("can't write an object into {}", self.directory.display()),
-            detail: e.to_string(),
-        })?;
-        Oid::from_slice(id.as_slice())
-            .ok_or_else(|| self.damage("an id of unexpected length".to_owned()))
+impl Store for Objects {
+    fn blob(&self, id: Oid) -> Result<Arc<[u8]>, Error> {
+        Self::blob(self, id)
+    }
+
+    fn tree(&self, id: Oid) -> Result<Arc<Tree>, Error> {
+        Self::tree(self, id)
+    }
+
+    fn holds(&self, id: Oid) -> bool {
+        self.contains(id)
+    }
+
+    fn ignore_files(&self) -> &Memo {
+        &self.ignore_files
     }
 }
 

@@ -162,6 +162,42 @@ impl Remote {
         Some(format!("{scheme}://{host}/"))
     }
 
+    /// The host and port, by which credentials are kept apart; none for a folder of this machine.
+    pub(crate) fn host(&self) -> Option<String> {
+        let (authority, default) = match self.url.split_once("://") {
+            Some((_, rest)) => (
+                rest.split('/').next()?,
+                match self.scheme {
+                    Scheme::Https => "443",
+                    Scheme::Http => "80",
+                    Scheme::Ssh => "22",
+                    Scheme::File => return None,
+                },
+            ),
+            None if self.scheme == Scheme::Ssh => {
+                return Some(format!(
+                    "{}:22",
+                    self.url
+                        .split(':')
+                        .next()?
+                        .rsplit('@')
+                        .next()?
+                        .to_ascii_lowercase()
+                ));
+            }
+            None => return None,
+        };
+        let host = authority.rsplit('@').next()?.to_ascii_lowercase();
+        let has_port = host
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| !port.is_empty() && !port.ends_with(']'));
+        Some(if has_port {
+            host
+        } else {
+            format!("{}:{default}", host.trim_end_matches(':'))
+        })
+    }
+
     /// The path of a repository on this machine.
     pub(crate) fn local_path(&self) -> Option<&str> {
         (self.scheme == Scheme::File).then(|| self.url.strip_prefix("file://").unwrap_or(&self.url))

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::ignore::{IGNORE_FILE, Rules};
-use crate::objects::{IgnoreFiles, Mode, Objects, Tree};
+use crate::objects::{IgnoreFiles, Mode, Tree};
+use crate::store::Store;
 use crate::{Error, Oid};
 
 const MAX_DEPTH: usize = 128;
@@ -93,7 +94,7 @@ pub enum TreeError {
 pub struct TreeView(Arc<View>);
 
 struct View {
-    objects: Arc<Objects>,
+    objects: Arc<dyn Store>,
     commit: Oid,
     root: Oid,
     rules: Rules,
@@ -104,17 +105,25 @@ struct View {
     revived: Mutex<HashMap<String, bool>>,
 }
 
+/// One entry of a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Dir,
+    File { id: Oid, executable: bool },
+}
+
 #[derive(Clone)]
 enum Node {
     /// The path without links, and the tree; none is an empty folder.
     Dir(String, Option<Arc<Tree>>),
-    File(Oid),
+    /// The blob, and whether it may be executed.
+    File(Oid, bool),
     Absent,
 }
 
 impl TreeView {
     pub(crate) fn new(
-        objects: Arc<Objects>,
+        objects: Arc<dyn Store>,
         commit: Oid,
         root: Oid,
         options: &ViewOptions,
@@ -123,7 +132,7 @@ impl TreeView {
             Rules::none()
         } else {
             let mut files = Vec::new();
-            for (folder, id) in ignore_files(&objects, root, 0)?.iter() {
+            for (folder, id) in ignore_files(&*objects, root, 0)?.iter() {
                 let text = objects.blob(*id)?;
                 files.push((folder.clone(), String::from_utf8_lossy(&text).into_owned()));
             }
@@ -145,6 +154,10 @@ impl TreeView {
         self.0.commit
     }
 
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.0.objects
+    }
+
     /// The commit's root tree: two commits with the same one hold the same files.
     pub fn root(&self) -> Oid {
         self.0.root
@@ -162,7 +175,7 @@ impl TreeView {
     /// The content of a file.
     pub fn read(&self, path: &str) -> Result<Arc<[u8]>, TreeError> {
         match self.node(path)? {
-            Node::File(id) => self.0.objects.blob(id).map_err(|e| unreadable(path, &e)),
+            Node::File(id, _) => self.0.objects.blob(id).map_err(|e| unreadable(path, &e)),
             Node::Dir(..) => Err(TreeError::IsDir {
                 path: path.to_owned(),
             }),
@@ -175,13 +188,33 @@ impl TreeView {
     /// The blob id of a file: equal ids are equal contents. `None` for folders and absent paths.
     pub fn blob_id(&self, path: &str) -> Result<Option<[u8; 20]>, TreeError> {
         Ok(match self.node(path)? {
-            Node::File(id) => Some(id.0),
+            Node::File(id, _) => Some(id.0),
             Node::Dir(..) | Node::Absent => None,
         })
     }
 
     /// The names in a folder, sorted bytewise.
     pub fn list(&self, path: &str) -> Result<Vec<(String, EntryKind)>, TreeError> {
+        let entries = self.entries(path)?.into_iter();
+        Ok(entries
+            .map(|(name, entry)| match entry {
+                Found::Dir => (name, EntryKind::Dir),
+                Found::File { .. } => (name, EntryKind::File),
+            })
+            .collect())
+    }
+
+    /// What is at `path`, with its id.
+    pub(crate) fn entry(&self, path: &str) -> Result<Option<Found>, TreeError> {
+        Ok(match self.node(path)? {
+            Node::Dir(..) => Some(Found::Dir),
+            Node::File(id, executable) => Some(Found::File { id, executable }),
+            Node::Absent => None,
+        })
+    }
+
+    /// What is in a folder, sorted bytewise by name.
+    pub(crate) fn entries(&self, path: &str) -> Result<Vec<(String, Found)>, TreeError> {
         let (real, tree) = match self.node(path)? {
             Node::Dir(real, tree) => (real, tree),
             Node::File(..) => {
@@ -200,12 +233,12 @@ impl TreeView {
             let Ok(name) = std::str::from_utf8(&entry.name) else {
                 continue;
             };
-            let kind = match self.child(&real, tree.as_ref(), name, &mut 0)? {
-                Node::Dir(..) => EntryKind::Dir,
-                Node::File(..) => EntryKind::File,
+            let found = match self.child(&real, tree.as_ref(), name, &mut 0)? {
+                Node::Dir(..) => Found::Dir,
+                Node::File(id, executable) => Found::File { id, executable },
                 Node::Absent => continue,
             };
-            names.push((name.to_owned(), kind));
+            names.push((name.to_owned(), found));
         }
         Ok(names)
     }
@@ -299,7 +332,7 @@ impl TreeView {
                 Ok(if excluded {
                     Node::Absent
                 } else {
-                    Node::File(entry.id)
+                    Node::File(entry.id, entry.mode == Mode::Executable)
                 })
             }
             Mode::Submodule => {
@@ -408,14 +441,8 @@ impl TreeView {
 
 /// The ignore files below a tree, parents before children. Remembered by tree id, so that a new
 /// commit costs what it changed.
-fn ignore_files(objects: &Objects, tree: Oid, depth: usize) -> Result<IgnoreFiles, Error> {
-    let known = objects
-        .ignore_files
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .get(&tree)
-        .cloned();
-    if let Some(known) = known {
+fn ignore_files(objects: &dyn Store, tree: Oid, depth: usize) -> Result<IgnoreFiles, Error> {
+    if let Some(known) = objects.known_ignore_files(tree) {
         return Ok(known);
     }
     if depth > MAX_DEPTH {
@@ -440,14 +467,7 @@ fn ignore_files(objects: &Objects, tree: Oid, depth: usize) -> Result<IgnoreFile
         }
     }
     let files: IgnoreFiles = files.into();
-    let mut memory = objects
-        .ignore_files
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    if memory.len() > 500_000 {
-        memory.clear();
-    }
-    memory.insert(tree, files.clone());
+    objects.remember_ignore_files(tree, files.clone());
     Ok(files)
 }
 
