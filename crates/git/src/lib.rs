@@ -63,6 +63,7 @@ pub mod serve;
 mod store;
 mod submodules;
 mod tree;
+mod verify;
 
 pub use archive::{ArchiveError, Limits};
 pub use checkout::{Checkout, identity};
@@ -83,3 +84,4 @@ pub use remote::Remote;
 pub use repository::Repository;
 pub use submodules::{Submodule, submodules};
 pub use tree::{EntryKind, Symlinks, TreeError, TreeView, ViewOptions};
+pub use verify::{Tag, TrustedKeys, VerifyError};
