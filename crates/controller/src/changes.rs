@@ -12,10 +12,9 @@ use fairway_types::{
 use kube::ResourceExt;
 
 use crate::context::{Context, key_of};
-use crate::home::HomeId;
+use crate::home::{HomeId, Key};
 use crate::kustomization::ALLOW_EMPTY;
 use crate::objects::Change;
-use crate::options::Controller;
 use crate::source::NOT_RUN;
 
 impl Context {
@@ -23,7 +22,7 @@ impl Context {
     pub(crate) fn repository_changed(&self, home: &HomeId, change: &Change<GitRepository>) {
         match change {
             Change::Set { old, new } => {
-                if needs_run(old.as_deref(), &**new) {
+                if needs_run(old.as_deref(), &**new) || self.changes_hands(old.as_deref(), &**new) {
                     self.enqueue_source(key_of(home, &**new));
                 }
                 let artifact = |object: &GitRepository| {
@@ -33,9 +32,7 @@ impl Context {
                         .as_ref()
                         .map(|artifact| artifact.revision.clone())
                 };
-                if !self.options.controllers.contains(&Controller::Source)
-                    && old.as_deref().and_then(artifact) != artifact(new)
-                {
+                if !self.owns_source(new) && old.as_deref().and_then(artifact) != artifact(new) {
                     self.enqueue_source(key_of(home, &**new));
                 }
                 let ready = |object: &GitRepository| {
@@ -55,6 +52,10 @@ impl Context {
                 let key = key_of(home, &**object);
                 self.sources.remove(&key);
                 self.queues.sources.forget(&key);
+                if *home == HomeId::Hub {
+                    let durations = &self.metrics.durations;
+                    durations.forget("GitRepository", &key.namespace, &key.name);
+                }
                 self.notify_source(&key);
             }
         }
@@ -64,7 +65,7 @@ impl Context {
     pub(crate) fn kustomization_changed(&self, home: &HomeId, change: &Change<Kustomization>) {
         let object = match change {
             Change::Set { old, new } => {
-                if needs_run(old.as_deref(), &**new) {
+                if needs_run(old.as_deref(), &**new) || self.changes_hands(old.as_deref(), &**new) {
                     self.enqueue_kustomization(key_of(home, &**new));
                 }
                 let seen = |object: &Kustomization| {
@@ -92,21 +93,11 @@ impl Context {
             Change::Gone(object) => {
                 let key = key_of(home, &**object);
                 self.queues.kustomizations.forget(&key);
-                self.memory.forget(&key);
-                let went_to = self.lanes().remove(&key);
-                if let Some((id, _)) = went_to {
-                    let owner = Owner {
-                        name: key.name.clone(),
-                        namespace: key.namespace.clone(),
-                    };
-                    for target in self.targets().iter().filter(|target| target.id == id) {
-                        target.observer.forget(&owner);
-                    }
+                self.let_go(&key);
+                if *home == HomeId::Hub {
+                    let durations = &self.metrics.durations;
+                    durations.forget("Kustomization", &key.namespace, &key.name);
                 }
-                self.superseded_by
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner)
-                    .remove(&key);
                 object
             }
         };
@@ -122,12 +113,38 @@ impl Context {
         }
     }
 
+    /// Forgets what is known of a Kustomization that is gone, or is somebody else's now.
+    pub(crate) fn let_go(&self, key: &Key) {
+        self.memory.forget(key);
+        let went_to = self.lanes().remove(key);
+        if let Some((id, _)) = went_to {
+            let owner = Owner {
+                name: key.name.clone(),
+                namespace: key.namespace.clone(),
+            };
+            for target in self.targets().iter().filter(|target| target.id == id) {
+                target.observer.forget(&owner);
+            }
+        }
+        self.superseded_by
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .remove(key);
+    }
+
+    /// Whether an object has come into this shard, or has left it.
+    fn changes_hands<K: kube::Resource>(&self, old: Option<&K>, new: &K) -> bool {
+        old.is_some_and(|old| {
+            self.options.selects(old.labels()) != self.options.selects(new.labels())
+        })
+    }
+
     /// What a change of a Cluster means.
     pub(crate) fn cluster_changed(&self, change: &Change<Cluster>) {
         match change {
             Change::Set { old, new } => {
                 let name = (new.namespace().unwrap_or_default(), new.name_any());
-                if needs_run(old.as_deref(), &**new) {
+                if needs_run(old.as_deref(), &**new) || self.changes_hands(old.as_deref(), &**new) {
                     self.enqueue_cluster(name);
                 }
                 let selects = |cluster: &Cluster| {
@@ -157,7 +174,7 @@ impl Context {
     pub(crate) fn fleet_changed(&self, change: &Change<FleetKustomization>) {
         match change {
             Change::Set { old, new } => {
-                if needs_run(old.as_deref(), &**new) {
+                if needs_run(old.as_deref(), &**new) || self.changes_hands(old.as_deref(), &**new) {
                     self.enqueue_fleet(
                         (new.namespace().unwrap_or_default(), new.name_any()),
                         Duration::ZERO,

@@ -7,23 +7,22 @@ use std::time::Duration;
 use fairway_apply::Connection;
 use fairway_git::Mirrors;
 use fairway_types::{
-    Cluster, ClusterSelector, FleetKustomization, Kustomization, conditions, names,
+    Cluster, ClusterSelector, FleetKustomization, GitRepository, Kustomization, conditions, names,
 };
 use kube::ResourceExt;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::build::Builder;
 use crate::clock::Clock;
 use crate::cluster::{Connections, Target};
+use crate::election::Standings;
 use crate::engine::listen_to;
 use crate::events::Recorder;
 use crate::home::{Home, HomeId, Homes, Key};
 use crate::kustomization::Memory;
-use crate::lease::Standing;
 use crate::metrics::Metrics;
 use crate::objects::{Name, Objects};
-use crate::options::Options;
+use crate::options::{Controller, Options};
 use crate::queue::{Lane, Priority, Queue};
 use crate::source::Sources;
 
@@ -76,10 +75,8 @@ pub struct Context {
     pub(crate) cluster_targets: Mutex<HashMap<Name, u64>>,
     /// Deployments of Flux controllers that were scaled down, by home and Kustomization.
     pub(crate) superseded_by: Mutex<HashMap<Key, Vec<String>>>,
-    /// Whether sources may be touched.
-    pub source_standing: watch::Receiver<Standing>,
-    /// Whether Kustomizations may be touched.
-    pub kustomize_standing: watch::Receiver<Standing>,
+    /// Which reconcilers may touch anything.
+    pub standings: Standings,
     /// Cancelled when the engine stops.
     pub stop: CancellationToken,
     me: Weak<Context>,
@@ -93,8 +90,7 @@ pub(crate) struct Parts {
     pub fleet_events: Recorder,
     pub queues: Queues,
     pub connections: Connections,
-    pub source_standing: watch::Receiver<Standing>,
-    pub kustomize_standing: watch::Receiver<Standing>,
+    pub standings: Standings,
     pub stop: CancellationToken,
 }
 
@@ -122,8 +118,7 @@ impl Context {
             lanes: Mutex::default(),
             cluster_targets: Mutex::default(),
             superseded_by: Mutex::default(),
-            source_standing: parts.source_standing,
-            kustomize_standing: parts.kustomize_standing,
+            standings: parts.standings,
             stop: parts.stop,
             me: me.clone(),
         })
@@ -139,6 +134,14 @@ impl Context {
                 self.enqueue_kustomization(key_of(&home.id, &*object));
             }
         }
+    }
+
+    /// Whether a source is fetched and its status written here. What others have is only read: of another shard, of a
+    /// controller that is left to Flux, or of one that Flux leads just now.
+    pub(crate) fn owns_source(&self, object: &GitRepository) -> bool {
+        self.options.controllers.contains(&Controller::Source)
+            && self.standings.leads(Controller::Source)
+            && self.options.selects(object.labels())
     }
 
     /// The home that the engine was started with.
@@ -244,6 +247,17 @@ impl Context {
         self.queues
             .fleets
             .add_with(name, lane, after, Priority::Normal);
+    }
+
+    /// Asks for a run over every Cluster and FleetKustomization.
+    pub(crate) fn enqueue_all_fleets(&self) {
+        for cluster in self.clusters.all() {
+            self.enqueue_cluster((cluster.namespace().unwrap_or_default(), cluster.name_any()));
+        }
+        for fleet in self.fleets.all() {
+            let name = (fleet.namespace().unwrap_or_default(), fleet.name_any());
+            self.enqueue_fleet(name, Duration::ZERO);
+        }
     }
 
     /// Asks for a run over all FleetKustomizations of a namespace.

@@ -3,6 +3,9 @@
 //!
 //! The rules are client-go's: who holds a Lease renews it; another may take it when it has not been renewed for its
 //! duration *by the observer's own clock*, or when it was let go. A holder that cannot renew stops before others may begin.
+//!
+//! Each reconciler has a Lease of its own, so that any of them can be left to Flux. Replicas of Fairway keep theirs
+//! together all the same: who does not hold the first one leaves the others to the replica that does.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,19 +14,75 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{Api, PostParams};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// What Flux's controllers use.
-pub const DURATION: Duration = Duration::from_secs(35);
-const RENEW_DEADLINE: Duration = Duration::from_secs(30);
-const RETRY: Duration = Duration::from_secs(5);
+use crate::build::finish::hex;
+use crate::options::Controller;
 
 /// The Lease of Flux's source-controller.
 pub const SOURCE: &str = "source-controller-leader-election";
 /// The Lease of Flux's kustomize-controller.
 pub const KUSTOMIZE: &str = "kustomize-controller-leader-election";
+/// The Lease of Fairway's own reconcilers, which Flux knows nothing of.
+pub const FLEET: &str = "fairway-leader-election";
+
+/// The Lease of a reconciler. Shards have Leases of their own, named as Flux names them: the selector's hash is appended.
+///
+/// ```
+/// use fairway_controller::{Controller, lease};
+///
+/// assert_eq!(lease::name(Controller::Kustomize, None), "kustomize-controller-leader-election");
+/// assert_eq!(
+///     lease::name(Controller::Source, Some("sharding.fluxcd.io/key=shard1")),
+///     "source-controller-leader-election-73fdc1be",
+/// );
+/// ```
+pub fn name(controller: Controller, selector: Option<&str>) -> String {
+    let base = match controller {
+        Controller::Source => SOURCE,
+        Controller::Kustomize => KUSTOMIZE,
+        Controller::Fleet => FLEET,
+    };
+    match selector.filter(|text| !text.is_empty()) {
+        Some(text) => format!("{base}-{}", &hex(&Sha256::digest(text))[..8]),
+        None => base.to_owned(),
+    }
+}
+
+/// How long a Lease lasts and how often it is renewed. The default is Flux's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// Others wait so long for a sign of the holder (`--leader-election-lease-duration`).
+    pub duration: Duration,
+    /// Who could not renew for so long stops (`--leader-election-renew-deadline`).
+    pub deadline: Duration,
+    /// Pause between looks (`--leader-election-retry-period`).
+    pub retry: Duration,
+    /// Whether the Lease is let go at the end (`--leader-election-release-on-cancel`).
+    pub release: bool,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            duration: Duration::from_secs(35),
+            deadline: Duration::from_secs(30),
+            retry: Duration::from_secs(5),
+            release: true,
+        }
+    }
+}
+
+/// What the identity of every Fairway has in it: another replica is no other engine.
+const MARK: &str = "_fairway-";
+
+/// Whether the holder of a Lease is a Fairway.
+pub fn is_fairway(holder: &str) -> bool {
+    holder.contains(MARK)
+}
 
 /// Whether this process leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,10 +115,16 @@ enum Move {
 }
 
 /// The next move of `me`, given what the Lease says and since when it says so.
-fn decide(me: &str, observed: Option<&Observed>, now: Timestamp, instant: Instant) -> Move {
+fn decide(
+    me: &str,
+    duration: Duration,
+    observed: Option<&Observed>,
+    now: Timestamp,
+    instant: Instant,
+) -> Move {
     let fresh = |transitions: i32, acquired: MicroTime| LeaseSpec {
         holder_identity: Some(me.to_owned()),
-        lease_duration_seconds: Some(DURATION.as_secs() as i32),
+        lease_duration_seconds: Some(duration.as_secs().max(1) as i32),
         acquire_time: Some(acquired),
         renew_time: Some(MicroTime(now)),
         lease_transitions: Some(transitions),
@@ -87,68 +152,131 @@ fn decide(me: &str, observed: Option<&Observed>, now: Timestamp, instant: Instan
     }
 }
 
-/// Takes part in the election for one Lease until `stop`, then lets it go: the future does, the receiver hears of it.
+/// Who stands for election, and where.
+pub(crate) struct Election {
+    /// The Leases, the one that decides between replicas first.
+    pub names: Vec<String>,
+    /// Their namespace.
+    pub namespace: String,
+    /// Who stands.
+    pub me: String,
+    pub timing: Timing,
+}
+
+/// Takes part in the election for some Leases until `stop`, then lets them go: the future does, the receivers (one for
+/// each Lease, in their order) hear of it.
 pub(crate) fn elect(
     client: kube::Client,
-    namespace: &str,
-    name: &'static str,
-    me: String,
+    election: Election,
     stop: CancellationToken,
 ) -> (
-    watch::Receiver<Standing>,
+    Vec<watch::Receiver<Standing>>,
     impl Future<Output = ()> + Send + 'static,
 ) {
-    let (sender, receiver) = watch::channel(Standing::Waiting);
-    let api: Api<Lease> = Api::namespaced(client, namespace);
-    let namespace = namespace.to_owned();
-    let campaign = async move {
-        let mut candidate = Candidate {
-            api,
-            namespace,
+    let api: Api<Lease> = Api::namespaced(client, &election.namespace);
+    let mut receivers = Vec::new();
+    let mut candidates = Vec::new();
+    let timing = election.timing;
+    for name in election.names {
+        let (sender, receiver) = watch::channel(Standing::Waiting);
+        receivers.push(receiver);
+        candidates.push(Candidate {
+            api: api.clone(),
+            namespace: election.namespace.clone(),
             name,
-            me,
+            me: election.me.clone(),
+            timing,
             observed: None,
             renewed: None,
-        };
+            sender,
+        });
+    }
+    let campaign = async move {
         loop {
-            let standing = candidate.turn().await;
-            if let Some(standing) = standing {
-                sender.send_if_modified(|old| {
+            let mut leader: Option<String> = None;
+            for (index, candidate) in candidates.iter_mut().enumerate() {
+                // The first one says which replica it is; only it goes on to the rest.
+                let standing = match &leader {
+                    Some(other) => candidate.yield_to(other).await,
+                    None => candidate.turn().await,
+                };
+                let Some(standing) = standing else { continue };
+                if let Standing::Following { holder } = &standing
+                    && is_fairway(holder)
+                    && index == 0
+                {
+                    leader = Some(holder.clone());
+                }
+                candidate.sender.send_if_modified(|old| {
                     let changed = *old != standing;
                     *old = standing;
                     changed
                 });
             }
             tokio::select! {
-                () = tokio::time::sleep(crate::queue::jitter(RETRY, 20)) => {}
+                () = tokio::time::sleep(crate::queue::jitter(timing.retry, 20)) => {}
                 () = stop.cancelled() => break,
             }
         }
-        candidate.release().await;
+        for candidate in &mut candidates {
+            candidate.sender.send_replace(Standing::Waiting);
+            if timing.release {
+                candidate.release().await;
+            }
+        }
     };
-    (receiver, campaign)
+    (receivers, campaign)
 }
 
 struct Candidate {
     api: Api<Lease>,
     namespace: String,
-    name: &'static str,
+    name: String,
     me: String,
+    timing: Timing,
     observed: Option<Observed>,
     renewed: Option<Instant>,
+    sender: watch::Sender<Standing>,
 }
 
 impl Candidate {
+    /// Another replica leads the first Lease: this one is left to it, or to whoever else has it.
+    async fn yield_to(&mut self, leader: &str) -> Option<Standing> {
+        self.renewed = None;
+        let found = tokio::time::timeout(self.timing.retry, self.api.get_opt(&self.name));
+        let found = found.await.ok()?.ok()?;
+        let spec = found.and_then(|lease| lease.spec).unwrap_or_default();
+        let holder = match spec.holder_identity.as_deref() {
+            None | Some("") => leader.to_owned(),
+            Some(holder) if holder == self.me => {
+                self.release().await;
+                leader.to_owned()
+            }
+            Some(holder) => holder.to_owned(),
+        };
+        Some(Standing::Following { holder })
+    }
+
     /// One look, and one write where there is something to write. Nothing where nothing can be told.
     async fn turn(&mut self) -> Option<Standing> {
-        match self.try_turn().await {
-            Ok(standing) => Some(standing),
-            Err(error) => {
-                tracing::debug!(lease = self.name, %error, "lease not renewed");
+        // A server that does not answer must not keep the other Leases from being looked at.
+        let turn = tokio::time::timeout(self.timing.retry, self.try_turn()).await;
+        match turn {
+            Ok(Ok(standing)) => Some(standing),
+            failed => {
+                let error = failed.map_or_else(
+                    |_| "no answer in time".to_owned(),
+                    |answer| {
+                        answer
+                            .err()
+                            .map_or_else(String::new, |error| error.to_string())
+                    },
+                );
+                tracing::debug!(lease = self.name, error, "lease not renewed");
                 // Who could not renew for so long must not believe that it leads.
                 let lost = self
                     .renewed
-                    .is_some_and(|at| at.elapsed() >= RENEW_DEADLINE);
+                    .is_some_and(|at| at.elapsed() >= self.timing.deadline);
                 lost.then(|| {
                     self.renewed = None;
                     Standing::Waiting
@@ -158,7 +286,7 @@ impl Candidate {
     }
 
     async fn try_turn(&mut self) -> Result<Standing, kube::Error> {
-        let found = self.api.get_opt(self.name).await?;
+        let found = self.api.get_opt(&self.name).await?;
         let instant = Instant::now();
         let spec = found
             .as_ref()
@@ -173,7 +301,13 @@ impl Candidate {
             }
             (None, _) => self.observed = None,
         }
-        let wanted = match decide(&self.me, self.observed.as_ref(), Timestamp::now(), instant) {
+        let wanted = match decide(
+            &self.me,
+            self.timing.duration,
+            self.observed.as_ref(),
+            Timestamp::now(),
+            instant,
+        ) {
             Move::Leave(holder) => {
                 self.renewed = None;
                 return Ok(Standing::Following { holder });
@@ -183,7 +317,7 @@ impl Candidate {
         let written = match found {
             None => {
                 let metadata = ObjectMeta {
-                    name: Some(self.name.to_owned()),
+                    name: Some(self.name.clone()),
                     namespace: Some(self.namespace.clone()),
                     ..ObjectMeta::default()
                 };
@@ -201,7 +335,7 @@ impl Candidate {
             Some(mut lease) => {
                 lease.spec = Some(wanted);
                 self.api
-                    .replace(self.name, &PostParams::default(), &lease)
+                    .replace(&self.name, &PostParams::default(), &lease)
                     .await
             }
         };
@@ -220,7 +354,7 @@ impl Candidate {
 
     /// Lets the Lease go, so that the next one need not wait.
     async fn release(&mut self) {
-        let Ok(Some(mut lease)) = self.api.get_opt(self.name).await else {
+        let Ok(Some(mut lease)) = self.api.get_opt(&self.name).await else {
             return;
         };
         let Some(spec) = lease.spec.as_mut() else {
@@ -234,7 +368,7 @@ impl Candidate {
         spec.renew_time = Some(MicroTime(Timestamp::now()));
         let _ = self
             .api
-            .replace(self.name, &PostParams::default(), &lease)
+            .replace(&self.name, &PostParams::default(), &lease)
             .await;
     }
 }
@@ -258,7 +392,7 @@ pub(crate) fn identity(data_dir: &Path) -> std::io::Result<String> {
     } else {
         host.trim()
     };
-    let identity = format!("{host}_fairway-{random:016x}");
+    let identity = format!("{host}{MARK}{random:016x}");
     std::fs::create_dir_all(data_dir)?;
     std::fs::write(&path, &identity)?;
     Ok(identity)
@@ -280,6 +414,7 @@ mod tests {
     fn after(observed: &Observed, seconds: u64) -> Move {
         decide(
             "me",
+            Timing::default().duration,
             Some(observed),
             Timestamp::UNIX_EPOCH,
             observed.since + Duration::from_secs(seconds),
@@ -296,7 +431,13 @@ mod tests {
             Move::Leave(holder) => panic!("left to {holder}"),
         };
         assert_eq!(
-            taken(decide("me", None, Timestamp::UNIX_EPOCH, Instant::now())),
+            taken(decide(
+                "me",
+                Timing::default().duration,
+                None,
+                Timestamp::UNIX_EPOCH,
+                Instant::now()
+            )),
             ("me".into(), 0)
         );
         let theirs = Observed {

@@ -1,8 +1,13 @@
 //! What an engine is told when it starts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use fairway_types::selector::{InvalidSelector, LabelSelector};
+
+use crate::lease::{self, Timing};
 
 /// A set of defaults. Single points can be changed afterwards, they are plain fields of [`Options`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -72,6 +77,68 @@ impl Remotes {
     }
 }
 
+/// A label selector and how it was written: the text names the Leases of a shard.
+///
+/// ```
+/// use fairway_controller::options::Selection;
+///
+/// let shard: Selection = "sharding.fluxcd.io/key=shard1".parse().unwrap();
+/// assert!(shard.matches(&[("sharding.fluxcd.io/key".to_owned(), "shard1".to_owned())].into()));
+/// let main: Selection = "!sharding.fluxcd.io/key".parse().unwrap();
+/// assert!(main.matches(&[].into()));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    text: String,
+    selector: LabelSelector,
+}
+
+impl Selection {
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether labels match.
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.selector.matches(labels)
+    }
+}
+
+impl std::str::FromStr for Selection {
+    type Err = InvalidSelector;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSelector> {
+        Ok(Self {
+            selector: LabelSelector::parse(text)?,
+            text: text.to_owned(),
+        })
+    }
+}
+
+/// Reads an address to listen on as Flux's flags write it: `:8080`, `127.0.0.1:8080`, `[::1]:8080`; `0` is none.
+///
+/// ```
+/// use fairway_controller::options::listen_address;
+///
+/// assert_eq!(listen_address(":9440").unwrap().unwrap().port(), 9440);
+/// assert_eq!(listen_address("0"), Ok(None));
+/// assert!(listen_address("9440").is_err());
+/// ```
+pub fn listen_address(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text.is_empty() || text == "0" {
+        return Ok(None);
+    }
+    let whole = match text.strip_prefix(':') {
+        Some(port) => format!("0.0.0.0:{port}"),
+        None => text.to_owned(),
+    };
+    whole
+        .parse()
+        .map(Some)
+        .map_err(|_| format!("'{text}' is no address; hint: write it as :8080 or 127.0.0.1:8080"))
+}
+
 /// See the fields; [`Options::new`] has the defaults.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -93,7 +160,8 @@ pub struct Options {
     pub no_cross_namespace_refs: bool,
     /// Service account to impersonate where a Kustomization names none (Flux's `--default-service-account`).
     pub default_service_account: Option<String>,
-    /// A variable without value and default fails the build (Flux's feature gate `StrictPostBuildSubstitutions`).
+    /// A variable without value and default fails the build (Flux's feature gate `StrictPostBuildSubstitutions`, on
+    /// since 1.9).
     pub strict_substitutions: bool,
     /// How long until a dependency that is not ready is looked at again, should nothing be heard of it.
     pub requeue_dependency: Duration,
@@ -108,6 +176,28 @@ pub struct Options {
     /// Take Flux's own Leases before anything is touched: where Flux's controllers run, or another Fairway, this one
     /// waits. `data_dir` keeps the identity, so that a process that was killed need not wait for itself.
     pub leader_election: bool,
+    /// How long the Leases last.
+    pub lease_timing: Timing,
+    /// Follow objects of all namespaces of the hub, else of [`Self::namespace`] alone (Flux's `--watch-all-namespaces`).
+    pub watch_all_namespaces: bool,
+    /// The shard: only GitRepositories, Kustomizations, Clusters and FleetKustomizations with these labels are
+    /// reconciled (Flux's `--watch-label-selector`). Others are still read, since dependencies may be among them.
+    pub watch_label_selector: Option<Selection>,
+    /// ConfigMaps and Secrets with these labels reconcile their users at once when they change (Flux's
+    /// `--watch-configs-label-selector`); without one all do.
+    pub watch_configs_label_selector: Option<Selection>,
+    /// Where `/healthz` and `/readyz` are answered (Flux's `--health-addr`).
+    pub health_addr: Option<SocketAddr>,
+    /// Where `/metrics` is answered (Flux's `--metrics-addr`).
+    pub metrics_addr: Option<SocketAddr>,
+    /// How long running work may take to come to an end when the engine stops. The Leases are let go after it.
+    pub shutdown_grace: Duration,
+    /// Service account that a `kubeConfig.configMapRef` without one gets its token for (Flux's
+    /// `--default-kubeconfig-service-account`).
+    pub default_kubeconfig_service_account: Option<String>,
+    /// `dependsOn[].readyExpr` is checked in addition to the built-in check (Flux's feature gate
+    /// `AdditiveCELDependencyCheck`).
+    pub additive_cel_dependency_check: bool,
     /// kubeconfigs may skip the verification of the server's certificate (Flux's `--insecure-kubeconfig-tls`).
     pub insecure_kubeconfig_tls: bool,
 }
@@ -128,15 +218,51 @@ impl Options {
             no_cross_namespace_refs: locked,
             default_service_account: locked
                 .then(|| fairway_types::names::APPLIER_SERVICE_ACCOUNT.to_owned()),
-            strict_substitutions: locked,
+            strict_substitutions: true,
             requeue_dependency: Duration::from_secs(30),
             interval_jitter: 5,
             min_interval: Duration::from_secs(1),
             cluster_interval: Duration::from_secs(30),
             remotes: Remotes::All,
             leader_election: false,
+            lease_timing: Timing::default(),
+            watch_all_namespaces: true,
+            watch_label_selector: None,
+            watch_configs_label_selector: Some(Selection {
+                selector: LabelSelector {
+                    match_labels: BTreeMap::from([(
+                        fairway_types::names::WATCH.to_owned(),
+                        "Enabled".to_owned(),
+                    )]),
+                    ..LabelSelector::default()
+                },
+                text: format!("{}=Enabled", fairway_types::names::WATCH),
+            }),
+            health_addr: None,
+            metrics_addr: None,
+            shutdown_grace: Duration::from_secs(10),
+            default_kubeconfig_service_account: None,
+            additive_cel_dependency_check: false,
             insecure_kubeconfig_tls: false,
         }
+    }
+
+    /// The Leases that this engine takes where [`Self::leader_election`] is set, the one that decides between replicas
+    /// first. A controller that is left to somebody else needs none.
+    pub fn leases(&self) -> Vec<(Controller, String)> {
+        let selector = self.watch_label_selector.as_ref().map(Selection::text);
+        [Controller::Fleet, Controller::Source, Controller::Kustomize]
+            .into_iter()
+            .filter(|controller| self.controllers.contains(controller))
+            .map(|controller| (controller, lease::name(controller, selector)))
+            .collect()
+    }
+
+    /// Whether objects with these labels are reconciled by this shard.
+    pub(crate) fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.watch_label_selector
+            .as_ref()
+            .is_none_or(|selection| selection.matches(labels))
     }
 
     /// An interval as it is waited for: not absurdly short or long, and spread.
@@ -165,8 +291,30 @@ mod tests {
             Some("fairway-applier")
         );
         assert!(!flux.no_cross_namespace_refs && flux.default_service_account.is_none());
-        // Flux's feature gate is off unless it is switched on.
-        assert!(locked.strict_substitutions && !flux.strict_substitutions);
+        // Flux's feature gate is on since 1.9.
+        assert!(locked.strict_substitutions && flux.strict_substitutions);
+    }
+
+    #[test]
+    fn a_shard_has_leases_of_its_own() {
+        let mut options = Options::new("/x", Profile::Flux);
+        let names = |options: &Options| -> Vec<String> {
+            options.leases().into_iter().map(|(_, name)| name).collect()
+        };
+        assert_eq!(
+            names(&options),
+            [
+                "fairway-leader-election",
+                "source-controller-leader-election",
+                "kustomize-controller-leader-election"
+            ]
+        );
+        options.controllers = [Controller::Kustomize].into();
+        options.watch_label_selector = Some("!sharding.fluxcd.io/key".parse().unwrap());
+        let names = names(&options);
+        assert_eq!(names.len(), 1);
+        assert!(names[0].starts_with("kustomize-controller-leader-election-"));
+        assert!(options.selects(&BTreeMap::new()));
     }
 
     #[test]

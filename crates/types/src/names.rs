@@ -95,6 +95,8 @@ pub const RECONCILING: &str = "Reconciling";
 pub const STALLED: &str = "Stalled";
 /// Condition: the last health check passed.
 pub const HEALTHY: &str = "Healthy";
+/// Condition of Fairway's own objects: another engine leads, and nothing is touched.
+pub const ENGINE_CONFLICT: &str = "EngineConflict";
 /// Condition of sources: the artifact is stored.
 pub const ARTIFACT_IN_STORAGE: &str = "ArtifactInStorage";
 /// Condition of sources: the last fetch failed.

@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::events::{Happening, Severity, reference};
 use crate::home::HomeId;
 use crate::objects::Name;
+use crate::options::Controller;
 use crate::queue::{Outcome, Ticket};
 use crate::status;
 
@@ -27,6 +28,7 @@ const CONTACT: Duration = Duration::from_mins(5);
 
 enum Seen {
     Suspended,
+    Conflict(String),
     Failed(&'static str, String),
     Answers {
         version: String,
@@ -45,11 +47,19 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
         context.homes.remove(&id);
         return Outcome::Done;
     };
-    if cluster.metadata.deletion_timestamp.is_some() {
+    let ours =
+        context.standings.leads(Controller::Fleet) && context.options.selects(cluster.labels());
+    if cluster.metadata.deletion_timestamp.is_some() || !ours {
         context.homes.remove(&id);
         return Outcome::Done;
     }
-    let seen = look(&context, &cluster, &id).await;
+    let seen = match context.conflict() {
+        Some(conflict) => {
+            context.homes.remove(&id);
+            Seen::Conflict(conflict.to_string())
+        }
+        None => look(&context, &cluster, &id).await,
+    };
     let retry = context.options.interval(context.options.cluster_interval);
     let api: Api<Cluster> = Api::namespaced(hub.connection.client(), &namespace);
     let before = cluster.status.clone().unwrap_or_default();
@@ -61,7 +71,8 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
     if ready(&before) != ready(&after)
         && let Some(condition) = conditions::get(&after.conditions, names::READY)
     {
-        let failed = condition.status == ConditionStatus::False;
+        let failed = condition.status == ConditionStatus::False
+            || condition.reason == reason::ENGINE_CONFLICT;
         context.fleet_events.record(Happening {
             object: reference(&*cluster),
             severity: if failed {
@@ -92,7 +103,7 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
         _ => {}
     }
     match seen {
-        Seen::Suspended => Outcome::Done,
+        Seen::Suspended | Seen::Conflict(_) => Outcome::Done,
         Seen::Failed(..) => Outcome::RetryAfter(retry),
         Seen::Answers {
             sync: Some(Err(_)), ..
@@ -177,6 +188,9 @@ fn judge(
         status.last_handled_reconcile_at = Some(requested.clone());
     }
     let list = &mut status.conditions;
+    if !matches!(seen, Seen::Conflict(_)) {
+        conditions::remove(list, names::ENGINE_CONFLICT);
+    }
     let mut set = |type_, is, reason: &str, message: &str| {
         conditions::set(list, type_, is, reason, message, generation, now);
     };
@@ -187,6 +201,16 @@ fn judge(
             reason::SUSPENDED,
             "suspended",
         ),
+        Seen::Conflict(message) => {
+            let reason = reason::ENGINE_CONFLICT;
+            set(names::READY, ConditionStatus::Unknown, reason, message);
+            set(
+                names::ENGINE_CONFLICT,
+                ConditionStatus::True,
+                reason,
+                message,
+            );
+        }
         Seen::Failed(reason, message) => set(names::READY, ConditionStatus::False, reason, message),
         Seen::Answers {
             version,
@@ -305,6 +329,25 @@ mod tests {
             judge(&cluster(), &first, &answers(), at(300)).last_contact,
             Some(at(300))
         );
+    }
+
+    #[test]
+    fn another_engine_is_told_until_it_has_gone() {
+        let good = judge(&cluster(), &ClusterStatus::default(), &answers(), at(0));
+        let held = Seen::Conflict("another engine leads".into());
+        let waits = judge(&cluster(), &good, &held, at(10));
+        let ready = conditions::get(&waits.conditions, names::READY).unwrap();
+        assert_eq!(
+            (ready.status, ready.reason.as_str()),
+            (ConditionStatus::Unknown, "EngineConflict")
+        );
+        assert!(conditions::is_true(
+            &waits.conditions,
+            names::ENGINE_CONFLICT
+        ));
+        let again = judge(&cluster(), &waits, &answers(), at(20));
+        assert!(conditions::is_true(&again.conditions, names::READY));
+        assert!(conditions::get(&again.conditions, names::ENGINE_CONFLICT).is_none());
     }
 
     #[test]

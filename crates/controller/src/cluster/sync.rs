@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::Target;
 use crate::build::spec;
 use crate::context::Context;
-use crate::engine::follow_home;
+use crate::follow::follow_home;
 use crate::home::{Home, HomeId};
 
 /// What bootstrap calls its objects, and where it puts them.

@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::events::{Happening, Severity, reference};
 use crate::home::Key;
 use crate::metrics::Metrics;
+use crate::options::Controller;
 use crate::queue::Priority;
 
 /// Listens until the target is given up.
@@ -55,6 +56,9 @@ fn heard(
     event: &ObjectEvent,
     corrections: &mut Corrections,
 ) {
+    if !context.standings.leads(Controller::Kustomize) {
+        return;
+    }
     let owner = |key: &Key| key.name == event.owner.name && key.namespace == event.owner.namespace;
     for key in context.keys_of(target).into_iter().filter(owner) {
         let Some(home) = context.homes.get(&key.home) else {

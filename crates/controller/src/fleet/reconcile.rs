@@ -19,6 +19,7 @@ use crate::context::Context;
 use crate::events::{Happening, Severity, reference};
 use crate::home::{Home, HomeId};
 use crate::objects::Name;
+use crate::options::Controller;
 use crate::queue::{Outcome, Ticket};
 use crate::status;
 
@@ -31,6 +32,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Outcome {
     let (namespace, name) = ticket.key().clone();
+    if !context.standings.leads(Controller::Fleet) {
+        return Outcome::Done;
+    }
     let Some(hub) = context.hub() else {
         return Outcome::Done;
     };
@@ -47,6 +51,10 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
     let Some(fleet) = context.fleets.get(&namespace, &name) else {
         return Outcome::Done;
     };
+    if !context.options.selects(fleet.labels()) {
+        // Another shard's.
+        return Outcome::Done;
+    }
     if fleet.metadata.deletion_timestamp.is_some() || fleet.spec.suspend {
         // Children go with their owner; their workloads do what `deletionPolicy` says on each of them.
         return Outcome::Done;
@@ -56,19 +64,36 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
     let existing = |name: &str| hub.kustomizations.get(&namespace, name);
     let before = fleet.status.clone().unwrap_or_default();
     let now = (context.clock)();
-    let (after, outcome) = match plan::select(
+    let conflict = context.conflict();
+    let selected = plan::select(
         &fleet.spec.cluster_selector,
         &namespace,
         &clusters,
         &selector,
-    ) {
-        Err(error) => {
+    );
+    let (after, outcome) = match (conflict, selected) {
+        (Some(conflict), _) => {
+            let (mut after, message) = (before.clone(), conflict.to_string());
+            let (is, reason) = (ConditionStatus::Unknown, reason::ENGINE_CONFLICT);
+            set_ready(&mut after, &fleet, is, reason, &message, now);
+            conditions::set(
+                &mut after.conditions,
+                names::ENGINE_CONFLICT,
+                ConditionStatus::True,
+                reason,
+                &message,
+                fleet.metadata.generation,
+                now,
+            );
+            (after, Outcome::Done)
+        }
+        (None, Err(error)) => {
             let mut after = before.clone();
             let (is, reason) = (ConditionStatus::False, reason::SELECTOR_FAILED);
             set_ready(&mut after, &fleet, is, reason, &error.to_string(), now);
             (after, Outcome::Backoff)
         }
-        Ok(matching) => {
+        (None, Ok(matching)) => {
             let children: Vec<Arc<Kustomization>> = hub
                 .kustomizations
                 .all()
@@ -240,6 +265,7 @@ fn set_ready(
     now: jiff::Timestamp,
 ) {
     let generation = fleet.metadata.generation;
+    conditions::remove(&mut status.conditions, names::ENGINE_CONFLICT);
     conditions::set(
         &mut status.conditions,
         names::READY,
@@ -289,10 +315,11 @@ fn tell(
     let same = was
         .as_ref()
         .is_some_and(|was| was.status == now.status && was.reason == now.reason);
-    if same || now.status == ConditionStatus::Unknown {
+    let conflict = now.reason == reason::ENGINE_CONFLICT;
+    if same || (now.status == ConditionStatus::Unknown && !conflict) {
         return;
     }
-    let failed = now.status == ConditionStatus::False;
+    let failed = now.status == ConditionStatus::False || conflict;
     context.fleet_events.record(Happening {
         object: reference(fleet),
         severity: if failed {

@@ -85,6 +85,13 @@ impl Memory {
         self.lock().begun.contains(key)
     }
 
+    /// Forgets everything: somebody else may have been at work.
+    pub fn clear(&self) {
+        let mut inner = self.lock();
+        inner.applied.clear();
+        inner.deferred.clear();
+    }
+
     /// Forgets a Kustomization that is gone.
     pub fn forget(&self, key: &Key) {
         let mut inner = self.lock();

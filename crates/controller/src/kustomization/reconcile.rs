@@ -20,8 +20,7 @@ use crate::build::finish::Finish;
 use crate::cluster::Target;
 use crate::context::{Context, is_requested};
 use crate::events::Severity;
-use crate::home::{Home, Key};
-use crate::lease::Standing;
+use crate::home::{Home, HomeId, Key};
 use crate::metrics::Metrics;
 use crate::queue::{Outcome, Priority, Ticket};
 use crate::source::Source;
@@ -39,9 +38,6 @@ enum Ended {
 
 pub(crate) async fn reconcile(context: Arc<Context>, mut ticket: Ticket<Key>) -> Outcome {
     let key = ticket.key().clone();
-    if *context.kustomize_standing.borrow() != Standing::Leading {
-        return Outcome::Done;
-    }
     let Some(home) = context.homes.get(&key.home) else {
         return Outcome::Done;
     };
@@ -54,6 +50,11 @@ pub(crate) async fn reconcile(context: Arc<Context>, mut ticket: Ticket<Key>) ->
         context.memory.forget(&key);
         return Outcome::Done;
     };
+    if !context.options.selects(object.labels()) {
+        // Another shard's.
+        context.let_go(&key);
+        return Outcome::Done;
+    }
     if object.metadata.deletion_timestamp.is_some() {
         return finalize::run(&context, &home, &key, &object).await;
     }
@@ -79,6 +80,10 @@ pub(crate) async fn reconcile(context: Arc<Context>, mut ticket: Ticket<Key>) ->
     Metrics::count(&context.metrics.reconciles);
     let mut attempt = Attempt::new(&context, &home, object.clone());
     let result = run(&mut attempt, &key, &mut ticket).await;
+    if key.home == HomeId::Hub {
+        let (durations, took) = (&context.metrics.durations, attempt.started.elapsed());
+        durations.observe("Kustomization", &key.namespace, &key.name, took);
+    }
     conclude(&mut attempt, &key, result).await
 }
 

@@ -19,17 +19,14 @@ use super::{Source, credentials};
 use crate::build::finish::hex;
 use crate::context::Context;
 use crate::events::{Happening, reference};
-use crate::home::{Home, Key};
-use crate::lease::Standing;
-use crate::options::{Controller, Remotes};
+use crate::home::{Home, HomeId, Key};
+use crate::options::Remotes;
 use crate::queue::{Outcome, Ticket};
 use crate::status;
 
 pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Key>) -> Outcome {
     let key = ticket.key().clone();
-    if *context.source_standing.borrow() != Standing::Leading {
-        return Outcome::Done;
-    }
+    let begun = std::time::Instant::now();
     let Some(home) = context.homes.get(&key.home) else {
         return Outcome::Done;
     };
@@ -38,20 +35,32 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Key>) -> Out
         return Outcome::Done;
     };
     let api: Api<GitRepository> = Api::namespaced(home.connection.client(), &key.namespace);
+    let ours = context.owns_source(&object);
     if object.metadata.deletion_timestamp.is_some() {
         context.sources.remove(&key);
+        if !ours {
+            return Outcome::Done;
+        }
         return finalize(&api, &home, &object).await;
     }
     if object.spec.suspend {
         restore(&context, &home, &key, &object).await;
         return Outcome::Done;
     }
-    if !context.options.controllers.contains(&Controller::Source) {
+    if !ours {
         return follow(&context, &home, &key, &object).await;
     }
     let result = update(&context, &home, &key, &object).await;
     if result.is_err() && context.sources.get(&key).is_none() {
         restore(&context, &home, &key, &object).await;
+    }
+    if !context.owns_source(&object) {
+        // Somebody else has taken over meanwhile.
+        return Outcome::Done;
+    }
+    if key.home == HomeId::Hub {
+        let durations = &context.metrics.durations;
+        durations.observe("GitRepository", &key.namespace, &key.name, begun.elapsed());
     }
     let before = object.status.clone().unwrap_or_default();
     let (after, happening) = judge(&object, &before, &result, (context.clock)());
