@@ -31,6 +31,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     violations.extend(licences(&packages, &rules));
     violations.extend(duplicates(&packages, &rules["duplicates"]));
     violations.extend(banned(&packages, &rules["banned"]));
+    violations.extend(banned_direct(&packages, &rules["banned-direct"]));
     for violation in &violations {
         eprintln!("{violation}");
     }
@@ -251,9 +252,42 @@ fn banned(packages: &[Value], banned: &Value) -> Vec<String> {
         .collect()
 }
 
+/// Crates that others may bring, but that our own may not name.
+fn banned_direct(packages: &[Value], banned: &Value) -> Vec<String> {
+    let ours = packages
+        .iter()
+        .filter(|package| package["source"].is_null());
+    let named = ours.flat_map(|package| {
+        let dependencies = package["dependencies"].as_array().into_iter().flatten();
+        dependencies.map(move |dependency| (text(package, "name"), text(dependency, "name")))
+    });
+    named
+        .filter_map(|(package, name)| {
+            banned[name]
+                .as_str()
+                .map(|reason| format!("banned: {package} names {name}: {reason}"))
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn some_crates_may_only_be_brought_by_others() {
+        let banned = serde_json::json!({"chrono": "time is jiff"});
+        let depends = |source: Value| {
+            [
+                serde_json::json!({"name": "a", "source": source, "dependencies": [{"name": "chrono"}]}),
+            ]
+        };
+        assert_eq!(
+            banned_direct(&depends(Value::Null), &banned),
+            ["banned: a names chrono: time is jiff"]
+        );
+        assert!(banned_direct(&depends("registry".into()), &banned).is_empty());
+    }
 
     #[test]
     fn licence_expressions() {

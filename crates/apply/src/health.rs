@@ -1,12 +1,16 @@
 //! Whether an object has reached the state that its spec asks for, by kstatus' rules. Pure.
 //!
 //! What holds for all kinds comes first (deletion, observed generation, `Reconciling`, `Stalled`), then what is known of
-//! the built-in kinds, then a `Ready` condition; an object with none of these is current as soon as it exists.
+//! the built-in kinds, then a `Ready` condition; an object with none of these is current as soon as it exists. Kinds for
+//! which a Kustomization gives expressions are judged by those instead: see [`Judge`].
 
+mod custom;
 mod workloads;
 
 use jiff::Timestamp;
 use serde_json::Value;
+
+pub use custom::{Judge, JudgeError};
 
 /// How an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

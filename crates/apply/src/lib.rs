@@ -41,6 +41,7 @@
 //! ```
 
 pub mod api;
+pub mod cel;
 pub mod connection;
 pub mod difference;
 pub mod drift;

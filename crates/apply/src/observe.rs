@@ -26,7 +26,11 @@ use tokio::{
 };
 
 use crate::{
-    connection::Connection, drift::Drift, health::Health, mapper::Mapper, plan::Owner,
+    connection::Connection,
+    drift::Drift,
+    health::{Health, Judge},
+    mapper::Mapper,
+    plan::Owner,
     witness::Witness,
 };
 
@@ -120,6 +124,8 @@ struct Inner {
 struct State {
     tracked: HashMap<Owner, Tracked>,
     owners: HashMap<ObjectId, Owner>,
+    /// Owners that have rules of their own.
+    judges: HashMap<Owner, Judge>,
     units: HashMap<Scope, Unit>,
     /// Kinds that may not be watched in all namespaces.
     narrow: HashSet<(String, String, String)>,
@@ -182,9 +188,16 @@ impl Observer {
         self.inner.replan(&mut state);
     }
 
+    /// Judges the health of an owner's objects by these rules from now on. Call it before an apply.
+    pub fn judge(&self, owner: &Owner, judge: Judge) {
+        let mut state = self.inner.lock();
+        state.judges.insert(owner.clone(), judge);
+    }
+
     /// Stops observing an owner's objects.
     pub fn forget(&self, owner: &Owner) {
         let mut state = self.inner.lock();
+        state.judges.remove(owner);
         state.release(owner);
         self.inner.replan(&mut state);
     }
@@ -266,14 +279,17 @@ impl Witness for Observer {
 
     fn applied(&self, owner: &Owner, id: &ObjectId, digest: u64, object: &Value) {
         tracing::trace!(%owner, object = id.subject(), "applied");
-        self.inner.lock().store.applied(id, digest, object);
+        let mut state = self.inner.lock();
+        let judge = state.judges.get(owner).cloned().unwrap_or_default();
+        state.store.applied(id, digest, object, &judge);
+        drop(state);
         self.inner.bump();
     }
 
-    fn health_of(&self, id: &ObjectId) -> Option<Health> {
+    fn health_of(&self, id: &ObjectId, judge: &Judge) -> Option<Health> {
         let state = self.inner.lock();
         if state.is_watched(id) {
-            state.store.health(id)
+            state.store.health(id, judge)
         } else {
             None
         }
@@ -408,9 +424,10 @@ impl Inner {
             .as_ref()
             .and_then(|owner| state.tracked.get(owner))
             .map(|tracked| tracked.ignore.clone());
-        let changes = state
-            .store
-            .saw(&id, object, ignore.as_deref().unwrap_or_default());
+        let judge = owner.as_ref().and_then(|owner| state.judges.get(owner));
+        let judge = judge.cloned().unwrap_or_default();
+        let ignore = ignore.as_deref().unwrap_or_default();
+        let changes = state.store.saw(&id, object, ignore, &judge);
         drop(state);
         self.publish(&id, owner, changes);
     }

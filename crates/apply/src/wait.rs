@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::{
     api::Session,
     error::RequestError,
-    health::{self, Health, Status},
+    health::{Health, Judge, Status},
     mapper::{Mapper, Resource},
     witness::Witness,
 };
@@ -30,6 +30,8 @@ pub struct Options {
     pub vanishing: HashSet<ObjectId>,
     /// Who watches.
     pub witness: Option<Arc<dyn Witness>>,
+    /// How health is judged.
+    pub judge: Judge,
 }
 
 impl Options {
@@ -40,6 +42,7 @@ impl Options {
             fail_fast: true,
             vanishing: HashSet::new(),
             witness: None,
+            judge: Judge::default(),
         }
     }
 }
@@ -140,7 +143,7 @@ pub async fn wait(
             match options
                 .witness
                 .as_ref()
-                .and_then(|witness| witness.health_of(id))
+                .and_then(|witness| witness.health_of(id, &options.judge))
             {
                 Some(health) => {
                     results.insert(id.clone(), health);
@@ -148,7 +151,9 @@ pub async fn wait(
                 None => unwatched.push((id, *version)),
             }
         }
-        polls.ask(session, mapper, &unwatched, &mut results).await;
+        polls
+            .ask(session, mapper, &options.judge, &unwatched, &mut results)
+            .await;
         if let Some(end) = judge(&results, options) {
             return Report { end, results };
         }
@@ -212,6 +217,7 @@ impl Polls {
         &mut self,
         session: &Session,
         mapper: &Mapper,
+        judge: &Judge,
         objects: &[(&ObjectId, &str)],
         results: &mut BTreeMap<ObjectId, Health>,
     ) {
@@ -224,6 +230,7 @@ impl Polls {
             let question = health_now(
                 session,
                 mapper,
+                judge,
                 id,
                 version,
                 self.resources.get(*id).cloned(),
@@ -260,6 +267,7 @@ impl Polls {
 async fn health_now(
     session: &Session,
     mapper: &Mapper,
+    judge: &Judge,
     id: &ObjectId,
     version: &str,
     resource: Option<Resource>,
@@ -271,7 +279,7 @@ async fn health_now(
         None => mapper.served(&id.group, version, &id.kind).await?,
     };
     let health = match session.get(&resource, &id.namespace, &id.name).await? {
-        Some(object) => health::of(&object, Timestamp::now()),
+        Some(object) => judge.of(&object, Timestamp::now()),
         None => Health::not_found(),
     };
     Ok((resource, health))

@@ -10,7 +10,10 @@ use fairway_types::ObjectId;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::{health::Health, plan::Owner};
+use crate::{
+    health::{Health, Judge},
+    plan::Owner,
+};
 
 /// Somebody who watches the cluster. [`Observer`](crate::observe::Observer) is one; tests have others.
 pub trait Witness: Send + Sync {
@@ -26,8 +29,8 @@ pub trait Witness: Send + Sync {
     /// Content with this digest was applied, and `object` is what the server answered.
     fn applied(&self, owner: &Owner, id: &ObjectId, digest: u64, object: &Value);
 
-    /// How the object is; none where it is not watched, so that somebody has to ask.
-    fn health_of(&self, id: &ObjectId) -> Option<Health>;
+    /// How the object is by this judge; none where it is not watched, or by others' rules, so that somebody has to ask.
+    fn health_of(&self, id: &ObjectId, judge: &Judge) -> Option<Health>;
 
     /// Changes whenever an answer of [`Self::health_of`] may have changed.
     fn changes(&self) -> watch::Receiver<u64>;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     difference,
     drift::{self, Baseline, Drift},
-    health::{self, Health},
+    health::{Health, Judge},
 };
 
 use super::ObjectChange;
@@ -36,6 +36,8 @@ struct Entry {
     uid: String,
     version: String,
     health: Health,
+    /// The rules by which `health` was judged.
+    judged_by: u64,
     drift: Option<Drift>,
     /// Digest of the content that was applied last.
     applied: Option<u64>,
@@ -70,8 +72,10 @@ impl Store {
         self.objects.get(id)?.drift.clone()
     }
 
-    pub(super) fn health(&self, id: &ObjectId) -> Option<Health> {
-        self.objects.get(id).map(|entry| entry.health.clone())
+    pub(super) fn health(&self, id: &ObjectId, judge: &Judge) -> Option<Health> {
+        let entry = self.objects.get(id)?;
+        let same = entry.judged_by == judge.fingerprint(&id.group, &id.kind);
+        same.then(|| entry.health.clone())
     }
 
     pub(super) fn is_as_applied(&self, id: &ObjectId, digest: u64) -> bool {
@@ -105,7 +109,7 @@ impl Store {
             .collect()
     }
 
-    pub(super) fn applied(&mut self, id: &ObjectId, digest: u64, object: &Value) {
+    pub(super) fn applied(&mut self, id: &ObjectId, digest: u64, object: &Value, judge: &Judge) {
         let version = text(object, "/metadata/resourceVersion");
         // The watch may have been faster than the answer to the apply.
         let newer = self.objects.remove(id).filter(|entry| {
@@ -114,7 +118,8 @@ impl Store {
         let mut entry = Entry {
             uid: text(object, "/metadata/uid").to_owned(),
             version: version.to_owned(),
-            health: health::of(object, Timestamp::now()),
+            health: judge.of(object, Timestamp::now()),
+            judged_by: judge.fingerprint(&id.group, &id.kind),
             drift: None,
             applied: Some(digest),
             baseline: Baseline::of(object),
@@ -123,6 +128,7 @@ impl Store {
         if let Some(newer) = newer {
             entry.version = newer.version;
             entry.health = newer.health;
+            entry.judged_by = newer.judged_by;
             // Whether that newer state had drifted from this baseline is not known: do not vouch for it.
             entry.applied = None;
         }
@@ -134,12 +140,14 @@ impl Store {
         id: &ObjectId,
         object: &Value,
         ignore: &[IgnoreRule],
+        judge: &Judge,
     ) -> Vec<ObjectChange> {
         let (uid, version) = (
             text(object, "/metadata/uid"),
             text(object, "/metadata/resourceVersion"),
         );
-        let health = health::of(object, Timestamp::now());
+        let health = judge.of(object, Timestamp::now());
+        let judged_by = judge.fingerprint(&id.group, &id.kind);
         let mut changes = Vec::new();
         let entry = match self.objects.get_mut(id) {
             Some(entry) if entry.uid == uid => {
@@ -152,6 +160,7 @@ impl Store {
                 }
                 version.clone_into(&mut entry.version);
                 entry.health = health;
+                entry.judged_by = judged_by;
                 if same_version && entry.drift.is_some() {
                     // Seen again by a new list: told before.
                     return changes;
@@ -165,6 +174,7 @@ impl Store {
                     uid: uid.to_owned(),
                     version: version.to_owned(),
                     health,
+                    judged_by,
                     drift: None,
                     // Another object under the same name is not what was applied, but the fields are what it should
                     // have.
@@ -243,17 +253,23 @@ mod tests {
     #[test]
     fn our_own_write_is_no_drift_and_a_strangers_is() {
         let mut store = Store::default();
-        store.applied(&id(), 7, &object(10, "x"));
+        store.applied(&id(), 7, &object(10, "x"), &Judge::default());
         assert!(store.is_as_applied(&id(), 7));
-        assert!(store.saw(&id(), &object(10, "x"), &[]).is_empty());
+        assert!(
+            store
+                .saw(&id(), &object(10, "x"), &[], &Judge::default())
+                .is_empty()
+        );
         assert!(store.is_as_applied(&id(), 7));
-        let changes = store.saw(&id(), &object(12, "y"), &[]);
+        let changes = store.saw(&id(), &object(12, "y"), &[], &Judge::default());
         assert!(
             matches!(&changes[..], [ObjectChange::Drifted(drift)] if drift.fields == [".data.a"])
         );
         assert!(!store.is_as_applied(&id(), 7));
         assert!(
-            store.saw(&id(), &object(12, "y"), &[]).is_empty(),
+            store
+                .saw(&id(), &object(12, "y"), &[], &Judge::default())
+                .is_empty(),
             "told once for each version"
         );
     }
@@ -261,8 +277,12 @@ mod tests {
     #[test]
     fn an_event_from_before_the_apply_is_no_drift() {
         let mut store = Store::default();
-        store.applied(&id(), 7, &object(10, "new"));
-        assert!(store.saw(&id(), &object(8, "old"), &[]).is_empty());
+        store.applied(&id(), 7, &object(10, "new"), &Judge::default());
+        assert!(
+            store
+                .saw(&id(), &object(8, "old"), &[], &Judge::default())
+                .is_empty()
+        );
         assert!(store.is_as_applied(&id(), 7));
         assert!(store.lost(&id(), Some(&object(8, "old"))).is_none());
     }
@@ -270,8 +290,8 @@ mod tests {
     #[test]
     fn a_watch_that_is_ahead_of_the_apply_is_not_vouched_for() {
         let mut store = Store::default();
-        store.saw(&id(), &object(12, "theirs"), &[]);
-        store.applied(&id(), 7, &object(10, "ours"));
+        store.saw(&id(), &object(12, "theirs"), &[], &Judge::default());
+        store.applied(&id(), 7, &object(10, "ours"), &Judge::default());
         assert!(!store.is_as_applied(&id(), 7));
     }
 
@@ -284,12 +304,12 @@ mod tests {
         };
         let mut store = Store::default();
         for (done, finished) in [("True", true), ("False", false)] {
-            store.saw(&id, &job(done), &[]);
+            store.saw(&id, &job(done), &[], &Judge::default());
             assert_eq!(
                 store.lost(&id, Some(&job(done))),
                 Some(ObjectChange::Gone { finished })
             );
-            store.saw(&id, &job(done), &[]);
+            store.saw(&id, &job(done), &[], &Judge::default());
             assert_eq!(store.lost(&id, None), Some(ObjectChange::Gone { finished }));
         }
     }
