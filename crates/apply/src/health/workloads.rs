@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::{Health, View};
+use super::{Health, Status, View};
 
 /// How long a pod may be unschedulable before it counts as failed.
 const SCHEDULE_WINDOW: SignedDuration = SignedDuration::from_secs(15);
@@ -52,10 +52,7 @@ pub(super) fn deployment(view: View<'_>) -> Health {
 }
 
 pub(super) fn replica_set(view: View<'_>) -> Health {
-    if view
-        .condition("ReplicaFailure")
-        .is_some_and(|condition| condition.is_true())
-    {
+    if view.is("ReplicaFailure", "True") {
         return Health::in_progress("Replica Failure condition. Check Pods");
     }
     let wanted = view.int_or("/spec/replicas", 1);
@@ -94,7 +91,10 @@ pub(super) fn stateful_set(view: View<'_>) -> Health {
     if replicas > wanted {
         return Health::in_progress(format!("Pending termination: {}", replicas - wanted));
     }
-    if let Some(partition) = view.int("/spec/updateStrategy/rollingUpdate/partition") {
+    if let Some(partition) = view
+        .int("/spec/updateStrategy/rollingUpdate/partition")
+        .filter(|partition| *partition != -1)
+    {
         if updated < wanted - partition {
             return Health::in_progress(format!("updated: {updated}/{}", wanted - partition));
         }
@@ -118,9 +118,10 @@ pub(super) fn daemon_set(view: View<'_>) -> Health {
     if view.int("/status/observedGeneration").is_none() {
         return Health::in_progress("DaemonSet status.observedGeneration not found");
     }
-    let Some(wanted) = view.int("/status/desiredNumberScheduled") else {
+    let wanted = view.int_or("/status/desiredNumberScheduled", -1);
+    if wanted == -1 {
         return Health::in_progress("Missing .status.desiredNumberScheduled");
-    };
+    }
     for (label, field) in [
         ("Current", "currentNumberScheduled"),
         ("Updated", "updatedNumberScheduled"),
@@ -138,6 +139,9 @@ pub(super) fn daemon_set(view: View<'_>) -> Health {
 }
 
 pub(super) fn job(view: View<'_>) -> Health {
+    if view.0.pointer("/spec/suspend").and_then(Value::as_bool) == Some(true) {
+        return Health::current("Job is suspended");
+    }
     let parallelism = view.int_or("/spec/parallelism", 1);
     let completions = view.int_or("/spec/completions", parallelism);
     let succeeded = view.int_or("/status/succeeded", 0);
@@ -157,9 +161,9 @@ pub(super) fn job(view: View<'_>) -> Health {
         }
     }
     if view.text("/status/startTime").is_empty() {
-        return Health::in_progress("Job not started");
+        return Health::in_progress(format!("Job not started. active: 0/{parallelism}"));
     }
-    Health::current(format!(
+    Health::in_progress(format!(
         "Job in progress. success:{succeeded}, active: {active}, failed: {failed}"
     ))
 }
@@ -169,10 +173,7 @@ pub(super) fn pod(view: View<'_>, now: Timestamp) -> Health {
         "Succeeded" => Health::current("Pod has completed successfully"),
         "Failed" => Health::current("Pod has completed, but not successfully"),
         "Running" => {
-            if view
-                .condition("Ready")
-                .is_some_and(|condition| condition.is_true())
-            {
+            if view.is("Ready", "True") {
                 return Health::current("Pod is Ready");
             }
             let crashing: Vec<_> = view
@@ -199,10 +200,10 @@ pub(super) fn pod(view: View<'_>, now: Timestamp) -> Health {
             }
         }
         "Pending" => {
-            let unschedulable = view.condition("PodScheduled").is_some_and(|condition| {
-                condition.is_false() && condition.reason == "Unschedulable"
-            });
-            if !unschedulable {
+            let scheduled = view
+                .conditions()
+                .find(|condition| condition.type_ == "PodScheduled" && condition.is_false());
+            if scheduled.is_none_or(|condition| condition.reason != "Unschedulable") {
                 return Health::in_progress("Pod is in the Pending phase");
             }
             let created = view
@@ -215,7 +216,7 @@ pub(super) fn pod(view: View<'_>, now: Timestamp) -> Health {
             }
         }
         "" => Health::in_progress("Pod phase not available"),
-        phase => Health::in_progress(format!("Pod phase is {phase}")),
+        phase => Health::new(Status::Unknown, format!("unknown phase {phase}")),
     }
 }
 
@@ -224,7 +225,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::health::Status;
 
     fn status(rule: fn(View<'_>) -> Health, object: Value) -> (Status, String) {
         let health = rule(View(&object));
@@ -314,11 +314,11 @@ mod tests {
     fn a_job_runs_completes_or_fails() {
         assert_eq!(
             status(job, json!({})),
-            (Status::InProgress, "Job not started".into())
+            (Status::InProgress, "Job not started. active: 0/1".into())
         );
         assert_eq!(
             status(job, json!({"status": {"startTime": "now", "active": 1}})).0,
-            Status::Current
+            Status::InProgress
         );
         let failed = json!({"status": {"startTime": "now", "conditions": [{"type": "Failed", "status": "True"}], "failed": 1}});
         assert_eq!(
