@@ -1,21 +1,17 @@
 //! The real `kubectl`, kept away from the home and the kubeconfig of whoever runs the tests.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
-use std::process::Stdio;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use tempfile::TempDir;
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
 
 use crate::Process;
+use crate::tool::Tool;
 
 /// A `kubectl` with a private home. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Kubectl {
-    home: Arc<TempDir>,
+    tool: Tool,
     context: Option<String>,
 }
 
@@ -49,10 +45,8 @@ impl Kubectl {
 
     /// For the contexts of a kubeconfig, given as text.
     pub fn new(kubeconfig: &str) -> Result<Self> {
-        let home = tempfile::tempdir()?;
-        std::fs::write(home.path().join("kubeconfig"), kubeconfig)?;
         Ok(Self {
-            home: Arc::new(home),
+            tool: Tool::new(Path::new("kubectl"), kubeconfig)?,
             context: None,
         })
     }
@@ -61,43 +55,27 @@ impl Kubectl {
     #[must_use]
     pub fn in_context(&self, context: &str) -> Self {
         Self {
-            home: self.home.clone(),
+            tool: self.tool.clone(),
             context: Some(context.to_owned()),
         }
     }
 
     /// The path of its kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
-        self.home.path().join("kubeconfig")
+        self.tool.kubeconfig()
     }
 
     /// Its home, also the working directory: a place for files to apply.
-    pub fn home(&self) -> &std::path::Path {
-        self.home.path()
+    pub fn home(&self) -> &Path {
+        self.tool.home()
     }
 
-    fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
-        let mut command = Command::new("kubectl");
-        command.env_clear().current_dir(self.home.path());
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command
-            .env("HOME", self.home.path())
-            .env("KUBECONFIG", self.kubeconfig());
-        // `kubectl edit` and `kubectl diff` run these.
-        for name in ["KUBE_EDITOR", "KUBECTL_EXTERNAL_DIFF"] {
-            if let Some(value) = std::env::var_os(name) {
-                command.env(name, value);
-            }
-        }
-        if let Some(context) = &self.context {
-            command.arg("--context").arg(context);
-        }
-        command.args(arguments).kill_on_drop(true);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
+    fn arguments<'a, S: AsRef<OsStr>>(&'a self, arguments: &'a [S]) -> Vec<&'a OsStr> {
+        let context = self.context.iter().flat_map(|c| ["--context", c.as_str()]);
+        context
+            .map(OsStr::new)
+            .chain(arguments.iter().map(AsRef::as_ref))
+            .collect()
     }
 
     /// Runs a command, whatever comes of it.
@@ -112,19 +90,9 @@ impl Kubectl {
         env: &[(&str, &str)],
         input: &str,
     ) -> Result<Output> {
-        let mut command = self.command(arguments);
-        command.envs(env.iter().copied()).stdin(Stdio::piped());
-        let mut child = command.spawn().context("can't start kubectl")?;
-        if let Some(mut stdin) = child.stdin.take() {
-            let _ = stdin.write_all(input.as_bytes()).await;
-        }
-        let output = child.wait_with_output().await?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(Output {
-            code: output.status.code().unwrap_or(-1),
-            stdout: text(&output.stdout),
-            stderr: text(&output.stderr),
-        })
+        self.tool
+            .run_with(&self.arguments(arguments), env, input)
+            .await
     }
 
     /// The output of a command that must succeed.
@@ -155,6 +123,6 @@ impl Kubectl {
 
     /// Starts a command that goes on, `get --watch` for instance.
     pub fn spawn<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<Process> {
-        Process::spawn(self.command(arguments))
+        Process::spawn(self.tool.command(&self.arguments(arguments)))
     }
 }

@@ -4,7 +4,7 @@
 //! ```text
 //!   GitServer ── WorkClone (a person's clone: write, commit, push)
 //!   Fleet ── embedded API servers: a hub and simulated clusters, with faults on demand
-//!   real::ControlPlane ── etcd + kube-apiserver from KUBEBUILDER_ASSETS
+//!   real ── kube-apiserver, its controllers, Flux's programs from KUBEBUILDER_ASSETS
 //!   Kubectl ── the real kubectl with a home and a kubeconfig of its own
 //!   Process ── the binary under test: signals, SIGKILL, output
 //! ```
@@ -29,6 +29,7 @@ mod git;
 mod kubectl;
 mod process;
 pub mod real;
+mod tool;
 
 pub use fleet::Fleet;
 pub use git::{GitServer, WorkClone};
