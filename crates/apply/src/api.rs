@@ -1,10 +1,12 @@
 //! Requests about objects as plain JSON.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use http::{HeaderName, HeaderValue, Method, Request, header};
 use http_body_util::BodyExt as _;
-use kube::core::Status;
+use kube::core::{Status, response::StatusDetails};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -12,7 +14,7 @@ use crate::{
     connection::Connection,
     error::RequestError,
     mapper::Resource,
-    transport::{Answer, encode},
+    transport::{Answer, encode, retry_after},
 };
 
 /// Requests to one cluster as one account.
@@ -105,9 +107,10 @@ impl Session {
     ) -> Result<Value, RequestError> {
         let response = self.send(method, target, headers, body).await?;
         let code = response.status();
+        let after = retry_after(response.headers());
         let bytes = self.collect(response).await?;
         if !code.is_success() {
-            return Err(refusal(code.as_u16(), &bytes));
+            return Err(refusal(code.as_u16(), &bytes, after));
         }
         serde_json::from_slice(&bytes).map_err(|error| RequestError::Answer {
             server: self.server(),
@@ -233,8 +236,9 @@ impl Session {
         let response = self.send(Method::GET, target, &[], None).await?;
         let code = response.status();
         if !code.is_success() {
+            let after = retry_after(response.headers());
             let bytes = self.collect(response).await?;
-            return Err(refusal(code.as_u16(), &bytes));
+            return Err(refusal(code.as_u16(), &bytes, after));
         }
         Ok(events(response.into_body(), self.server()))
     }
@@ -317,12 +321,23 @@ pub(crate) fn place(object: &Value) -> (&str, &str) {
     (text("/metadata/namespace"), text("/metadata/name"))
 }
 
-fn refusal(code: u16, body: &[u8]) -> RequestError {
+fn refusal(code: u16, body: &[u8], after: Option<Duration>) -> RequestError {
     let mut status = serde_json::from_slice::<Status>(body).unwrap_or_else(|_| {
         let text = String::from_utf8_lossy(&body[..body.len().min(256)]);
         Status::failure(&format!("{code}: {}", text.trim()), "")
     });
     status.code = code;
+    if let Some(after) = after {
+        let details = status.details.get_or_insert_with(|| StatusDetails {
+            name: String::new(),
+            group: String::new(),
+            kind: String::new(),
+            uid: String::new(),
+            causes: Vec::new(),
+            retry_after_seconds: 0,
+        });
+        details.retry_after_seconds = u32::try_from(after.as_secs()).unwrap_or(u32::MAX);
+    }
     RequestError::Status(status.boxed())
 }
 
@@ -427,7 +442,11 @@ fn event(line: &[u8], server: &str) -> Option<Result<WatchEvent, RequestError>> 
                 .get("code")
                 .and_then(Value::as_u64)
                 .unwrap_or(500);
-            Err(refusal(code as u16, line.object.to_string().as_bytes()))
+            Err(refusal(
+                code as u16,
+                line.object.to_string().as_bytes(),
+                None,
+            ))
         }
     })
 }

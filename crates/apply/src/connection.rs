@@ -54,8 +54,8 @@ pub enum ConnectionError {
         /// The file that was not read.
         path: String,
     },
-    /// A proxy is asked for.
-    #[error("kubeconfig says proxy-url {0:?}, which is not supported yet")]
+    /// A proxy of a kind that is not known is asked for.
+    #[error("proxy-url of scheme {0:?} is not supported\nhint: name an http:// or socks5:// proxy")]
     ProxyUnsupported(String),
     /// TLS cannot be set up.
     #[error("cannot set up TLS for {server}: {reason}")]
@@ -172,9 +172,15 @@ impl Connection {
             context: context.map(str::to_owned),
             ..Default::default()
         };
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options)
+        let asked = proxy_of(&kubeconfig, context);
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
             .await
             .map_err(|error| ConnectionError::Kubeconfig(error.to_string()))?;
+        // What kube found in the environment knows no exceptions.
+        config.proxy_url = None;
+        if let Some(proxy) = asked {
+            return Self::through(config, rules, Some(&proxy));
+        }
         Self::from_config(config, rules)
     }
 
@@ -193,6 +199,18 @@ impl Connection {
 
     /// Connects by kube's configuration.
     pub fn from_config(config: Config, rules: Strictness) -> Result<Self, ConnectionError> {
+        let proxy = match &config.proxy_url {
+            Some(proxy) => Some(proxy.to_string()),
+            None => crate::transport::dial::of_environment(&config.cluster_url),
+        };
+        Self::through(config, rules, proxy.as_deref())
+    }
+
+    fn through(
+        config: Config,
+        rules: Strictness,
+        proxy: Option<&str>,
+    ) -> Result<Self, ConnectionError> {
         let server = config.cluster_url.to_string();
         if let Some(exec) = &config.auth_info.exec {
             return Err(ConnectionError::ExecRefused {
@@ -209,9 +227,6 @@ impl Connection {
         if config.accept_invalid_certs && !rules.allow_insecure_tls {
             return Err(ConnectionError::InsecureTls);
         }
-        if let Some(proxy) = &config.proxy_url {
-            return Err(ConnectionError::ProxyUnsupported(proxy.to_string()));
-        }
         if config.cluster_url.scheme_str() != Some("https")
             && !(rules.allow_insecure_tls || is_loopback(&config.cluster_url))
         {
@@ -226,7 +241,7 @@ impl Connection {
                 reason: crate::error::chain(&error),
             })?;
         let namespace = config.default_namespace.as_str().into();
-        let transport = Arc::new(Transport::new(&config, tls)?);
+        let transport = Arc::new(Transport::new(&config, tls, proxy)?);
         Ok(Self {
             transport,
             namespace,
@@ -298,6 +313,11 @@ impl Connection {
             .sum()
     }
 
+    /// Changes each time the API server is back after nobody answered, or after it only said that it cannot serve.
+    pub fn returns(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.transport.reach().returns()
+    }
+
     /// The API server's version, such as `v1.37.0`: the cheapest way to see whether it answers and whether it
     /// accepts the credentials.
     pub async fn version(&self) -> Result<String, crate::RequestError> {
@@ -313,7 +333,7 @@ impl Connection {
 /// How long a request may take until its answer has arrived whole.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-fn is_loopback(uri: &Uri) -> bool {
+pub(crate) fn is_loopback(uri: &Uri) -> bool {
     uri.host().is_some_and(|host| {
         host == "localhost"
             || host
@@ -321,6 +341,20 @@ fn is_loopback(uri: &Uri) -> bool {
                 .parse::<std::net::IpAddr>()
                 .is_ok_and(|address| address.is_loopback())
     })
+}
+
+/// The proxy that the cluster of the named context has.
+fn proxy_of(kubeconfig: &Kubeconfig, context: Option<&str>) -> Option<String> {
+    let name = context.or(kubeconfig.current_context.as_deref())?;
+    let mut contexts = kubeconfig.contexts.iter();
+    let context = contexts
+        .find(|named| named.name == name)?
+        .context
+        .as_ref()?;
+    let mut clusters = kubeconfig.clusters.iter();
+    let cluster = clusters.find(|named| named.name == context.cluster)?;
+    let proxy = cluster.cluster.as_ref()?.proxy_url.clone()?;
+    (!proxy.is_empty()).then_some(proxy)
 }
 
 /// Checks what the named context would use before anything of it is used.
@@ -347,9 +381,6 @@ fn check(
         .ok_or_else(|| invalid(format!("it has no cluster {:?}", context.cluster)))?;
     if cluster.insecure_skip_tls_verify == Some(true) && !rules.allow_insecure_tls {
         return Err(ConnectionError::InsecureTls);
-    }
-    if let Some(proxy) = &cluster.proxy_url {
-        return Err(ConnectionError::ProxyUnsupported(proxy.clone()));
     }
     let refuse_file = |path: Option<&String>| match path {
         Some(path) if !rules.allow_files => {

@@ -104,6 +104,18 @@ impl RequestError {
         matches!(self, Self::Unreachable { .. } | Self::Timeout { .. })
     }
 
+    /// The API server cannot serve now: it is overloaded, starting, or broken.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self.code(), 429 | 500..=599)
+    }
+
+    /// How long the API server wishes to be left alone; none where it says nothing of it.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let details = self.status()?.details.as_ref()?;
+        (details.retry_after_seconds > 0)
+            .then(|| Duration::from_secs(u64::from(details.retry_after_seconds)))
+    }
+
     /// The request may have failed on a field that cannot be changed: the object is invalid, or the message of an
     /// admission webhook or a CEL rule says so.
     pub fn is_immutable(&self) -> bool {

@@ -118,6 +118,8 @@ struct Inner {
     state: Mutex<State>,
     events: broadcast::Sender<ObjectEvent>,
     changes: watch::Sender<u64>,
+    /// Held by the watch that asks whether a cluster that was away is back.
+    probing: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -155,6 +157,7 @@ impl Observer {
             state: Mutex::default(),
             events: broadcast::Sender::new(EVENTS),
             changes: watch::Sender::new(0),
+            probing: Arc::default(),
         };
         Arc::new(Self {
             inner: Arc::new(inner),

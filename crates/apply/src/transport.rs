@@ -1,5 +1,8 @@
 //! HTTP to one API server: one pool for requests, further connections for watches, retries, counters.
 
+mod credential;
+pub(crate) mod dial;
+mod reach;
 mod verb;
 
 use std::{
@@ -10,10 +13,9 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -24,8 +26,10 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use kube::{Config, client::Body};
-use secrecy::ExposeSecret as _;
 
+use credential::Credential;
+use dial::Dial;
+use reach::Reach;
 pub(crate) use verb::Verb;
 
 use crate::{
@@ -33,41 +37,34 @@ use crate::{
     error::{RequestError, chain},
 };
 
-type Pool = HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>;
+type Pool = HyperClient<HttpsConnector<Dial>, Full<Bytes>>;
 
 /// Most watches that share one HTTP/2 connection; API servers allow 100 streams by default on some proxies.
 const WATCHES_PER_CONNECTION: usize = 80;
 /// Longest that setting up TCP may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A dead peer is noticed after this and [`PING_TIMEOUT`] together.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// A dead peer is noticed after this and [`PING_TIMEOUT`] together: before a request gives up, so that the next one
+/// finds another connection.
+const PING_INTERVAL: Duration = Duration::from_secs(15);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest answer that is read, in bytes; a whole list of large objects stays below.
 const MAX_ANSWER: usize = 512 * 1024 * 1024;
 /// How often a request that the server put off (429, 503 with Retry-After) is sent in all.
 const ATTEMPTS: u32 = 4;
-/// Longest that the server's wish to wait is followed.
+/// Longest that a request waits because the server wishes it; a longer wish is the caller's to follow.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
-/// How long a token that was read from a file is used.
-const TOKEN_FILE_TTL: Duration = Duration::from_mins(1);
-
-enum Auth {
-    None,
-    Header(HeaderValue),
-    TokenFile {
-        path: String,
-        cached: Mutex<Option<(HeaderValue, Instant)>>,
-    },
-}
+/// Longest that one request waits in all.
+const MAX_PUT_OFF: Duration = Duration::from_secs(10);
 
 /// HTTP to one API server. Shared by everything that talks to it.
 pub(crate) struct Transport {
     server: String,
     base: Uri,
-    connector: HttpsConnector<HttpConnector>,
+    connector: HttpsConnector<Dial>,
     requests: Pool,
     watches: Mutex<Vec<WatchPool>>,
-    auth: Auth,
+    credential: Credential,
+    reach: Reach,
     headers: Vec<(HeaderName, HeaderValue)>,
     counts: [AtomicU64; Verb::ALL.len()],
 }
@@ -78,7 +75,11 @@ struct WatchPool {
 }
 
 impl Transport {
-    pub(crate) fn new(config: &Config, tls: rustls::ClientConfig) -> Result<Self, ConnectionError> {
+    pub(crate) fn new(
+        config: &Config,
+        tls: rustls::ClientConfig,
+        proxy: Option<&str>,
+    ) -> Result<Self, ConnectionError> {
         let server = config
             .cluster_url
             .to_string()
@@ -105,30 +106,9 @@ impl Transport {
             }
             None => builder,
         };
-        let connector = builder.enable_all_versions().wrap_connector(tcp);
+        let dial = Dial::new(tcp, &config.cluster_url, proxy)?;
+        let connector = builder.enable_all_versions().wrap_connector(dial);
         let info = &config.auth_info;
-        let auth = if let (Some(username), password) = (&info.username, &info.password) {
-            let password = password
-                .as_ref()
-                .map(|secret| secret.expose_secret())
-                .unwrap_or_default();
-            Auth::Header(secret_header(&format!(
-                "Basic {}",
-                BASE64.encode(format!("{username}:{password}"))
-            ))?)
-        } else if let Some(path) = &info.token_file {
-            Auth::TokenFile {
-                path: path.clone(),
-                cached: Mutex::new(None),
-            }
-        } else if let Some(token) = &info.token {
-            Auth::Header(secret_header(&format!(
-                "Bearer {}",
-                token.expose_secret().trim()
-            ))?)
-        } else {
-            Auth::None
-        };
         let mut headers = config.headers.clone();
         headers.push((
             header::USER_AGENT,
@@ -146,7 +126,8 @@ impl Transport {
             requests: pool(&connector),
             connector,
             watches: Mutex::default(),
-            auth,
+            credential: Credential::of(info)?,
+            reach: Reach::default(),
             headers,
             counts: std::array::from_fn(|_| AtomicU64::new(0)),
             server,
@@ -169,41 +150,15 @@ impl Transport {
         }
     }
 
+    /// Whether the server serves us.
+    pub(crate) fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
     fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> RequestError {
         RequestError::Unreachable {
             server: self.server.clone(),
             reason: chain(error),
-        }
-    }
-
-    async fn authorization(&self) -> Result<Option<HeaderValue>, RequestError> {
-        match &self.auth {
-            Auth::None => Ok(None),
-            Auth::Header(value) => Ok(Some(value.clone())),
-            Auth::TokenFile { path, cached } => {
-                let known = cached
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clone();
-                if let Some((value, read)) = &known
-                    && read.elapsed() < TOKEN_FILE_TTL
-                {
-                    return Ok(Some(value.clone()));
-                }
-                match tokio::fs::read_to_string(path).await {
-                    Ok(token) => {
-                        let value = secret_header(&format!("Bearer {}", token.trim())).map_err(
-                            |error| RequestError::Credentials(format!("{path}: {error}")),
-                        )?;
-                        *cached.lock().unwrap_or_else(PoisonError::into_inner) =
-                            Some((value.clone(), Instant::now()));
-                        Ok(Some(value))
-                    }
-                    // A file that is being replaced: the old token is most likely still good.
-                    Err(_) if known.is_some() => Ok(known.map(|(value, _)| value)),
-                    Err(error) => Err(RequestError::Credentials(format!("{path}: {error}"))),
-                }
-            }
         }
     }
 
@@ -248,20 +203,42 @@ impl Transport {
         for (name, value) in account {
             parts.headers.append(name, value.clone());
         }
-        if let Some(value) = self.authorization().await? {
-            parts.headers.insert(header::AUTHORIZATION, value);
-        }
         let mut attempt = 1;
+        let mut waited = Duration::ZERO;
+        let mut renewed = false;
         loop {
+            let credential = self.credential.header().await?;
+            if let Some(value) = &credential {
+                parts.headers.insert(header::AUTHORIZATION, value.clone());
+            }
             self.counts[verb as usize].fetch_add(1, Ordering::Relaxed);
             let mut once = Request::new(Full::new(body.clone()));
             *once.method_mut() = parts.method.clone();
             *once.uri_mut() = parts.uri.clone();
             *once.headers_mut() = parts.headers.clone();
-            let response = self.once(verb, once).await?;
+            let response = match self.once(verb, once).await {
+                Ok(response) => response,
+                Err(error) => {
+                    self.reach.lost();
+                    return Err(error);
+                }
+            };
+            self.reach.answered(response.status());
+            if response.status() == StatusCode::UNAUTHORIZED
+                && !renewed
+                && self.credential.refused(credential.as_ref())
+            {
+                renewed = true;
+                continue;
+            }
             match put_off(&response) {
-                Some(wait) if attempt < ATTEMPTS => {
-                    tokio::time::sleep(wait * attempt).await;
+                Some(wait)
+                    if attempt < ATTEMPTS
+                        && wait <= MAX_RETRY_AFTER
+                        && waited + wait <= MAX_PUT_OFF =>
+                {
+                    tokio::time::sleep(wait).await;
+                    waited += wait;
                     attempt += 1;
                 }
                 _ => return Ok(response),
@@ -332,7 +309,7 @@ impl Transport {
     }
 }
 
-fn pool(connector: &HttpsConnector<HttpConnector>) -> Pool {
+fn pool(connector: &HttpsConnector<Dial>) -> Pool {
     HyperClient::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
@@ -346,33 +323,19 @@ fn pool(connector: &HttpsConnector<HttpConnector>) -> Pool {
 
 /// How long the server asks to wait before the request is sent again.
 fn put_off(response: &Response<Answer>) -> Option<Duration> {
-    let after = || {
-        response
-            .headers()
-            .get(header::RETRY_AFTER)?
-            .to_str()
-            .ok()?
-            .parse()
-            .ok()
-            .map(Duration::from_secs)
-    };
+    let after = retry_after(response.headers());
     match response.status() {
-        StatusCode::TOO_MANY_REQUESTS => Some(
-            after()
-                .unwrap_or(Duration::from_secs(1))
-                .min(MAX_RETRY_AFTER),
-        ),
+        StatusCode::TOO_MANY_REQUESTS => Some(after.unwrap_or(Duration::from_secs(1))),
         // Without the header nobody promises that the request was not carried out.
-        StatusCode::SERVICE_UNAVAILABLE => after().map(|wait| wait.min(MAX_RETRY_AFTER)),
+        StatusCode::SERVICE_UNAVAILABLE => after,
         _ => None,
     }
 }
 
-fn secret_header(text: &str) -> Result<HeaderValue, ConnectionError> {
-    let mut value =
-        HeaderValue::from_str(text).map_err(|_| ConnectionError::Header("the credential"))?;
-    value.set_sensitive(true);
-    Ok(value)
+/// `Retry-After` in seconds; API servers send no dates.
+pub(crate) fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    text.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// A place on a watch connection; given back when the watch ends.

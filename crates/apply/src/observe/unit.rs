@@ -10,9 +10,12 @@ use std::{
 
 use fairway_types::{ObjectId, names};
 use futures::StreamExt as _;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep, timeout},
+};
 
-use crate::{api::WatchEvent, error::RequestError, mapper::Resource};
+use crate::{api::WatchEvent, connection::Connection, error::RequestError, mapper::Resource};
 
 use super::{Inner, Mode, Scope};
 
@@ -21,6 +24,8 @@ const WATCH_SECONDS: u32 = 280;
 /// Pause after a failure; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Longest pause between two looks whether a cluster that was away is back.
+const LONGEST_PROBE: Duration = Duration::from_secs(3);
 /// How often objects that cannot be watched are asked for.
 const POLL: Duration = Duration::from_secs(30);
 /// After this long, it is tried again whether a watch is allowed now.
@@ -72,12 +77,52 @@ pub(super) async fn run(inner: Weak<Inner>, scope: Scope) {
                 reason: error.to_string(),
             },
         );
-        drop(strong);
         if started.elapsed() > LONGEST_PAUSE {
             pause = FIRST_PAUSE;
         }
-        sleep(jitter(pause)).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        if error.is_unreachable() || error.is_unavailable() {
+            let (connection, probing) = (strong.connection.clone(), strong.probing.clone());
+            drop(strong);
+            let least = error.retry_after().unwrap_or(pause).min(LONGEST_PAUSE);
+            let began = Instant::now();
+            if until_back(&connection, &probing, least.min(LONGEST_PROBE)).await {
+                // All watches of the cluster are told at the same moment.
+                sleep(jitter(FIRST_PAUSE).mul_f64(0.5)).await;
+                pause = FIRST_PAUSE;
+            } else {
+                // The cluster serves, but not this kind.
+                sleep(jitter(least).saturating_sub(began.elapsed())).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        } else {
+            drop(strong);
+            sleep(jitter(pause)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+/// Returns when the cluster serves, and says whether it was away. One of the watches asks, cheaply, for all of them.
+async fn until_back(connection: &Connection, probing: &Mutex<()>, first: Duration) -> bool {
+    let mut returns = connection.returns();
+    let probe = async {
+        let _only = probing.lock().await;
+        let mut pause = first;
+        let mut away = false;
+        loop {
+            sleep(jitter(pause)).await;
+            match connection.version().await {
+                Err(error) if error.is_unreachable() || error.is_unavailable() => away = true,
+                _ => return away,
+            }
+            pause = (pause * 2).min(LONGEST_PROBE);
+        }
+    };
+    tokio::select! {
+        // What the probe hears also counts as a return: ask it first.
+        biased;
+        away = probe => away,
+        _ = returns.changed() => true,
     }
 }
 

@@ -226,6 +226,70 @@ async fn watches_come_back_after_an_outage() {
     .await;
 }
 
+/// However long a cluster was away, and however it was, its watches are back a few seconds after it is, and few requests
+/// are spent on asking.
+#[tokio::test]
+async fn a_cluster_that_comes_back_is_seen_soon() {
+    let mut cluster = Cluster::start().await;
+    let observer = cluster.observe();
+    cluster
+        .changes(&[config_map("a", "1"), deployment("web", "web:1")])
+        .await;
+    synced(&observer).await;
+    for away in [
+        fairway_apiserver::FaultSpec {
+            refuse: true,
+            ..Default::default()
+        },
+        fairway_apiserver::FaultSpec {
+            status: 503,
+            ..Default::default()
+        },
+    ] {
+        let broken = away.status != 0;
+        cluster.faults().set(away);
+        if broken {
+            // Watches that are open go on; a new one is refused.
+            let third = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "s", "namespace": "default",
+                "labels": config_map("a", "1")["metadata"]["labels"]}});
+            let entry = fairway_types::InventoryEntry::new(
+                &fairway_types::ObjectId::of(&third).unwrap(),
+                "v1",
+            );
+            cluster.inventory.insert(entry);
+            observer.track(&cluster.owner, &cluster.inventory, &[]);
+        }
+        let failing = |observer: &Observer| {
+            let modes = observer.modes();
+            modes
+                .values()
+                .filter(|mode| matches!(mode, Mode::Failing { .. }))
+                .count()
+        };
+        let least = if broken { 1 } else { 2 };
+        let cut = async {
+            while failing(&observer) < least {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(10), cut)
+            .await
+            .expect("the outage is noticed");
+        let before = cluster.connection.request_count();
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        let asked = cluster.connection.request_count() - before;
+        assert!((2..=12).contains(&asked), "{asked} requests in 12s");
+        cluster.faults().clear();
+        let start = std::time::Instant::now();
+        synced(&observer).await;
+        assert!(
+            start.elapsed() < Duration::from_secs(6),
+            "{:?}",
+            start.elapsed()
+        );
+    }
+}
+
 /// Connects as an account that has these rules in the namespace `default`, and nothing else.
 async fn limited(cluster: &mut Cluster, rules: Value) -> Connection {
     let meta = |name: &str| json!({"name": name, "namespace": "default"});

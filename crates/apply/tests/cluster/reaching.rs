@@ -47,11 +47,12 @@ async fn a_kubeconfig_may_not_do_what_it_should_not() {
     .await;
     assert!(file.contains("refers to the file"), "{file}");
     let proxy = refused(&kubeconfig(
-        &format!("{server}, proxy-url: 'http://proxy:3128'"),
+        &format!("{server}, proxy-url: 'ftp://user:hunter2@proxy:3128'"),
         "token: x",
     ))
     .await;
-    assert!(proxy.contains("proxy-url"), "{proxy}");
+    assert!(proxy.contains("proxy-url of scheme \"ftp\""), "{proxy}");
+    assert!(!proxy.contains("hunter2"), "{proxy}");
     let plain = refused(&kubeconfig("server: http://example.com", "token: x")).await;
     assert!(plain.contains("is not https"), "{plain}");
     let secret = refused("users: [{name: u, user: {token: hunter2, oops").await;
@@ -229,4 +230,138 @@ async fn many_watches_share_few_connections() {
         count.load(std::sync::atomic::Ordering::Relaxed),
         connections
     );
+}
+
+/// A proxy that only knows CONNECT: notes each request's first line and `proxy-authorization`, then joins the two ends.
+async fn proxy() -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let note = seen.clone();
+    tokio::spawn(async move {
+        while let Ok((inner, _)) = listener.accept().await {
+            let note = note.clone();
+            tokio::spawn(async move {
+                let mut inner = BufReader::new(inner);
+                let (mut target, mut line) = (String::new(), String::new());
+                while inner.read_line(&mut line).await? > 2 {
+                    let text = line.trim().to_owned();
+                    if let Some(rest) = text.strip_prefix("CONNECT ") {
+                        rest.split(' ').next().unwrap().clone_into(&mut target);
+                        note.lock().unwrap().push(text);
+                    } else if text.to_lowercase().starts_with("proxy-authorization") {
+                        note.lock().unwrap().push(text);
+                    }
+                    line.clear();
+                }
+                inner.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+                let mut outer = tokio::net::TcpStream::connect(target).await?;
+                tokio::io::copy_bidirectional(&mut inner, &mut outer).await
+            });
+        }
+    });
+    (address, seen)
+}
+
+#[tokio::test]
+async fn a_proxy_that_the_kubeconfig_names_is_used() {
+    let cluster = Cluster::start().await;
+    let url = cluster.server().url("dev").unwrap();
+    let (address, seen) = proxy().await;
+    let kubeconfig = cluster.server().kubeconfig_for("dev").unwrap();
+    let line = kubeconfig
+        .lines()
+        .find(|line| line.trim_start().starts_with("server:"))
+        .unwrap();
+    let indent = &line[..line.len() - line.trim_start().len()];
+    let proxied = kubeconfig.replace(
+        line,
+        &format!("{line}\n{indent}proxy-url: http://me:secret@{address}"),
+    );
+    let connection = Connection::from_kubeconfig_yaml(&proxied, None, Strictness::default())
+        .await
+        .unwrap();
+    connection
+        .session()
+        .get_path("/api/v1/namespaces")
+        .await
+        .unwrap();
+    let seen = seen.lock().unwrap().clone();
+    let target = url.trim_start_matches("https://");
+    assert!(
+        seen[0].starts_with(&format!("CONNECT {target} ")),
+        "{seen:?}"
+    );
+    assert!(
+        seen.iter().any(|line| line.ends_with("Basic bWU6c2VjcmV0")),
+        "{seen:?}"
+    );
+    // With the proxy away, nothing goes around it.
+    let gone = kubeconfig.replace(
+        line,
+        &format!("{line}\n{indent}proxy-url: http://127.0.0.1:1"),
+    );
+    let connection = Connection::from_kubeconfig_yaml(&gone, None, Strictness::default())
+        .await
+        .unwrap();
+    assert!(connection.version().await.unwrap_err().is_unreachable());
+}
+
+#[tokio::test]
+async fn a_token_file_that_changed_is_read_again_when_the_old_token_is_refused() {
+    let cluster = Cluster::start().await;
+    let kubeconfig = cluster.server().kubeconfig_for("dev").unwrap();
+    let line = kubeconfig
+        .lines()
+        .find(|line| line.trim_start().starts_with("token:"))
+        .unwrap();
+    let token = line.trim_start().trim_start_matches("token:").trim();
+    let folder = std::env::temp_dir().join(format!("fairway-token-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("token");
+    std::fs::write(&file, "expired").unwrap();
+    let indent = &line[..line.len() - line.trim_start().len()];
+    let by_file = kubeconfig.replace(line, &format!("{indent}tokenFile: {}", file.display()));
+    let connection = Connection::from_kubeconfig_yaml(&by_file, None, Strictness::trusted())
+        .await
+        .unwrap();
+    let session = connection.session();
+    let error = session.get_path("/api/v1/namespaces").await.unwrap_err();
+    assert!(error.is_unauthorized(), "{error:?}");
+    std::fs::write(&file, token).unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    session.get_path("/api/v1/namespaces").await.unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
+async fn what_the_server_wishes_is_followed_or_told() {
+    let cluster = Cluster::start().await;
+    cluster.connection.version().await.unwrap();
+    let faults = cluster.faults();
+    let session = cluster.connection.session();
+    // A short wish is followed before the answer is believed.
+    faults.status(429, Some(1));
+    let start = std::time::Instant::now();
+    let error = session.get_path("/api/v1/namespaces").await.unwrap_err();
+    assert_eq!(error.code(), 429);
+    let took = start.elapsed().as_millis();
+    assert!(
+        (2900..8000).contains(&took),
+        "{took}ms for three more tries"
+    );
+    // A long one is the caller's to follow.
+    faults.status(503, Some(120));
+    let start = std::time::Instant::now();
+    let error = session.get_path("/api/v1/namespaces").await.unwrap_err();
+    assert!(error.is_unavailable());
+    assert_eq!(error.retry_after().map(|after| after.as_secs()), Some(120));
+    assert!(start.elapsed().as_secs() < 2);
+    // A server that is broken for good does not hold anybody up, kube's client neither.
+    faults.status(503, None);
+    let start = std::time::Instant::now();
+    let client = cluster.connection.client();
+    client.apiserver_version().await.unwrap_err();
+    assert!(start.elapsed().as_secs() < 2);
 }
