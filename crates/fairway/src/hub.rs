@@ -19,7 +19,9 @@ pub(crate) async fn client_for(
     file: Option<&Path>,
     context: Option<&str>,
 ) -> anyhow::Result<Client> {
-    let config = config(file, context).await?;
+    let mut config = config(file, context).await?;
+    // kube would try a server that is broken for good fifteen times, the last pauses being minutes.
+    config.default_retry = false;
     Client::try_from(config).context("failed to set up the connection")
 }
 

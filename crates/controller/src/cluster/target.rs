@@ -47,7 +47,8 @@ struct Down {
 
 const SETTLE: Duration = Duration::from_secs(2);
 const PROBE_MIN: Duration = Duration::from_secs(1);
-const PROBE_MAX: Duration = Duration::from_mins(1);
+/// A probe is one small request, and a cluster that is back should be seen in seconds.
+const PROBE_MAX: Duration = Duration::from_secs(5);
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -141,6 +142,7 @@ impl Target {
     }
 
     async fn probe(self: Arc<Self>) {
+        let mut returns = self.connection.returns();
         loop {
             let Some(down) = self.lock().clone() else {
                 return;
@@ -148,6 +150,8 @@ impl Target {
             let pause = jitter(backoff(PROBE_MIN, PROBE_MAX, down.failures), 20);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
+                // A watch was faster.
+                _ = returns.changed() => return self.came_up(),
                 () = self.stop.cancelled() => return,
             }
             match self.connection.version().await {
