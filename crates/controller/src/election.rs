@@ -180,7 +180,15 @@ pub(crate) async fn while_leading(
     }
     tokio::select! {
         outcome = work => outcome,
-        _ = standing.wait_for(|standing| *standing != Standing::Leading) => Outcome::Done,
+        () = lost(&mut standing) => Outcome::Done,
+    }
+}
+
+/// Until this process leads no more. Without elections that never happens.
+async fn lost(standing: &mut watch::Receiver<Standing>) {
+    let changed = standing.wait_for(|standing| *standing != Standing::Leading);
+    if changed.await.is_err() {
+        std::future::pending().await
     }
 }
 
