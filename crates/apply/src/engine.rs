@@ -58,7 +58,7 @@ impl Options {
 pub struct Report {
     /// All objects, in the order of application.
     pub changes: Vec<Change>,
-    /// The inventory to keep: every desired object.
+    /// The inventory to keep: every desired object, in the order of application, as Flux has it.
     pub inventory: Inventory,
     /// The desired objects as the cluster has them: a namespace on an object that has none is left out.
     pub wanted: HashSet<ObjectId>,
@@ -111,10 +111,7 @@ pub async fn apply(
     .stages(plan, &mut report)
     .await
     {
-        Ok(()) => {
-            report.inventory.sort();
-            Ok(report)
-        }
+        Ok(()) => Ok(report),
         Err(error) => Err(Stopped {
             error,
             report: Box::new(report),

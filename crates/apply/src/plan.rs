@@ -115,14 +115,12 @@ impl Plan {
 
     /// The inventory that the plan leads to.
     pub fn inventory(&self) -> Inventory {
-        let mut inventory = Inventory {
+        Inventory {
             entries: self
                 .objects()
                 .map(|desired| InventoryEntry::new(&desired.id, &*desired.version))
                 .collect(),
-        };
-        inventory.sort();
-        inventory
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! The names of RBAC objects may contain `:`, which is written `__`. The version is not part of an object's
 //! identity; it stands beside the id, as the version to ask the API server for.
 
-use std::{cmp::Ordering, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -183,14 +183,6 @@ impl Inventory {
         let before = self.entries.len();
         self.entries.retain(|entry| entry.id != id);
         self.entries.len() != before
-    }
-
-    /// Orders the entries by id, so that equal inventories are written equally.
-    pub fn sort(&mut self) {
-        self.entries.sort_by(|a, b| match a.id.cmp(&b.id) {
-            Ordering::Equal => a.v.cmp(&b.v),
-            other => other,
-        });
     }
 }
 

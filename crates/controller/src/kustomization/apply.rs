@@ -154,7 +154,6 @@ impl Work<'_> {
                 for (entry, _) in &pruned.failed {
                     inventory.insert(entry.clone());
                 }
-                inventory.sort();
                 if let Some(message) = pruned.message() {
                     attempt.status.inventory = Some(inventory);
                     return Err(Failure::failed(reason::PRUNE_FAILED, message));
@@ -189,7 +188,6 @@ impl Work<'_> {
         for entry in planned.inventory().entries {
             union.insert(entry);
         }
-        union.sort();
         let known: HashSet<&str> = previous
             .entries
             .iter()
