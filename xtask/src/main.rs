@@ -3,6 +3,7 @@
 mod bench;
 mod crds;
 mod deps;
+mod e2e;
 mod envtest;
 mod protobuf;
 mod schemas;
@@ -16,12 +17,13 @@ fn main() -> ExitCode {
         ["bench-reconcile", rest @ ..] => bench::run("reconcile", rest),
         ["crds", rest @ ..] => crds::run(rest),
         ["deps"] => deps::run(),
+        ["e2e", rest @ ..] => e2e::run(rest),
         ["envtest", rest @ ..] => envtest::run(rest),
         ["protobuf", rest @ ..] => protobuf::run(rest),
         ["schemas", rest @ ..] => schemas::run(rest),
         _ => {
             eprintln!(
-                "usage: cargo xtask crds [--check] | schemas [--check] | protobuf [--check] | deps | envtest | bench-reconcile"
+                "usage: cargo xtask crds [--check] | schemas [--check] | protobuf [--check] | deps | envtest [--flux] | e2e [NAME] | bench-reconcile"
             );
             return ExitCode::from(2);
         }
