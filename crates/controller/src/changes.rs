@@ -15,7 +15,7 @@ use crate::context::{Context, key_of};
 use crate::home::{HomeId, Key};
 use crate::kustomization::ALLOW_EMPTY;
 use crate::objects::Change;
-use crate::source::NOT_RUN;
+use crate::source::{NOT_RUN, enqueue_includers};
 
 impl Context {
     /// What a change of a GitRepository means.
@@ -27,13 +27,16 @@ impl Context {
                 }
                 let artifact = |object: &GitRepository| {
                     let status = object.status.as_ref()?;
-                    status
-                        .artifact
-                        .as_ref()
-                        .map(|artifact| artifact.revision.clone())
+                    let artifact = status.artifact.as_ref()?;
+                    Some((artifact.revision.clone(), artifact.digest.clone()))
                 };
-                if !self.owns_source(new) && old.as_deref().and_then(artifact) != artifact(new) {
-                    self.enqueue_source(key_of(home, &**new));
+                if old.as_deref().and_then(artifact) != artifact(new) {
+                    if !self.owns_source(new) {
+                        self.enqueue_source(key_of(home, &**new));
+                    }
+                    if let Some(home) = self.homes.get(home) {
+                        enqueue_includers(self, &home, new);
+                    }
                 }
                 let ready = |object: &GitRepository| {
                     let status = object.status.as_ref()?;
@@ -51,6 +54,7 @@ impl Context {
             Change::Gone(object) => {
                 let key = key_of(home, &**object);
                 self.sources.remove(&key);
+                self.artifacts.remove(&key);
                 self.queues.sources.forget(&key);
                 if *home == HomeId::Hub {
                     let durations = &self.metrics.durations;

@@ -12,6 +12,7 @@ use fairway_types::{
 use kube::ResourceExt;
 use tokio_util::sync::CancellationToken;
 
+use crate::artifact::{Fetcher, Storage};
 use crate::build::Builder;
 use crate::clock::Clock;
 use crate::cluster::{Connections, Target};
@@ -25,6 +26,7 @@ use crate::objects::{Name, Objects};
 use crate::options::{Controller, Options};
 use crate::queue::{Lane, Priority, Queue};
 use crate::source::Sources;
+use crate::source::external::{self, Externals};
 
 /// The queues, one for each kind of work, so that none can hold up another.
 #[derive(Debug)]
@@ -59,8 +61,14 @@ pub struct Context {
     pub fleet_events: Recorder,
     /// What sources are at.
     pub sources: Sources,
+    /// What sources of other controllers are at.
+    pub externals: Externals,
     /// Local copies of repositories.
     pub mirrors: Mirrors,
+    /// What is served to others.
+    pub artifacts: Storage,
+    /// Reads what others serve.
+    pub fetcher: Fetcher,
     /// Builds.
     pub builder: Arc<Builder>,
     /// Connections by kubeconfig.
@@ -87,6 +95,8 @@ pub(crate) struct Parts {
     pub options: Options,
     pub clock: Clock,
     pub mirrors: Mirrors,
+    pub artifacts: Storage,
+    pub fetcher: Fetcher,
     pub fleet_events: Recorder,
     pub queues: Queues,
     pub connections: Connections,
@@ -110,7 +120,10 @@ impl Context {
             selectors: Arc::default(),
             fleet_events: parts.fleet_events,
             sources: Sources::default(),
+            externals: Externals::default(),
             mirrors: parts.mirrors,
+            artifacts: parts.artifacts,
+            fetcher: parts.fetcher,
             builder,
             connections: parts.connections,
             queues: parts.queues,
@@ -142,6 +155,11 @@ impl Context {
         self.options.controllers.contains(&Controller::Source)
             && self.standings.leads(Controller::Source)
             && self.options.selects(object.labels())
+    }
+
+    /// For what must not keep the engine alive.
+    pub(crate) fn weak(&self) -> Weak<Self> {
+        self.me.clone()
     }
 
     /// The home that the engine was started with.
@@ -360,11 +378,16 @@ impl Context {
         }
         if kind == "Secret" {
             for object in home.repositories.all() {
-                let refers = object
-                    .spec
-                    .secret_ref
-                    .as_ref()
-                    .is_some_and(|secret| secret.name == name);
+                let spec = &object.spec;
+                let verification = spec.verification.as_ref().map(|verify| &verify.secret_ref);
+                let refers = [
+                    spec.secret_ref.as_ref(),
+                    spec.proxy_secret_ref.as_ref(),
+                    verification,
+                ]
+                .into_iter()
+                .flatten()
+                .any(|secret| secret.name == name);
                 if refers && object.namespace().as_deref() == Some(namespace) {
                     self.enqueue_source(key_of(&home.id, &*object));
                 }
@@ -471,17 +494,17 @@ pub(crate) fn key_of<K: kube::Resource>(home: &HomeId, object: &K) -> Key {
     )
 }
 
-/// The GitRepository that a Kustomization is built from.
+/// The source that a Kustomization is built from; `None` for a kind that is not known.
 pub(crate) fn source_key(home: &HomeId, object: &Kustomization) -> Option<Key> {
     let reference = &object.spec.source_ref;
-    if reference.kind != "GitRepository" {
-        return None;
-    }
     let namespace = reference
         .namespace
         .clone()
         .or_else(|| object.namespace())
         .unwrap_or_default();
+    if reference.kind != "GitRepository" {
+        return external::key(home, &reference.kind, &namespace, &reference.name);
+    }
     Some(Key::new(home, namespace, &reference.name))
 }
 

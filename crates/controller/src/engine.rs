@@ -11,6 +11,7 @@ use fairway_types::names;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::artifact::{Fetcher, Storage};
 use crate::cluster::{self, Connections, Target};
 use crate::context::{Context, Parts, Queues};
 use crate::election::{self, Conflict, Standings, while_leading};
@@ -32,6 +33,9 @@ pub enum StartError {
     /// The name for leader election cannot be kept.
     #[error("cannot keep the name for leader election: {0}")]
     Identity(#[from] std::io::Error),
+    /// Artifacts can't be served.
+    #[error("cannot serve artifacts at {0}: {1}\nhint: --storage-addr sets another address")]
+    Artifacts(String, std::io::Error),
     /// The runtime is going down.
     #[error("the runtime is going down: {0}")]
     Runtime(String),
@@ -72,6 +76,20 @@ impl Engine {
         let mirrors = tokio::task::spawn_blocking(move || Mirrors::open(&folder))
             .await
             .map_err(|error| StartError::Runtime(error.to_string()))??;
+        let folder = options.data_dir.join("artifacts");
+        let artifacts = Storage::open(&folder, &options.artifacts, stop.clone())
+            .await
+            .map_err(|error| {
+                StartError::Artifacts(options.artifacts.address.clone().unwrap_or_default(), error)
+            })?;
+        let folder = options.data_dir.join("fetched");
+        let fetcher = Fetcher::new(folder, &options.artifacts).map_err(|error| {
+            let context = "artifacts can't be fetched".to_owned();
+            StartError::DataDir(fairway_git::Error::Io {
+                context,
+                detail: error.to_string(),
+            })
+        })?;
         let strictness = Strictness {
             allow_insecure_tls: options.insecure_kubeconfig_tls,
             ..Strictness::default()
@@ -86,6 +104,8 @@ impl Engine {
             options,
             clock,
             mirrors,
+            artifacts,
+            fetcher,
             connections: Connections::new(strictness),
             standings,
             stop: stop.clone(),
@@ -127,6 +147,8 @@ impl Engine {
         let queues = &context.queues;
         // Sources that are left to others are read too.
         engine.work(&queues.sources, None, source::reconcile);
+        let sweep = source::sweep_mirrors(Arc::downgrade(&context), stop.clone());
+        engine.tasks.spawn(sweep);
         if context.options.controllers.contains(&Controller::Kustomize) {
             let leads = Some(Controller::Kustomize);
             engine.work(&queues.kustomizations, leads, kustomization::reconcile);

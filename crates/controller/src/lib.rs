@@ -24,6 +24,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod artifact;
 pub mod build;
 mod changes;
 pub mod clock;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fairway_types::selector::{InvalidSelector, LabelSelector};
 
+use crate::artifact::ArtifactOptions;
 use crate::lease::{self, Timing};
 
 /// A set of defaults. Single points can be changed afterwards, they are plain fields of [`Options`].
@@ -173,6 +174,8 @@ pub struct Options {
     pub cluster_interval: Duration,
     /// Which repositories are fetched.
     pub remotes: Remotes,
+    /// How artifacts are stored, served and fetched.
+    pub artifacts: ArtifactOptions,
     /// Take Flux's own Leases before anything is touched: where Flux's controllers run, or another Fairway, this one
     /// waits. `data_dir` keeps the identity, so that a process that was killed need not wait for itself.
     pub leader_election: bool,
@@ -224,6 +227,7 @@ impl Options {
             min_interval: Duration::from_secs(1),
             cluster_interval: Duration::from_secs(30),
             remotes: Remotes::All,
+            artifacts: ArtifactOptions::default(),
             leader_election: false,
             lease_timing: Timing::default(),
             watch_all_namespaces: true,

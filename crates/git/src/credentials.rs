@@ -20,6 +20,7 @@ pub struct Credentials {
     ca: Option<String>,
     client: Option<(String, String)>,
     ssh: Option<(String, String)>,
+    passphrase: Option<String>,
     proxy: Option<String>,
     ambient: bool,
 }
@@ -67,7 +68,14 @@ impl Credentials {
         self
     }
 
-    /// `identity` (a private key without passphrase) and `known_hosts` for ssh.
+    /// `password`: the passphrase of the private key for ssh.
+    #[must_use]
+    pub fn with_passphrase(mut self, passphrase: &str) -> Self {
+        self.passphrase = Some(passphrase.to_owned());
+        self
+    }
+
+    /// `identity` (a private key) and `known_hosts` for ssh.
     #[must_use]
     pub fn with_ssh(mut self, identity: &str, known_hosts: &str) -> Self {
         self.ssh = Some((identity.to_owned(), known_hosts.to_owned()));
@@ -113,6 +121,7 @@ impl Credentials {
         for (tag, value) in [
             ("bearer", &self.bearer),
             ("ca", &self.ca),
+            ("passphrase", &self.passphrase),
             ("proxy", &self.proxy),
         ] {
             if let Some(value) = value {
@@ -134,6 +143,7 @@ impl fmt::Debug for Credentials {
             (self.ca.is_some(), "ca"),
             (self.client.is_some(), "client certificate"),
             (self.ssh.is_some(), "ssh"),
+            (self.passphrase.is_some(), "passphrase"),
             (self.proxy.is_some(), "proxy"),
             (self.ambient, "ambient"),
         ];
@@ -216,6 +226,10 @@ impl Prepared {
                 );
             }
             self.config.push(("http.proxy".to_owned(), proxy.clone()));
+            // What a Secret says goes before what the machine's environment says.
+            for name in ["no_proxy", "NO_PROXY"] {
+                self.env.push((name.to_owned(), String::new()));
+            }
         }
         Ok(())
     }
@@ -233,10 +247,36 @@ impl Prepared {
         }
         let key = self.file("identity", &identity)?;
         let hosts = self.file("known_hosts", known_hosts)?;
-        self.env
-            .push(("GIT_SSH_COMMAND".to_owned(), ssh_command(&key, &hosts)));
+        let asks = match &credentials.passphrase {
+            None => false,
+            Some(passphrase) => {
+                self.secrets.push(passphrase.clone());
+                self.askpass(passphrase)?;
+                true
+            }
+        };
+        let mut command = ssh_command(&key, &hosts, asks);
+        if !remote.has_user() {
+            // Never the name of whoever runs this; Flux uses the name that Git hosts use.
+            command.push_str(" -o User=git");
+        }
+        self.env.push(("GIT_SSH_COMMAND".to_owned(), command));
         self.env
             .push(("GIT_SSH_VARIANT".to_owned(), "ssh".to_owned()));
+        Ok(())
+    }
+
+    /// ssh asks a program for the passphrase of a key; it is one that prints a private file.
+    fn askpass(&mut self, passphrase: &str) -> Result<(), Error> {
+        let answer = self.file("passphrase", passphrase)?;
+        let quoted = answer.display().to_string().replace('\'', r"'\''");
+        let program = self.file("askpass", &format!("#!/bin/sh\nexec cat '{quoted}'\n"))?;
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700))
+            .map_err(|e| Error::at(&program, &e))?;
+        self.env
+            .push(("SSH_ASKPASS".to_owned(), program.display().to_string()));
+        self.env
+            .push(("SSH_ASKPASS_REQUIRE".to_owned(), "force".to_owned()));
         Ok(())
     }
 
@@ -270,12 +310,18 @@ impl Prepared {
 
 /// The ssh command line: this key and these host keys, nothing of the machine's own configuration.
 /// git hands it to a shell, so the paths are quoted for that shell, and `%` is doubled for ssh.
-fn ssh_command(identity: &Path, known_hosts: &Path) -> String {
+fn ssh_command(identity: &Path, known_hosts: &Path, asks: bool) -> String {
+    // In batch mode ssh asks for nothing; where it may ask for the passphrase, it may for nothing else.
+    let questions = if asks {
+        "-o BatchMode=no -o PasswordAuthentication=no -o KbdInteractiveAuthentication=no -o NumberOfPasswordPrompts=1"
+    } else {
+        "-o BatchMode=yes"
+    };
     let path = |p: &Path| p.display().to_string().replace('%', "%%");
     let quoted = |text: String| format!("'{}'", text.replace('\'', r"'\''"));
     format!(
         "ssh -F /dev/null -i {} -o {} -o GlobalKnownHostsFile=/dev/null -o StrictHostKeyChecking=yes \
-         -o IdentitiesOnly=yes -o IdentityAgent=none -o BatchMode=yes -o ConnectTimeout=20 \
+         -o IdentitiesOnly=yes -o IdentityAgent=none {questions} -o ConnectTimeout=20 \
          -o ForwardAgent=no -o ClearAllForwardings=yes -o PermitLocalCommand=no",
         quoted(path(identity)),
         quoted(format!("UserKnownHostsFile=\"{}\"", path(known_hosts))),
@@ -334,7 +380,7 @@ mod tests {
 
     #[test]
     fn the_ssh_command_survives_odd_paths() {
-        let command = ssh_command(Path::new("/tmp/it's 100%/id"), Path::new("/tmp/k h"));
+        let command = ssh_command(Path::new("/tmp/it's 100%/id"), Path::new("/tmp/k h"), false);
         assert!(
             command.starts_with(
                 r"ssh -F /dev/null -i '/tmp/it'\''s 100%%/id' -o 'UserKnownHostsFile="
@@ -360,6 +406,7 @@ mod tests {
             .with_ca("hunter2")
             .with_client_certificate("hunter2", "hunter2")
             .with_ssh("hunter2", "hunter2")
+            .with_passphrase("hunter2")
             .with_proxy("http://me:hunter2@proxy");
         let shown = format!("{all:?}");
         assert!(!shown.contains("hunter2"), "{shown}");

@@ -162,6 +162,17 @@ impl Remote {
         Some(format!("{scheme}://{host}/"))
     }
 
+    /// Whether an ssh URL says as whom to log in.
+    pub(crate) fn has_user(&self) -> bool {
+        let rest = self
+            .url
+            .split_once("://")
+            .map_or(self.url.as_str(), |(_, rest)| rest);
+        rest.split(['/', ':'])
+            .next()
+            .is_some_and(|authority| authority.contains('@'))
+    }
+
     /// The host and port, by which credentials are kept apart; none for a folder of this machine.
     pub(crate) fn host(&self) -> Option<String> {
         let (authority, default) = match self.url.split_once("://") {

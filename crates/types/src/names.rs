@@ -101,6 +101,12 @@ pub const ENGINE_CONFLICT: &str = "EngineConflict";
 pub const ARTIFACT_IN_STORAGE: &str = "ArtifactInStorage";
 /// Condition of sources: the last fetch failed.
 pub const FETCH_FAILED: &str = "FetchFailed";
+/// Condition of sources: the artifact could not be stored.
+pub const STORAGE_OPERATION_FAILED: &str = "StorageOperationFailed";
+/// Condition of sources: what is included is not there.
+pub const INCLUDE_UNAVAILABLE: &str = "IncludeUnavailable";
+/// Condition of sources: there is something newer than the artifact.
+pub const ARTIFACT_OUTDATED: &str = "ArtifactOutdated";
 /// Condition of sources: the signature was verified.
 pub const SOURCE_VERIFIED: &str = "SourceVerified";
 
@@ -144,6 +150,12 @@ pub mod reason {
     pub const AUTHENTICATION_FAILED: &str = "AuthenticationFailed";
     /// The address of a source cannot be used.
     pub const URL_INVALID: &str = "URLInvalid";
+    /// The provider of a source, or what it needs, is not as it must be.
+    pub const INVALID_PROVIDER_CONFIGURATION: &str = "InvalidProviderConfiguration";
+    /// The archive of a source could not be made.
+    pub const ARCHIVE_OPERATION_FAILED: &str = "ArchiveOperationFailed";
+    /// The folder of artifacts cannot be used.
+    pub const DIR_CREATION_FAILED: &str = "DirectoryCreationFailed";
     /// The stored artifact is of the newest revision.
     pub const ARTIFACT_UP_TO_DATE: &str = "ArtifactUpToDate";
     /// A new artifact was stored.

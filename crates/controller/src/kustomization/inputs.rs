@@ -11,7 +11,7 @@ use super::{cycle, depends, variables};
 use crate::cluster::{ConnectError, Target};
 use crate::context::{Context, source_key};
 use crate::home::{Home, Key};
-use crate::source::{NOT_RUN, Source};
+use crate::source::{NOT_RUN, Source, external};
 
 /// The first field that would change what happens in a way that is not there yet.
 pub(super) fn unsupported(object: &Kustomization) -> Option<&'static str> {
@@ -68,6 +68,19 @@ pub(super) fn source(
             Failure::failed(reason::ARTIFACT_FAILED, message)
         });
     };
+    if external::is_external(&key) {
+        if offline {
+            // Nobody would ever make it in a repository without its surroundings.
+            return Err(Failure::NotRun(format!(
+                "source `{}` kind '{}' has no controller here",
+                reference.name, reference.kind
+            )));
+        }
+        return external::look_up(context, home, &key).map_err(|lack| match lack {
+            external::Lack::NoArtifact => artifact_missing(context, object),
+            lack => Failure::failed(reason::ARTIFACT_FAILED, lack),
+        });
+    }
     let Some(repository) = home.repositories.get(&key.namespace, &key.name) else {
         let message = format!(
             "gitrepositories.source.toolkit.fluxcd.io \"{}\" not found",
@@ -90,20 +103,32 @@ pub(super) fn source(
             key.namespace, key.name
         )));
     }
+    let artifact = repository
+        .status
+        .as_ref()
+        .and_then(|status| status.artifact.as_ref());
+    if let Some(why) = artifact.and_then(|artifact| context.externals.failure(&key, artifact)) {
+        return Err(Failure::failed(reason::ARTIFACT_FAILED, why));
+    }
+    Err(artifact_missing(context, object))
+}
+
+/// There is nothing to build from yet.
+fn artifact_missing(context: &Context, object: &Kustomization) -> Failure {
     let was_applied = object
         .status
         .as_ref()
         .is_some_and(|status| status.last_applied_revision.is_some());
     if was_applied {
         // This process has not fetched it yet, or cannot: what was said about the last revision still holds.
-        return Err(Failure::Quiet);
+        return Failure::Quiet;
     }
     let retry = fairway_types::Duration::from(context.options.requeue_dependency);
-    Err(Failure::Waiting {
+    Failure::Waiting {
         reason: reason::ARTIFACT_FAILED,
         message: format!("Source artifact not found, retrying in {retry}"),
         told: None,
-    })
+    }
 }
 
 /// Without its surroundings a repository cannot have everything: what lacks something is not run, not failed.

@@ -1,16 +1,23 @@
-//! GitRepositories: fetch, publish the revision, tell who depends on it.
+//! Sources: fetch what is ours, read what is somebody else's, publish the revision, tell who depends on it.
 //!
 //! ```text
-//!   GitRepository ──▶ credential ──▶ Mirror (one per URL and credential) ──fetch──▶ Sources ──▶ dependents
-//!                                                                                     │
-//!                                                                                     └──▶ status, events
+//!   GitRepository ──▶ credential ──▶ Mirror (one per URL and credential) ──▶ verify ──▶ compose ──┬──▶ Sources ──▶ dependents
+//!                     (access)                            (fetch)                     (content)   └──▶ artifact, status, events
+//!   of somebody else, ──▶ status.artifact ──▶ fetch, check the digest ──▶ Sources
+//!   or another kind       (external)
 //! ```
 
+mod access;
+mod content;
 pub mod credentials;
+pub mod external;
+mod include;
 mod judge;
 mod reconcile;
 pub mod registry;
+mod verify;
 
+pub(crate) use include::enqueue_includers;
 pub(crate) use judge::NOT_RUN;
-pub(crate) use reconcile::reconcile;
+pub(crate) use reconcile::{reconcile, sweep_mirrors};
 pub use registry::{Source, Sources};

@@ -1,4 +1,4 @@
-//! What the sources are at: the current revision of each GitRepository and the files of that commit.
+//! What the sources are at: the current revision of each, and the files of it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
@@ -7,21 +7,21 @@ use fairway_git::{Mirror, TreeView};
 
 use crate::home::Key;
 
-/// One GitRepository's current state.
+/// One source's current state.
 #[derive(Clone)]
 pub struct Source {
     /// `main@sha1:<commit>`.
     pub revision: String,
-    /// The commit alone.
+    /// What stands for all of the content: the commit, where that is all there is to it.
     pub commit: String,
     /// The files of the commit, without what is ignored.
     pub tree: TreeView,
-    /// Stands for the mirror: the repository as one credential sees it.
+    /// Stands for where the files are from: the repository as one credential sees it, for instance.
     pub repository: String,
     /// Stands for the ignore rules.
     pub view: String,
-    /// The mirror itself.
-    pub mirror: Arc<Mirror>,
+    /// The mirror itself, if there is one.
+    pub mirror: Option<Arc<Mirror>>,
 }
 
 impl std::fmt::Debug for Source {
@@ -54,6 +54,7 @@ impl Sources {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let new = sources.get(key).is_none_or(|old| {
             old.revision != source.revision
+                || old.commit != source.commit
                 || old.repository != source.repository
                 || old.view != source.view
         });
@@ -61,6 +62,18 @@ impl Sources {
             sources.insert(key.clone(), Arc::new(source));
         }
         new
+    }
+
+    /// The mirrors that sources are read from now.
+    pub(crate) fn mirrors(&self) -> Vec<Arc<Mirror>> {
+        let sources = self
+            .0
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        sources
+            .values()
+            .filter_map(|source| source.mirror.clone())
+            .collect()
     }
 
     /// Forgets a source.

@@ -4,4 +4,5 @@
 
 mod fleet;
 mod one_cluster;
+mod sources;
 mod world;

@@ -1,8 +1,11 @@
 //! `fairway controller`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+
+use super::render::duration;
 
 /// `fairway controller`: the reconcilers, against any management cluster.
 #[derive(Args, Debug)]
@@ -22,9 +25,22 @@ pub(crate) struct ControllerArgs {
     /// Reconcile only while holding Flux's own Leases, so that of several controllers (Flux's among them) one works at a time
     #[arg(long, requires = "storage_path")]
     pub(crate) enable_leader_election: bool,
-    /// Folder for Git mirrors [default: a temporary folder]
+    /// Folder for Git mirrors and artifacts [default: a temporary folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) storage_path: Option<PathBuf>,
+    /// Address to serve the artifacts of sources at; `0` serves none [default: :9090 in a cluster, else a free port of
+    /// 127.0.0.1]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) storage_addr: Option<String>,
+    /// Address of the artifacts that is told to others [default: --storage-addr, with the host's name for a wildcard]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) storage_adv_addr: Option<String>,
+    /// How long an artifact that is not the newest is kept
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
+    pub(crate) artifact_retention_ttl: Duration,
+    /// Artifacts that are kept of one source, at most
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) artifact_retention_records: usize,
 }
 
 /// Which rules hold.

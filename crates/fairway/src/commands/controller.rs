@@ -10,7 +10,9 @@ use crate::hub;
 
 /// Runs the reconcilers until the process is told to stop.
 pub(crate) async fn run(global: &Global, args: ControllerArgs) -> anyhow::Result<Outcome> {
-    let connection = match hub::read(global.kubeconfig.as_deref())? {
+    let kubeconfig = hub::read(global.kubeconfig.as_deref())?;
+    let in_cluster = kubeconfig.is_none();
+    let connection = match kubeconfig {
         Some(kubeconfig) => {
             Connection::from_kubeconfig(
                 kubeconfig,
@@ -50,6 +52,14 @@ pub(crate) async fn run(global: &Global, args: ControllerArgs) -> anyhow::Result
     if let Some(account) = args.default_service_account {
         options.default_service_account = (!account.is_empty()).then_some(account);
     }
+    options.artifacts.address = match args.storage_addr {
+        Some(address) => (address != "0").then_some(address),
+        None if in_cluster => Some(":9090".to_owned()),
+        None => options.artifacts.address,
+    };
+    options.artifacts.advertised = args.storage_adv_addr;
+    options.artifacts.retention_ttl = args.artifact_retention_ttl;
+    options.artifacts.retention_records = args.artifact_retention_records;
     options.leader_election = args.enable_leader_election;
     tracing::info!(server = connection.server(), version, "reconciling");
     let engine = Engine::start(connection, options).await?;

@@ -87,7 +87,7 @@ const CASES: [Case; 5] = [
     Case {
         kind: "GitRepository",
         name: "locked",
-        reason: "AuthenticationFailed",
+        reason: "GitOperationFailed",
         names: &["locked"],
         command: &["source", "git"],
     },

@@ -81,6 +81,11 @@ impl Mirror {
         &self.repository
     }
 
+    /// The folder that is its own.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Where it comes from.
     pub fn remote(&self) -> &Remote {
         &self.remote

@@ -1,10 +1,11 @@
 //! Which mirror is whose.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use super::disk::discard;
+use super::disk::{discard, held_on_disk};
 use crate::{Error, Mirror, Remote};
 
 /// The mirrors of one process (or of several), each in a folder of its own.
@@ -52,11 +53,47 @@ impl Mirrors {
         let key = self.key(remote);
         let mut open = self.open.lock().await;
         if let Some(mirror) = open.get(&key) {
+            mark_use(mirror.directory());
             return Ok(mirror.clone());
         }
         let mirror = Arc::new(Mirror::open(&self.root.join(&key), remote.clone()).await?);
+        mark_use(mirror.directory());
         open.insert(key, mirror.clone());
         Ok(mirror)
+    }
+
+    /// Deletes the mirrors that are not among `used`, hold no commit, and were not used for `grace`; says how many.
+    pub async fn sweep(&self, used: &[Arc<Mirror>], grace: Duration) -> Result<usize, Error> {
+        let mut open = self.open.lock().await;
+        let mut used: HashSet<PathBuf> = used.iter().map(|m| m.directory().to_owned()).collect();
+        // Who holds one just now is about to use it.
+        used.extend(
+            open.values()
+                .filter(|m| Arc::strong_count(m) > 1)
+                .map(|m| m.directory().to_owned()),
+        );
+        let mut swept = 0;
+        for entry in std::fs::read_dir(&self.root)
+            .map_err(|e| Error::at(&self.root, &e))?
+            .flatten()
+        {
+            let path = entry.path();
+            let bare = path.join("repository.git");
+            let age = last_use(&path)
+                .and_then(|time| time.elapsed().ok())
+                .unwrap_or_default();
+            if used.contains(&path)
+                || !bare.is_dir()
+                || age < grace
+                || !held_on_disk(&bare).is_empty()
+            {
+                continue;
+            }
+            open.remove(&entry.file_name().to_string_lossy().into_owned());
+            discard(&path)?;
+            swept += 1;
+        }
+        Ok(swept)
     }
 
     /// Deletes the mirrors that belong to none of `remotes`, on disk too.
@@ -102,6 +139,28 @@ impl Mirrors {
             .take(40)
             .collect();
         format!("{name}-{digest}")
+    }
+}
+
+/// Its time is that of the last use.
+const USED: &str = "used";
+
+fn last_use(mirror: &Path) -> Option<SystemTime> {
+    let mark = std::fs::metadata(mirror.join(USED)).or_else(|_| std::fs::metadata(mirror));
+    mark.ok()?.modified().ok()
+}
+
+/// At most once in ten minutes: only days count.
+fn mark_use(mirror: &Path) {
+    let is_fresh = std::fs::metadata(mirror.join(USED))
+        .and_then(|mark| mark.modified())
+        .is_ok_and(|time| {
+            time.elapsed()
+                .is_ok_and(|age| age < Duration::from_mins(10))
+        });
+    if !is_fresh {
+        // Should it fail, the mirror is fetched again one day.
+        let _ = std::fs::write(mirror.join(USED), "");
     }
 }
 
