@@ -120,18 +120,25 @@ async fn proxy(authorization: Option<&'static str>, seen: Arc<AtomicUsize>) -> u
         while let Ok((mut stream, _)) = listener.accept().await {
             let seen = seen.clone();
             tokio::spawn(async move {
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    head.push(stream.read_u8().await.unwrap());
-                }
-                let head = String::from_utf8(head).unwrap();
-                let wanted =
-                    authorization.map(|value| format!("Proxy-Authorization: Basic {value}\r\n"));
-                if wanted.is_some_and(|wanted| !head.contains(&wanted)) {
-                    let refusal = "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"p\"\r\nContent-Length: 0\r\n\r\n";
-                    let _ = stream.write_all(refusal.as_bytes()).await;
-                    return;
-                }
+                // git asks without a password first.
+                let head = loop {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        let Ok(byte) = stream.read_u8().await else {
+                            return;
+                        };
+                        head.push(byte);
+                    }
+                    let head = String::from_utf8(head).unwrap();
+                    let wanted = authorization
+                        .map(|value| format!("Proxy-Authorization: Basic {value}\r\n"));
+                    if wanted.is_none_or(|wanted| head.contains(&wanted)) {
+                        break head;
+                    }
+                    let refusal = "HTTP/1.1 407 Proxy Authentication Required\r\n\
+                                   Proxy-Authenticate: Basic realm=\"p\"\r\nContent-Length: 0\r\n\r\n";
+                    stream.write_all(refusal.as_bytes()).await.unwrap();
+                };
                 let target = head
                     .strip_prefix("CONNECT ")
                     .unwrap()
