@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
-use http::{HeaderName, HeaderValue, Method, Request, header};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use kube::core::{Status, response::StatusDetails};
 use serde::Deserialize;
@@ -105,6 +105,17 @@ impl Session {
         headers: &[(HeaderName, &str)],
         body: Option<&Value>,
     ) -> Result<Value, RequestError> {
+        let (_, answer) = self.answer(method, target, headers, body).await?;
+        Ok(answer)
+    }
+
+    async fn answer(
+        &self,
+        method: Method,
+        target: String,
+        headers: &[(HeaderName, &str)],
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Value), RequestError> {
         let response = self.send(method, target, headers, body).await?;
         let code = response.status();
         let after = retry_after(response.headers());
@@ -112,11 +123,12 @@ impl Session {
         if !code.is_success() {
             return Err(refusal(code.as_u16(), &bytes, after));
         }
-        serde_json::from_slice(&bytes).map_err(|error| RequestError::Answer {
+        let answer = serde_json::from_slice(&bytes).map_err(|error| RequestError::Answer {
             server: self.server(),
             // serde's message quotes no values, only what was expected and where.
             reason: format!("{:?} at line {}", error.classify(), error.line()),
-        })
+        })?;
+        Ok((code, answer))
     }
 
     async fn collect(&self, response: http::Response<Answer>) -> Result<Bytes, RequestError> {
@@ -250,6 +262,17 @@ impl Session {
         object: &Value,
         options: ApplyOptions<'_>,
     ) -> Result<Value, RequestError> {
+        let (answer, _) = self.apply_telling(resource, object, options).await?;
+        Ok(answer)
+    }
+
+    /// As [`Self::apply`], and tells whether the object was made by it.
+    pub async fn apply_telling(
+        &self,
+        resource: &Resource,
+        object: &Value,
+        options: ApplyOptions<'_>,
+    ) -> Result<(Value, bool), RequestError> {
         let (namespace, name) = place(object);
         let mut target = resource.path(namespace, Some(name));
         target.push_str("?force=true&fieldManager=");
@@ -259,7 +282,10 @@ impl Session {
         }
         // JSON is YAML.
         let kind = [(header::CONTENT_TYPE, "application/apply-patch+yaml")];
-        self.json(Method::PATCH, target, &kind, Some(object)).await
+        let (code, answer) = self
+            .answer(Method::PATCH, target, &kind, Some(object))
+            .await?;
+        Ok((answer, code == StatusCode::CREATED))
     }
 
     /// Patches an object by RFC 6902 operations.

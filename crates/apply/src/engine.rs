@@ -1,14 +1,20 @@
 //! Applies a plan to a cluster: stage by stage, each stage checked by dry-run before anything of it is written.
 //!
 //! What an object costs: nothing where a [`Witness`] vouches for it, two requests where it is new (dry-run, apply) or
-//! unchanged (dry-run, get), three where it changes.
+//! unchanged (dry-run, get), three where it changes; on the first apply of an owner one where the witness knows that it
+//! is not there.
 
 mod change;
 mod check;
 mod error;
+mod repair;
 mod write;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use fairway_types::{Inventory, InventoryEntry, ObjectId, kustomization::IgnoreRule};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
@@ -36,6 +42,11 @@ pub struct Options {
     pub witness: Option<Arc<dyn Witness>>,
     /// Requests under way at the same time.
     pub concurrency: usize,
+    /// Nothing of this owner was ever applied: what is known not to be there is applied at once, without a dry-run
+    /// first. If one of them is refused, others of its stage may have been made.
+    pub first: bool,
+    /// This is only to put back what others changed: a Job that had finished before it went is left as it is.
+    pub correction: bool,
     /// How long definitions may take to be established, and a recreated object to go.
     pub stage_timeout: Duration,
 }
@@ -48,6 +59,8 @@ impl Options {
             ignore: Vec::new(),
             witness: None,
             concurrency: 8,
+            first: false,
+            correction: false,
             stage_timeout: Duration::from_mins(1),
         }
     }
@@ -64,6 +77,8 @@ pub struct Report {
     pub wanted: HashSet<ObjectId>,
     /// Objects whose health counts: skipped ones do not.
     pub checked: Vec<InventoryEntry>,
+    /// Fields that built-in kinds do not have, and that were left out, as Flux does without a word.
+    pub left_out: Vec<(ObjectId, Vec<String>)>,
 }
 
 impl Report {
@@ -103,14 +118,18 @@ pub async fn apply(
     options: &Options,
 ) -> Result<Report, Stopped> {
     let mut report = Report::default();
-    match (Run {
+    let run = Run {
         session,
         mapper,
         options,
-    })
-    .stages(plan, &mut report)
-    .await
-    {
+        left_out: Mutex::default(),
+    };
+    let result = run.stages(plan, &mut report).await;
+    report.left_out = run
+        .left_out
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    match result {
         Ok(()) => Ok(report),
         Err(error) => Err(Stopped {
             error,
@@ -123,6 +142,7 @@ struct Run<'a> {
     session: &'a Session,
     mapper: &'a Mapper,
     options: &'a Options,
+    left_out: Mutex<Vec<(ObjectId, Vec<String>)>>,
 }
 
 impl Run<'_> {

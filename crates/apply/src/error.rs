@@ -119,7 +119,13 @@ impl RequestError {
     /// The request may have failed on a field that cannot be changed: the object is invalid, or the message of an
     /// admission webhook or a CEL rule says so.
     pub fn is_immutable(&self) -> bool {
-        self.is_invalid() || self.says_immutable()
+        self.is_invalid() || self.is_conflict() || self.says_immutable()
+    }
+
+    /// The object has a field that its type does not have, or that an owner's entry of another version does not know.
+    pub fn is_undeclared_field(&self) -> bool {
+        self.status()
+            .is_some_and(|status| status.message.contains("field not declared in schema"))
     }
 
     /// The message says that a field cannot be changed.

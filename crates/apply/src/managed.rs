@@ -157,6 +157,28 @@ pub fn takeover(object: &Value) -> Option<Value> {
     (!operations.is_empty()).then(|| operations.into())
 }
 
+/// RFC 6902 operations that make every owner's entry one of this API version; none where all are.
+///
+/// A definition may get a version that defaults fields which an older one does not have: an entry of the older one then
+/// makes every apply fail.
+pub fn migration(object: &Value, api_version: &str) -> Option<Value> {
+    let entries = entries(object);
+    if entries
+        .iter()
+        .all(|entry| text(entry, "apiVersion") == api_version)
+    {
+        return None;
+    }
+    let mut migrated = entries.to_vec();
+    for entry in &mut migrated {
+        entry["apiVersion"] = api_version.into();
+    }
+    Some(json!([
+        {"op": "test", "path": "/metadata/resourceVersion", "value": object.pointer("/metadata/resourceVersion")},
+        {"op": "replace", "path": "/metadata/managedFields", "value": migrated},
+    ]))
+}
+
 fn rewritten(object: &Value) -> Vec<Value> {
     let mut kept = Vec::new();
     let mut ours: Option<Value> = None;

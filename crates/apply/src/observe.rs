@@ -272,6 +272,15 @@ impl Witness for Observer {
         state.is_watched(id) && state.store.is_as_applied(id, digest)
     }
 
+    fn knows_absent(&self, id: &ObjectId) -> bool {
+        let state = self.inner.lock();
+        state.is_watched(id) && !state.store.has(id)
+    }
+
+    fn has_finished(&self, id: &ObjectId, digest: u64) -> bool {
+        self.inner.lock().store.has_finished(id, digest)
+    }
+
     fn applying(&self, id: &ObjectId) {
         self.inner.lock().store.set_busy(id, true);
     }

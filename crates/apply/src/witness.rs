@@ -20,6 +20,12 @@ pub trait Witness: Send + Sync {
     /// Whether the object is, at this moment, what applying exactly this content left behind.
     fn vouches_for(&self, id: &ObjectId, digest: u64) -> bool;
 
+    /// Whether no object of ours is there: its kind is watched, and none of this name was seen.
+    fn knows_absent(&self, id: &ObjectId) -> bool;
+
+    /// Whether this content was applied, was a Job, has finished, and is gone since.
+    fn has_finished(&self, id: &ObjectId, digest: u64) -> bool;
+
     /// The object is about to be written by us: until [`Self::applied`] or [`Self::abandoned`], what changes is no drift.
     fn applying(&self, id: &ObjectId);
 

@@ -28,6 +28,12 @@ pub(super) struct Checked {
 pub(super) enum Step {
     /// Nothing; a live object says how healthy it is.
     Nothing { action: Action, live: Option<Value> },
+    /// It was not checked: most likely it is not there.
+    Make {
+        object: Value,
+        digest: u64,
+        merge: bool,
+    },
     Apply {
         object: Value,
         digest: u64,
@@ -114,6 +120,23 @@ impl Run<'_> {
             };
             return Ok(done(id, resource, step));
         }
+        if let Some(witness) = &self.options.witness {
+            if self.options.correction && witness.has_finished(&id, digest) {
+                let step = Step::Nothing {
+                    action: Action::Skipped,
+                    live: None,
+                };
+                return Ok(done(id, resource, step));
+            }
+            if self.options.first && witness.knows_absent(&id) {
+                let step = Step::Make {
+                    object,
+                    digest,
+                    merge: desired.policy == Policy::Merge,
+                };
+                return Ok(done(id, resource, step));
+            }
+        }
         if desired.policy == Policy::IfNotPresent {
             let live = self.get(&resource, &id).await?;
             if live.is_some() {
@@ -127,7 +150,7 @@ impl Run<'_> {
                 ));
             }
         }
-        let dry_run = self.dry_run(&resource, &object).await;
+        let dry_run = self.validate(&resource, &id, &mut object).await;
         let answer = match dry_run {
             Ok(answer) => answer,
             Err(error) if error.is_unreachable() => return Err(ApplyError::DryRun { id, error }),
@@ -246,7 +269,11 @@ impl Run<'_> {
             })
     }
 
-    async fn dry_run(&self, resource: &Resource, object: &Value) -> Result<Value, RequestError> {
+    pub(super) async fn dry_run(
+        &self,
+        resource: &Resource,
+        object: &Value,
+    ) -> Result<Value, RequestError> {
         self.session
             .apply(
                 resource,

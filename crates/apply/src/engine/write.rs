@@ -68,6 +68,15 @@ impl Run<'_> {
         } = checked;
         let (object, digest, live, recreate, action) = match step {
             Step::Nothing { action, live } => return Ok((id, resource, version, action, live)),
+            Step::Make {
+                object,
+                digest,
+                merge,
+            } => {
+                let (answer, action) = self.make(&resource, &id, object, merge).await?;
+                self.remember(&id, digest, &answer);
+                return Ok((id, resource, version, action, Some(answer)));
+            }
             Step::Apply {
                 object,
                 digest,
@@ -88,6 +97,47 @@ impl Run<'_> {
             (Err(_), None) => {}
         }
         result.map(|answer| (id, resource, version, action, Some(answer)))
+    }
+
+    /// Applies what was not checked. The answer tells whether it was there after all; if so, what others set is taken
+    /// over as after a check.
+    async fn make(
+        &self,
+        resource: &Resource,
+        id: &ObjectId,
+        mut object: Value,
+        merge: bool,
+    ) -> Result<(Value, Action), ApplyError> {
+        let refused = |error| ApplyError::DryRun {
+            id: id.clone(),
+            error,
+        };
+        let options = ApplyOptions {
+            manager: FIELD_MANAGER,
+            dry_run: false,
+        };
+        let first = self.session.apply_telling(resource, &object, options).await;
+        let (answer, created) = match first {
+            Err(error) if error.is_undeclared_field() => {
+                self.validate(resource, id, &mut object)
+                    .await
+                    .map_err(refused)?;
+                let again = self.session.apply_telling(resource, &object, options);
+                again.await.map_err(refused)?
+            }
+            answer => answer.map_err(refused)?,
+        };
+        if created {
+            return Ok((answer, Action::Created));
+        }
+        if merge || managed::takeover(&answer).is_none() {
+            return Ok((answer, Action::Configured));
+        }
+        let live = Some(answer);
+        let answer = self
+            .write_object(resource, id, &object, live, false)
+            .await?;
+        Ok((answer, Action::Configured))
     }
 
     async fn write_object(

@@ -30,6 +30,8 @@ pub struct Seen {
 #[derive(Default)]
 pub(super) struct Store {
     objects: HashMap<ObjectId, Entry>,
+    /// Jobs that finished and are gone, and the digest of what was applied.
+    finished: HashMap<ObjectId, u64>,
 }
 
 struct Entry {
@@ -41,6 +43,8 @@ struct Entry {
     drift: Option<Drift>,
     /// Digest of the content that was applied last.
     applied: Option<u64>,
+    /// The same, whether or not the object still is what that left behind.
+    content: Option<u64>,
     baseline: Option<Baseline>,
     /// We are writing it: what changes meanwhile is judged when that is done.
     busy: bool,
@@ -94,6 +98,15 @@ impl Store {
 
     pub(super) fn retain(&mut self, keep: impl Fn(&ObjectId) -> bool) {
         self.objects.retain(|id, _| keep(id));
+        self.finished.retain(|id, _| keep(id));
+    }
+
+    pub(super) fn has(&self, id: &ObjectId) -> bool {
+        self.objects.contains_key(id)
+    }
+
+    pub(super) fn has_finished(&self, id: &ObjectId, digest: u64) -> bool {
+        self.finished.get(id) == Some(&digest)
     }
 
     /// The known objects of a scope that a list does not have.
@@ -111,6 +124,7 @@ impl Store {
 
     pub(super) fn applied(&mut self, id: &ObjectId, digest: u64, object: &Value, judge: &Judge) {
         let version = text(object, "/metadata/resourceVersion");
+        self.finished.remove(id);
         // The watch may have been faster than the answer to the apply.
         let newer = self.objects.remove(id).filter(|entry| {
             entry.uid == text(object, "/metadata/uid") && is_older(version, &entry.version)
@@ -122,6 +136,7 @@ impl Store {
             judged_by: judge.fingerprint(&id.group, &id.kind),
             drift: None,
             applied: Some(digest),
+            content: Some(digest),
             baseline: Baseline::of(object),
             busy: false,
         };
@@ -179,6 +194,7 @@ impl Store {
                     // Another object under the same name is not what was applied, but the fields are what it should
                     // have.
                     applied: None,
+                    content: known.as_ref().and_then(|entry| entry.content),
                     busy: known.as_ref().is_some_and(|entry| entry.busy),
                     baseline: known.and_then(|entry| entry.baseline),
                 };
@@ -215,6 +231,9 @@ impl Store {
                         || entry.health.message.starts_with("Job Failed")
                 }
             };
+        if let Some(content) = entry.content.filter(|_| finished) {
+            self.finished.insert(id.clone(), content);
+        }
         Some(ObjectChange::Gone { finished })
     }
 }

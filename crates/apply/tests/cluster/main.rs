@@ -8,6 +8,7 @@
 )]
 
 mod applying;
+mod contract;
 mod definitions;
 mod observing;
 mod reaching;
@@ -33,6 +34,8 @@ struct Cluster {
     inventory: Inventory,
     observer: Option<Arc<Observer>>,
     force: bool,
+    first: bool,
+    correction: bool,
 }
 
 impl Cluster {
@@ -67,6 +70,8 @@ impl Cluster {
             inventory: Inventory::default(),
             observer: None,
             force: false,
+            first: false,
+            correction: false,
         }
     }
 
@@ -97,6 +102,8 @@ impl Cluster {
             .map_err(|error| error.to_string())?;
         let mut options = engine::Options::new(self.owner.clone());
         options.stage_timeout = Duration::from_secs(5);
+        options.first = self.first;
+        options.correction = self.correction;
         if let Some(observer) = &self.observer {
             options.witness = Some(observer.clone());
         }
@@ -156,15 +163,31 @@ impl Cluster {
 
     /// Somebody else writes: a merge patch with a field manager of its own.
     async fn patch_as(&self, manager: &str, path: &str, patch: Value) {
+        self.try_patch_as(manager, path, patch).await.unwrap();
+    }
+
+    async fn try_patch_as(
+        &self,
+        manager: &str,
+        path: &str,
+        patch: Value,
+    ) -> Result<String, kube::Error> {
         let request = http::Request::patch(format!("{path}?fieldManager={manager}"))
             .header("content-type", "application/merge-patch+json")
             .body(serde_json::to_vec(&patch).unwrap())
             .unwrap();
-        self.connection
-            .client()
-            .request_text(request)
-            .await
+        self.connection.client().request_text(request).await
+    }
+
+    /// Somebody with kubectl makes a ConfigMap.
+    async fn made_by_kubectl(&self, object: &Value) {
+        let path = "/api/v1/namespaces/default/configmaps?fieldManager=kubectl-create";
+        let request = http::Request::post(path)
+            .header("content-type", "application/json")
+            .body(serde_json::to_vec(object).unwrap())
             .unwrap();
+        let client = self.connection.client();
+        client.request_text(request).await.unwrap();
     }
 
     fn count(&self, verb: &str) -> u64 {
@@ -277,6 +300,11 @@ everywhere!(
     applying::entries_of_kinds_that_are_gone_are_settled,
     applying::writes_are_done_as_the_impersonated_account,
     applying::termination_is_waited_for,
+    contract::what_is_known_to_be_absent_is_applied_without_a_check,
+    contract::fields_that_a_kind_does_not_have_are_left_out,
+    contract::a_new_version_with_a_new_default_is_migrated_to,
+    contract::a_fight_over_a_field_slows_down,
+    contract::a_job_that_is_done_and_gone_is_left_so_by_a_correction,
     observing::a_hand_edit_is_seen_and_put_back,
     observing::what_is_deleted_or_loses_its_labels_is_missed,
     observing::watches_that_nobody_needs_end,
