@@ -78,7 +78,11 @@ fn heard(
                 }
                 continue;
             }
-            ObjectChange::Gone { finished: true } => continue,
+            ObjectChange::Gone { finished: true } => {
+                // It comes back at the interval or with a new revision: then there is something to ask.
+                context.memory.touched(&key);
+                continue;
+            }
             ObjectChange::Gone { finished: false } => "deleted".to_owned(),
             ObjectChange::Drifted(drift) => drift.to_string(),
         };

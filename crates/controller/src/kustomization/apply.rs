@@ -12,6 +12,7 @@ use kube::ResourceExt;
 
 use super::failure::{Failure, of_plan};
 use super::inputs::not_run_if;
+use super::memory::Cause;
 use super::{ALLOW_EMPTY, progress};
 use crate::build::finish::Rendered;
 use crate::cluster::Target;
@@ -94,6 +95,16 @@ impl Work<'_> {
         options.ignore.clone_from(&spec.ignore);
         options.witness = self.target.witness();
         options.stage_timeout = timeout;
+        // What is new to the cluster needs no check that it could be changed.
+        options.first =
+            previous.entries.is_empty() && attempt.status.last_applied_revision.is_none();
+        let cause = Cause {
+            revision: self.revision.to_owned(),
+            generation: object.metadata.generation,
+            requested: object.annotations().get(names::REQUESTED_AT).cloned(),
+        };
+        let interval = self.context.options.interval(spec.interval.get());
+        options.correction = self.context.memory.is_correction(self.key, cause, interval);
         Metrics::count(&self.context.metrics.applies);
         // Whatever happens from here on, the cluster is not what it was known to be.
         self.context.memory.uncertain(self.key);

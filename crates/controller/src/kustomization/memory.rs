@@ -3,6 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::home::Key;
 
@@ -31,6 +34,18 @@ struct Inner {
     deferred: HashSet<Key>,
     touched: HashSet<Key>,
     begun: HashSet<Key>,
+    full: HashMap<Key, (Cause, Instant)>,
+}
+
+/// What makes a run more than the correction of what others changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    /// The revision.
+    pub revision: String,
+    /// Generation of the Kustomization.
+    pub generation: Option<i64>,
+    /// The request to reconcile.
+    pub requested: Option<String>,
 }
 
 impl Memory {
@@ -74,6 +89,21 @@ impl Memory {
         inner.deferred.insert(key.clone())
     }
 
+    /// Whether a run only puts back what others changed: nothing else is new since the last full run, and the interval
+    /// has not passed. If it is a full run, it is remembered as the last one.
+    pub fn is_correction(&self, key: &Key, cause: Cause, interval: Duration) -> bool {
+        let mut inner = self.lock();
+        let now = Instant::now();
+        let only_corrects = inner.full.get(key).is_some_and(|(last, at)| {
+            // Timers are a little early or late.
+            *last == cause && now.duration_since(*at) < interval.mul_f64(0.9)
+        });
+        if !only_corrects {
+            inner.full.insert(key.clone(), (cause, now));
+        }
+        only_corrects
+    }
+
     /// Says that a run has found its dependencies ready, until the answer is dropped.
     pub fn begin<'m>(&'m self, key: &'m Key) -> Begun<'m> {
         self.lock().begun.insert(key.clone());
@@ -90,6 +120,7 @@ impl Memory {
         let mut inner = self.lock();
         inner.applied.clear();
         inner.deferred.clear();
+        inner.full.clear();
     }
 
     /// Forgets a Kustomization that is gone.
@@ -98,6 +129,7 @@ impl Memory {
         inner.applied.remove(key);
         inner.deferred.remove(key);
         inner.touched.remove(key);
+        inner.full.remove(key);
     }
 }
 
@@ -111,5 +143,44 @@ pub struct Begun<'m> {
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
         self.memory.lock().begun.remove(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::home::HomeId;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_correction_is_told_from_a_run_that_is_due() {
+        let memory = Memory::default();
+        let key = Key {
+            home: HomeId::Hub,
+            namespace: "a".into(),
+            name: "b".into(),
+        };
+        let cause = |revision: &str| Cause {
+            revision: revision.into(),
+            generation: Some(1),
+            requested: None,
+        };
+        let interval = Duration::from_mins(10);
+        assert!(
+            !memory.is_correction(&key, cause("1"), interval),
+            "the first"
+        );
+        assert!(memory.is_correction(&key, cause("1"), interval));
+        assert!(
+            !memory.is_correction(&key, cause("2"), interval),
+            "a new revision"
+        );
+        tokio::time::advance(Duration::from_mins(5)).await;
+        assert!(memory.is_correction(&key, cause("2"), interval));
+        tokio::time::advance(Duration::from_mins(5)).await;
+        assert!(
+            !memory.is_correction(&key, cause("2"), interval),
+            "the interval"
+        );
+        assert!(memory.is_correction(&key, cause("2"), interval));
     }
 }
