@@ -157,21 +157,17 @@ impl Composition {
             self.root = id;
             return Ok(());
         }
-        match self.entry(&to_path)? {
-            Some(there) if there.mode == Mode::Tree && mode == Mode::Tree => {
-                if !self.tree(there.id)?.entries.is_empty() {
-                    return Err(refused(
-                        "file exists, and is a folder that is not empty".to_owned(),
-                    ));
-                }
+        if let Some(there) = self.entry(&to_path)? {
+            let (was, is) = (there.mode == Mode::Tree, mode == Mode::Tree);
+            if was && is && !self.tree(there.id)?.entries.is_empty() {
+                let reason = "file exists, and is a folder that is not empty";
+                return Err(refused(reason.to_owned()));
             }
-            Some(there) if there.mode == Mode::Submodule && mode == Mode::Tree => {}
-            Some(there) if (there.mode == Mode::Tree) != (mode == Mode::Tree) => {
-                return Err(refused(
-                    "a file and a folder can't replace each other".to_owned(),
-                ));
+            // The place of a submodule is an empty folder.
+            if was != is && there.mode != Mode::Submodule {
+                let reason = "a file and a folder can't replace each other";
+                return Err(refused(reason.to_owned()));
             }
-            _ => {}
         }
         self.put(&to_path, mode, id)
     }

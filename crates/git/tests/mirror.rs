@@ -686,3 +686,37 @@ async fn packs_do_not_pile_up() {
         60
     );
 }
+
+#[tokio::test]
+async fn mirrors_that_nothing_needs_go() {
+    let world = World::new().await;
+    let commit = world.commit("main", &[write("a.yaml", "1")]).await;
+    let mirrors = Mirrors::open(&world.dir.path().join("mirrors")).unwrap();
+    let of = async |token: &str| {
+        let credentials = Credentials::none().with_bearer(token);
+        let remote = Remote::new(world.remote().url(), credentials).unwrap();
+        let mirror = mirrors.get(&remote).await.unwrap();
+        mirror.fetch(&branch("main"), LIMIT).await.unwrap();
+        mirror
+    };
+    let used = of("used").await;
+    let held = of("held").await;
+    held.hold(commit).await.unwrap();
+    drop(held);
+    let kept = of("in somebody's hands").await;
+    drop(of("free").await);
+    let count = || {
+        let folders = std::fs::read_dir(world.dir.path().join("mirrors")).unwrap();
+        folders
+            .filter(|e| e.as_ref().unwrap().path().is_dir())
+            .count()
+    };
+    assert_eq!(count(), 4);
+    let day = Duration::from_hours(24);
+    assert_eq!(mirrors.sweep(&[used.clone()], day).await.unwrap(), 0);
+    assert_eq!(mirrors.sweep(&[used], Duration::ZERO).await.unwrap(), 1);
+    assert_eq!(count(), 3);
+    assert!(kept.repository().contains(commit));
+    drop(of("free").await);
+    assert_eq!(count(), 4, "it is fetched again");
+}

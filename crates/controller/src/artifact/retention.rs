@@ -44,7 +44,7 @@ mod tests {
             .map(|(name, second)| (name.to_owned(), at(second)))
             .into();
         let of = |current, now, records| {
-            garbage(&files, current, at(now), Duration::from_secs(60), records)
+            garbage(&files, current, at(now), Duration::from_mins(1), records)
         };
         assert_eq!(of("d", 95, 2), ["a", "b"]);
         assert_eq!(of("d", 95, 9), ["a"]);

@@ -306,7 +306,7 @@ pub(crate) async fn sweep_mirrors(
         let used = context.sources.mirrors();
         match context.mirrors.sweep(&used, MIRROR_GRACE).await {
             Ok(swept) if swept > 0 => {
-                tracing::info!(swept, "mirrors that nothing needs were deleted")
+                tracing::info!(swept, "mirrors that nothing needs were deleted");
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "mirrors that nothing needs could not be deleted"),

@@ -106,7 +106,7 @@ fn words(line: &str) -> Vec<&str> {
 /// A public key; those on security tokens sign more than the message.
 struct Key {
     kind: Vec<u8>,
-    key: PublicKey,
+    public: PublicKey,
     application: Option<Vec<u8>>,
 }
 
@@ -114,7 +114,7 @@ impl Key {
     fn parse(blob: &[u8]) -> Option<Self> {
         let mut reader = Reader(blob);
         let kind = reader.string()?.to_vec();
-        let key = match kind.as_slice() {
+        let public = match kind.as_slice() {
             b"ssh-ed25519" | b"sk-ssh-ed25519@openssh.com" => {
                 let key = reader.string()?.to_vec();
                 (key.len() == 32).then_some(PublicKey::Ed25519(key))?
@@ -145,7 +145,7 @@ impl Key {
         };
         reader.0.is_empty().then_some(Self {
             kind,
-            key,
+            public,
             application,
         })
     }
@@ -156,7 +156,7 @@ struct Signature<'a> {
     namespace: &'a [u8],
     reserved: &'a [u8],
     hash_name: &'a [u8],
-    signature: &'a [u8],
+    blob: &'a [u8],
 }
 
 impl<'a> Signature<'a> {
@@ -170,7 +170,7 @@ impl<'a> Signature<'a> {
             namespace: reader.string()?,
             reserved: reader.string()?,
             hash_name: reader.string()?,
-            signature: reader.string()?,
+            blob: reader.string()?,
         };
         reader.0.is_empty().then_some(signature)
     }
@@ -196,7 +196,7 @@ impl<'a> Signature<'a> {
             message.extend_from_slice(part);
         }
         let key = Key::parse(self.key).ok_or("unsupported key")?;
-        if signed_by(&key, &message, self.signature).unwrap_or(false) {
+        if signed_by(&key, &message, self.blob).unwrap_or(false) {
             Ok(())
         } else {
             Err("the signature does not match")
@@ -227,14 +227,14 @@ fn signed_by(key: &Key, message: &[u8], signature: &[u8]) -> Option<bool> {
     if !reader.0.is_empty() {
         return None;
     }
-    Some(match &key.key {
+    Some(match &key.public {
         PublicKey::Rsa { .. } => {
             let hash = match kind {
                 b"rsa-sha2-256" => Hash::Sha256,
                 b"rsa-sha2-512" => Hash::Sha512,
                 _ => return Some(false),
             };
-            key.key.verify_rsa(hash, &message, blob)
+            key.public.verify_rsa(hash, &message, blob)
         }
         _ if kind != key.kind => false,
         PublicKey::Ecdsa { curve, .. } => {
@@ -245,10 +245,13 @@ fn signed_by(key: &Key, message: &[u8], signature: &[u8]) -> Option<bool> {
                 Curve::P384 => Hash::Sha384,
                 Curve::P521 => Hash::Sha512,
             };
-            numbers.0.is_empty() && key.key.verify_ecdsa(hash, &message, &r, &s)
+            numbers.0.is_empty() && key.public.verify_ecdsa(hash, &message, &r, &s)
         }
         PublicKey::Ed25519(_) => {
-            blob.len() == 64 && key.key.verify_ed25519(&message, &blob[..32], &blob[32..])
+            blob.len() == 64
+                && key
+                    .public
+                    .verify_ed25519(&message, &blob[..32], &blob[32..])
         }
     })
 }

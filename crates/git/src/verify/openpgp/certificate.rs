@@ -202,21 +202,19 @@ impl Certificate {
             |data: &[u8]| signature.names(&self.primary) && signature.holds(public, data);
         match (about, signature.kind) {
             (About::Key | About::User(..), Kind::KeyRevocation) => self.revoked |= by_primary(&key),
-            (About::Key | About::User(..), Kind::DirectKey) => {
-                if by_primary(&key) {
-                    self.own.push((None, signature));
-                }
+            (About::Key | About::User(..), Kind::DirectKey) if by_primary(&key) => {
+                self.own.push((None, signature));
             }
-            (About::User(user, name), Kind::Certification) => {
-                if by_primary(&[key.as_slice(), name].concat()) {
-                    self.own.push((Some(*user), signature));
-                }
+            (About::User(user, name), Kind::Certification)
+                if by_primary(&[key.as_slice(), name].concat()) =>
+            {
+                self.own.push((Some(*user), signature));
             }
             // A name that is taken back says nothing any more, and neither does the key on its behalf.
-            (About::User(user, name), Kind::CertificationRevocation) => {
-                if by_primary(&[key.as_slice(), name].concat()) {
-                    self.taken_back.push((*user, signature.created));
-                }
+            (About::User(user, name), Kind::CertificationRevocation)
+                if by_primary(&[key.as_slice(), name].concat()) =>
+            {
+                self.taken_back.push((*user, signature.created));
             }
             (About::Subkey, Kind::SubkeyBinding | Kind::SubkeyRevocation) => {
                 let Some(subkey) = self.subkeys.last() else {

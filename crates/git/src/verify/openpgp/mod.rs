@@ -105,7 +105,7 @@ fn read_signatures(armoured: &str) -> Result<Vec<Signature>, VerifyError> {
     let blocks = blocks(armoured, "PGP SIGNATURE").map_err(VerifyError::Malformed)?;
     let mut signatures = Vec::new();
     for block in &blocks {
-        for packet in packets(block).map_err(|why| malformed(why))? {
+        for packet in packets(block).map_err(malformed)? {
             if packet.tag == packet::SIGNATURE {
                 signatures.extend(Signature::parse(packet.body));
             }
