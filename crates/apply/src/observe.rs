@@ -10,6 +10,7 @@
 //!                                └─▶ Witness: vouches for unchanged objects, says how healthy they are
 //! ```
 
+mod interest;
 mod store;
 mod unit;
 
@@ -21,7 +22,7 @@ use std::{
 use fairway_types::{Inventory, ObjectId, kustomization::IgnoreRule};
 use serde_json::Value;
 use tokio::{
-    sync::{broadcast, watch},
+    sync::{Notify, broadcast, watch},
     task::AbortHandle,
 };
 
@@ -34,6 +35,7 @@ use crate::{
     witness::Witness,
 };
 
+use interest::Interests;
 pub use store::Seen;
 use store::Store;
 
@@ -118,6 +120,7 @@ struct Inner {
     state: Mutex<State>,
     events: broadcast::Sender<ObjectEvent>,
     changes: watch::Sender<u64>,
+    interests: Interests,
     /// Held by the watch that asks whether a cluster that was away is back.
     probing: Arc<tokio::sync::Mutex<()>>,
 }
@@ -129,6 +132,8 @@ struct State {
     /// Owners that have rules of their own.
     judges: HashMap<Owner, Judge>,
     units: HashMap<Scope, Unit>,
+    /// What is to be watched, and for how many objects.
+    scopes: HashMap<Scope, usize>,
     /// Kinds that may not be watched in all namespaces.
     narrow: HashSet<(String, String, String)>,
     store: Store,
@@ -157,6 +162,7 @@ impl Observer {
             state: Mutex::default(),
             events: broadcast::Sender::new(EVENTS),
             changes: watch::Sender::new(0),
+            interests: Interests::default(),
             probing: Arc::default(),
         };
         Arc::new(Self {
@@ -177,7 +183,22 @@ impl Observer {
             .filter_map(|entry| Some((entry.object().ok()?, entry.v.clone())))
             .collect();
         let mut state = self.inner.lock();
+        if let Some(tracked) = state.tracked.get_mut(owner)
+            && tracked.ids == ids
+        {
+            if *tracked.ignore != *ignore {
+                tracked.ignore = ignore.into();
+            }
+            for (id, _) in ids {
+                state.owners.entry(id).or_insert_with(|| owner.clone());
+            }
+            return;
+        }
+        let before = state.scopes.len();
+        // The new ones first: a scope that both have is not given up in between.
+        let mut new = state.hold(&ids);
         state.release(owner);
+        new |= state.scopes.len() != before;
         for (id, _) in &ids {
             state.owners.insert(id.clone(), owner.clone());
         }
@@ -188,7 +209,9 @@ impl Observer {
                 ignore: ignore.into(),
             },
         );
-        self.inner.replan(&mut state);
+        if new {
+            self.inner.replan(&mut state);
+        }
     }
 
     /// Judges the health of an owner's objects by these rules from now on. Call it before an apply.
@@ -208,6 +231,11 @@ impl Observer {
     /// What happens from now on. A subscriber that is told that it lagged looks at everything again.
     pub fn subscribe(&self) -> broadcast::Receiver<ObjectEvent> {
         self.inner.events.subscribe()
+    }
+
+    /// Changes whenever anything that is seen may have changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
     }
 
     /// How each kind is observed.
@@ -295,7 +323,7 @@ impl Witness for Observer {
         let judge = state.judges.get(owner).cloned().unwrap_or_default();
         state.store.applied(id, digest, object, &judge);
         drop(state);
-        self.inner.bump();
+        self.inner.bump_for(id);
     }
 
     fn health_of(&self, id: &ObjectId, judge: &Judge) -> Option<Health> {
@@ -307,20 +335,50 @@ impl Witness for Observer {
         }
     }
 
-    fn changes(&self) -> watch::Receiver<u64> {
-        self.inner.changes.subscribe()
+    fn interest(&self, ids: &[ObjectId]) -> Arc<Notify> {
+        self.inner.interests.add(ids)
     }
 }
 
 impl State {
     fn release(&mut self, owner: &Owner) {
         if let Some(tracked) = self.tracked.remove(owner) {
-            for (id, _) in tracked.ids {
+            for (id, version) in tracked.ids {
+                let scope = self.scope_of(&id, &version);
+                if let Some(count) = self.scopes.get_mut(&scope) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.scopes.remove(&scope);
+                    }
+                }
                 if self.owners.get(&id) == Some(owner) {
                     self.owners.remove(&id);
                 }
             }
         }
+    }
+
+    /// Counts objects in their scopes, and says whether one of those is new.
+    fn hold(&mut self, ids: &[(ObjectId, String)]) -> bool {
+        let before = self.scopes.len();
+        for (id, version) in ids {
+            let scope = self.scope_of(id, version);
+            *self.scopes.entry(scope).or_default() += 1;
+        }
+        self.scopes.len() != before
+    }
+
+    fn scope_of(&self, id: &ObjectId, version: &str) -> Scope {
+        let mut scope = Scope {
+            group: id.group.clone(),
+            version: version.to_owned(),
+            kind: id.kind.clone(),
+            namespace: String::new(),
+        };
+        if !self.narrow.is_empty() && self.narrow.contains(&scope.kind()) {
+            scope.namespace.clone_from(&id.namespace);
+        }
+        scope
     }
 
     fn is_watched(&self, id: &ObjectId) -> bool {
@@ -332,21 +390,15 @@ impl State {
         scope("") || scope(&id.namespace)
     }
 
-    fn wanted(&self) -> HashSet<Scope> {
-        let mut wanted = HashSet::new();
-        for (id, version) in self.tracked.values().flat_map(|tracked| &tracked.ids) {
-            let mut scope = Scope {
-                group: id.group.clone(),
-                version: version.clone(),
-                kind: id.kind.clone(),
-                namespace: String::new(),
-            };
-            if self.narrow.contains(&scope.kind()) {
-                scope.namespace.clone_from(&id.namespace);
-            }
-            wanted.insert(scope);
-        }
-        wanted
+    /// Counts everything anew: a kind is watched in other places from now on.
+    fn recount(&mut self) {
+        self.scopes.clear();
+        let tracked: Vec<_> = self
+            .tracked
+            .values()
+            .flat_map(|tracked| tracked.ids.clone())
+            .collect();
+        self.hold(&tracked);
     }
 }
 
@@ -355,7 +407,16 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Anything may have changed.
     fn bump(&self) {
+        self.interests.all();
+        self.changes
+            .send_modify(|version| *version = version.wrapping_add(1));
+    }
+
+    /// This object has changed.
+    fn bump_for(&self, id: &ObjectId) {
+        self.interests.one(id);
         self.changes
             .send_modify(|version| *version = version.wrapping_add(1));
     }
@@ -365,19 +426,23 @@ impl Inner {
         if state.stopped {
             return;
         }
-        let wanted = state.wanted();
-        let State { store, units, .. } = state;
+        let State {
+            store,
+            units,
+            scopes: wanted,
+            ..
+        } = state;
         let mut ended = Vec::new();
         units.retain(|scope, unit| {
-            let keep = wanted.contains(scope);
+            let keep = wanted.contains_key(scope);
             if !keep {
                 unit.task.iter().for_each(AbortHandle::abort);
                 ended.push(scope.clone());
             }
             keep
         });
-        for scope in wanted {
-            units.entry(scope).or_insert_with_key(|scope| {
+        for scope in wanted.keys() {
+            units.entry(scope.clone()).or_insert_with_key(|scope| {
                 let task =
                     tokio::spawn(unit::run(Arc::downgrade(self), scope.clone())).abort_handle();
                 Unit {
@@ -411,7 +476,8 @@ impl Inner {
             return false;
         }
         // Of kinds without namespaces there is nothing narrower.
-        let narrower = !state.wanted().contains(scope);
+        state.recount();
+        let narrower = !state.scopes.contains_key(scope);
         self.replan(&mut state);
         narrower
     }
@@ -465,7 +531,7 @@ impl Inner {
         if changes.is_empty() {
             return;
         }
-        self.bump();
+        self.bump_for(id);
         // Objects that carry the label but are in no inventory are nobody's business here.
         let Some(owner) = owner else { return };
         for change in changes {

@@ -112,6 +112,10 @@ impl Report {
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const CONCURRENCY: usize = 8;
+/// A look at all objects that takes no longer than this may be repeated at once.
+const LEAST_COST: Duration = Duration::from_millis(2);
+/// Longest pause before changes are looked at.
+const MOST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Waits for objects. Cancel it by dropping the future.
 pub async fn wait(
@@ -122,12 +126,17 @@ pub async fn wait(
 ) -> Report {
     let deadline = Instant::now() + options.timeout;
     let mut polls = Polls::default();
-    let mut changes = options.witness.as_ref().map(|witness| witness.changes());
     let mut results: BTreeMap<ObjectId, Health> = BTreeMap::new();
     let targets: Vec<(ObjectId, &str)> = objects
         .iter()
         .filter_map(|entry| Some((entry.object().ok()?, entry.v.as_str())))
         .collect();
+    let ids: Vec<ObjectId> = targets.iter().map(|(id, _)| id.clone()).collect();
+    let changes = options
+        .witness
+        .as_ref()
+        .map(|witness| witness.interest(&ids));
+    drop(ids);
     for (id, _) in &targets {
         results.insert(
             id.clone(),
@@ -138,6 +147,7 @@ pub async fn wait(
         );
     }
     loop {
+        let began = Instant::now();
         let mut unwatched = Vec::new();
         for (id, version) in &targets {
             match options
@@ -145,9 +155,12 @@ pub async fn wait(
                 .as_ref()
                 .and_then(|witness| witness.health_of(id, &options.judge))
             {
-                Some(health) => {
-                    results.insert(id.clone(), health);
-                }
+                Some(health) => match results.get_mut(id) {
+                    Some(known) => *known = health,
+                    None => {
+                        results.insert(id.clone(), health);
+                    }
+                },
                 None => unwatched.push((id, *version)),
             }
         }
@@ -165,12 +178,16 @@ pub async fn wait(
             };
         }
         let next = polls.next(&unwatched).unwrap_or(deadline).min(deadline);
-        match &mut changes {
-            Some(receiver) => {
+        match &changes {
+            Some(changes) => {
                 tokio::select! {
                     () = tokio::time::sleep_until(next) => {}
-                    changed = receiver.changed() => if changed.is_err() {
-                        changes = None;
+                    () = changes.notified() => {
+                        // Many objects that change one after the other are not all looked at each time.
+                        let pause = now.duration_since(began) * 2;
+                        if unwatched.is_empty() && pause > LEAST_COST {
+                            tokio::time::sleep(pause.min(MOST_PAUSE)).await;
+                        }
                     }
                 }
             }

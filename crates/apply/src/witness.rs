@@ -3,12 +3,12 @@
 use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher as _, Hash as _, Hasher},
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
 };
 
 use fairway_types::ObjectId;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::{
     health::{Health, Judge},
@@ -38,8 +38,8 @@ pub trait Witness: Send + Sync {
     /// How the object is by this judge; none where it is not watched, or by others' rules, so that somebody has to ask.
     fn health_of(&self, id: &ObjectId, judge: &Judge) -> Option<Health>;
 
-    /// Changes whenever an answer of [`Self::health_of`] may have changed.
-    fn changes(&self) -> watch::Receiver<u64>;
+    /// Notified whenever the answer of [`Self::health_of`] may have changed for one of these objects.
+    fn interest(&self, ids: &[ObjectId]) -> Arc<Notify>;
 }
 
 static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);

@@ -1,6 +1,6 @@
 //! Finds out what is to be done with one object, without changing anything.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use fairway_types::{ObjectId, names::FIELD_MANAGER};
 use serde_json::Value;
@@ -92,12 +92,15 @@ impl Run<'_> {
             });
         }
         let resource = self.resource(desired, patient).await?;
-        let mut object = desired.object.clone();
+        // Most objects need nothing: a copy is made of those alone that do.
+        let mut object = Cow::Borrowed(&desired.object);
         if !resource.namespaced && !id.namespace.is_empty() {
             id.namespace.clear();
-            if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            let mut bare = desired.object.clone();
+            if let Some(metadata) = bare.get_mut("metadata").and_then(Value::as_object_mut) {
                 metadata.remove("namespace");
             }
+            object = Cow::Owned(bare);
         } else if resource.namespaced && id.namespace.is_empty() {
             return Err(ApplyError::NamespaceMissing(id));
         }
@@ -120,6 +123,7 @@ impl Run<'_> {
             };
             return Ok(done(id, resource, step));
         }
+        let mut object = object.into_owned();
         if let Some(witness) = &self.options.witness {
             if self.options.correction && witness.has_finished(&id, digest) {
                 let step = Step::Nothing {

@@ -233,7 +233,7 @@ pub(crate) async fn a_job_that_is_done_and_gone_is_left_so_by_a_correction(mut c
     let path = "/apis/batch/v1/namespaces/default/jobs/once";
     // No Job controller runs beside a real API server, and the embedded one may be faster than this.
     let time = format!("{:.0}", jiff::Timestamp::now());
-    cluster
+    let _ = cluster
         .try_patch_as(
             "test",
             &format!("{path}/status"),
