@@ -76,11 +76,12 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     let mut hint = None;
     for cause in error.chain() {
         let part = words(cause);
-        if !text.contains(&part) {
+        let part = part.trim_end().trim_end_matches(':');
+        if !text.contains(part) {
             if !text.is_empty() {
                 text.push_str(": ");
             }
-            text.push_str(&part);
+            text.push_str(part);
         }
         if let Some(hinted) = cause.downcast_ref::<Hinted>() {
             hint = Some(hinted.hint.clone());

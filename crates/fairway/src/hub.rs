@@ -3,8 +3,12 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use fairway_apply::{Connection, Strictness};
+use fairway_types::Cluster;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::Api;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::{Client, Config, ResourceExt as _};
 
 use crate::args::Global;
 use crate::exit::Hinted;
@@ -72,4 +76,49 @@ pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<Option<Kubeconfig>> {
 /// Reads a kubeconfig's text.
 pub(crate) fn parse(text: &str) -> anyhow::Result<Kubeconfig> {
     Kubeconfig::from_yaml(text).context("failed to read the kubeconfig")
+}
+
+/// Connects to a registered cluster with the kubeconfig that the hub holds for it, as the controller does.
+pub(crate) async fn registered(hub: &Client, cluster: &Cluster) -> anyhow::Result<Connection> {
+    let Some(config) = &cluster.spec.kube_config else {
+        anyhow::bail!("it is the management cluster itself (no spec.kubeConfig)");
+    };
+    let namespace = cluster.namespace().unwrap_or_default();
+    let text = kubeconfig(
+        hub,
+        &namespace,
+        &config.secret_ref.name,
+        config.secret_ref.key.as_deref(),
+    )
+    .await?;
+    Ok(Connection::from_kubeconfig_yaml(&text, None, Strictness::default()).await?)
+}
+
+/// The kubeconfig in a Secret of the hub.
+pub(crate) async fn kubeconfig(
+    hub: &Client,
+    namespace: &str,
+    name: &str,
+    key: Option<&str>,
+) -> anyhow::Result<String> {
+    let api: Api<Secret> = Api::namespaced(hub.clone(), namespace);
+    let secret = api
+        .get(name)
+        .await
+        .with_context(|| format!("failed to read the Secret {namespace}/{name}"))?;
+    let data = secret.data.unwrap_or_default();
+    let keys: Vec<&str> = match key {
+        Some(key) => vec![key],
+        None => fairway_types::names::KUBECONFIG_KEYS.to_vec(),
+    };
+    let bytes = keys
+        .iter()
+        .find_map(|key| data.get(*key))
+        .with_context(|| {
+            format!(
+                "the Secret {namespace}/{name} has no key {}",
+                keys.join(" or ")
+            )
+        })?;
+    Ok(String::from_utf8_lossy(&bytes.0).into_owned())
 }

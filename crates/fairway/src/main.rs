@@ -1,10 +1,12 @@
 //! `fairway`: one binary that reads a Git repository describing a fleet and keeps every cluster equal to it.
 
 mod args;
+mod bootstrap;
 mod commands;
 mod demo;
 mod exit;
 mod hub;
+mod migration;
 mod output;
 mod promotion;
 mod reference;

@@ -339,7 +339,7 @@ fn minimum() -> String {
 }
 
 /// Checks once per process that the program is there and new enough.
-pub(crate) async fn check_version() -> Result<(), Error> {
+pub async fn check_version() -> Result<(), Error> {
     static CHECKED: OnceCell<Result<(), Error>> = OnceCell::const_new();
     let checked = CHECKED.get_or_init(|| async {
         let mut command = command(false);

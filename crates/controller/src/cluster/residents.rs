@@ -28,11 +28,13 @@ pub struct Residents(Mutex<Option<(Instant, Vec<Resident>)>>);
 /// After this long it is looked again.
 const FRESH: Duration = Duration::from_mins(5);
 
-/// What counts as a resident: it is neither suspended nor pointed elsewhere.
+/// What counts as a resident: it is neither suspended nor pointed elsewhere, and no fleet's own (where a fleet selects the
+/// cluster that it is run from).
 pub fn resident(object: &Kustomization) -> Option<Resident> {
     if object.spec.suspend
         || object.spec.kube_config.is_some()
         || object.metadata.deletion_timestamp.is_some()
+        || object.labels().contains_key(names::FLEET_NAME)
     {
         return None;
     }

@@ -180,7 +180,10 @@ impl Phases<'_> {
             if !process.is_running() {
                 let log = process.stderr();
                 let end = log.len().saturating_sub(2000);
-                bail!("the process has ended: {}", log.get(end..).unwrap_or_default());
+                bail!(
+                    "the process has ended: {}",
+                    log.get(end..).unwrap_or_default()
+                );
             }
         }
         let row = Row {

@@ -15,8 +15,7 @@ const CONCURRENCY: usize = 16;
 
 pub(crate) const KUSTOMIZATIONS: &str =
     "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/benchmark/kustomizations";
-const REPOSITORIES: &str =
-    "/apis/source.toolkit.fluxcd.io/v1/namespaces/benchmark/gitrepositories";
+const REPOSITORIES: &str = "/apis/source.toolkit.fluxcd.io/v1/namespaces/benchmark/gitrepositories";
 
 /// An application as Flux's benchmark deploys it.
 const APP: &str = include_str!("app.yaml");
@@ -76,10 +75,12 @@ pub(crate) fn upgrade() -> Value {
 
 /// Namespace, account and its rights.
 pub(crate) async fn prepare(api: &Api) -> Result<()> {
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+    let namespace =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
     api.send("POST", "/api/v1/namespaces", JSON, &namespace)
         .await?;
-    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT}});
+    let account =
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT}});
     let path = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts");
     api.send("POST", &path, JSON, &account).await?;
     let binding = json!({
@@ -105,7 +106,12 @@ pub(crate) async fn create_source(api: &Api, url: &str) -> Result<()> {
 /// The revision that the source is ready at.
 pub(crate) async fn source_revision(api: &Api) -> Result<Option<String>> {
     let source = api
-        .send("GET", &format!("{REPOSITORIES}/{SOURCE}"), JSON, &Value::Null)
+        .send(
+            "GET",
+            &format!("{REPOSITORIES}/{SOURCE}"),
+            JSON,
+            &Value::Null,
+        )
         .await?;
     let revision = source.pointer("/status/artifact/revision");
     Ok(revision.and_then(Value::as_str).map(str::to_owned))

@@ -83,7 +83,13 @@ impl Counted {
     pub(crate) fn since(&self, before: &Self) -> Self {
         let mut requests = BTreeMap::new();
         for (request, count) in &self.requests {
-            let more = count - before.requests.get(request).copied().unwrap_or(0).min(*count);
+            let more = count
+                - before
+                    .requests
+                    .get(request)
+                    .copied()
+                    .unwrap_or(0)
+                    .min(*count);
             if more > 0 {
                 requests.insert(request.clone(), more);
             }

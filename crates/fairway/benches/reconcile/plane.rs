@@ -72,7 +72,9 @@ async fn observe_deployments(api: Api) {
 }
 
 async fn observed(api: Api, name: String, generation: Value) {
-    let path = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{name}/status?fieldManager=kube-controller-manager");
+    let path = format!(
+        "/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{name}/status?fieldManager=kube-controller-manager"
+    );
     let condition = |kind: &str, reason: &str| json!({"type": kind, "status": "True", "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z", "lastUpdateTime": "2026-01-01T00:00:00Z"});
     let status = json!({"status": {"observedGeneration": generation, "conditions": [
         condition("Available", "MinimumReplicasAvailable"), condition("Progressing", "NewReplicaSetAvailable"),

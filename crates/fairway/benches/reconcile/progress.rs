@@ -56,7 +56,9 @@ impl Progress {
         let shared = seen.clone();
         let task = tokio::spawn(async move {
             loop {
-                let events = session.watch(&resource, NAMESPACE, "", &version, 3600).await;
+                let events = session
+                    .watch(&resource, NAMESPACE, "", &version, 3600)
+                    .await;
                 let Ok(events) = events else { return };
                 let mut events = std::pin::pin!(events);
                 while let Some(Ok(event)) = events.next().await {
@@ -113,7 +115,9 @@ impl Progress {
                 .is_some_and(|(at, of)| *at == generation && of == revision);
             if there {
                 reached.count += 1;
-                reached.took = reached.took.max(state.at.saturating_duration_since(started));
+                reached.took = reached
+                    .took
+                    .max(state.at.saturating_duration_since(started));
             } else if reached.complaint.is_none() {
                 reached.complaint = Some(state.message.clone());
             }

@@ -119,8 +119,7 @@ impl Table {
                 && other.run.wait == row.run.wait
         })?;
         let complete = other.count >= other.run.n && row.count >= row.run.n;
-        (complete && !row.took.is_zero())
-            .then(|| other.took.as_secs_f64() / row.took.as_secs_f64())
+        (complete && !row.took.is_zero()).then(|| other.took.as_secs_f64() / row.took.as_secs_f64())
     }
 
     pub(crate) fn markdown(&self) -> String {
@@ -129,7 +128,11 @@ impl Table {
              |--:|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
         );
         let mut rows: Vec<&Row> = self.rows.iter().collect();
-        let order = |phase: &str| ["install", "upgrade", "no-op"].iter().position(|p| *p == phase);
+        let order = |phase: &str| {
+            ["install", "upgrade", "no-op"]
+                .iter()
+                .position(|p| *p == phase)
+        };
         rows.sort_by_key(|row| (row.run.n, !row.run.wait, order(row.phase)));
         for row in rows {
             let (applies, dry, other) = row.per_object();

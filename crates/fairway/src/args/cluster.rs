@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use super::flux::{CreateKustomizationArgs, CreateSourceGitArgs};
+
 /// `fairway create`.
 #[derive(Subcommand, Debug)]
 pub(crate) enum CreateCommand {
@@ -10,6 +12,19 @@ pub(crate) enum CreateCommand {
     /// Makes a service account with the least rights in the workload cluster (--context), stores a kubeconfig with its
     /// token in a Secret of the management cluster, and creates the Cluster with its labels there.
     Cluster(CreateClusterArgs),
+    /// Sources
+    #[command(subcommand)]
+    Source(CreateSource),
+    /// A Kustomization
+    #[command(visible_alias = "ks")]
+    Kustomization(CreateKustomizationArgs),
+}
+
+/// Which source to create.
+#[derive(Subcommand, Debug)]
+pub(crate) enum CreateSource {
+    /// A GitRepository
+    Git(CreateSourceGitArgs),
 }
 
 /// `fairway create cluster`. Here `--context` and `--kubeconfig` name the *workload* cluster: they are used once, to make an

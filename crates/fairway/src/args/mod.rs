@@ -1,17 +1,27 @@
 //! The command line: its words, flags and help. Names are those of `flux` and `kubectl` where they have one.
 
+mod bootstrap;
 mod cluster;
 mod controller;
 mod demo;
+mod flux;
+mod install;
 mod objects;
 mod promotion;
 mod render;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use cluster::{CreateClusterArgs, CreateCommand};
+pub(crate) use bootstrap::{BootstrapCommand, GitArgs, HostedArgs, SyncArgs};
+pub(crate) use cluster::{CreateClusterArgs, CreateCommand, CreateSource};
 pub(crate) use controller::{ControllerArgs, Profile};
 pub(crate) use demo::{DemoArgs, DemoCommand, TryArgs, TryWhat};
+pub(crate) use flux::{
+    CreateCommon, CreateKustomizationArgs, CreateSourceGitArgs, DebugCommand, DeleteArgs,
+    DeleteCommand, DeleteSource, ExportArgs, ExportCommand, ExportNames, ExportSource, MigrateArgs,
+    TraceArgs, VersionArgs, VersionFormat,
+};
+pub(crate) use install::{CheckArgs, ComponentArgs, InstallArgs, UninstallArgs};
 pub(crate) use objects::{
     EventsArgs, Format, GetArgs, GetCommand, ListArgs, ReconcileArgs, ReconcileCommand,
     ReconcileSource, SwitchArgs, SwitchCommand, SwitchNames, SwitchSource, TreeArgs, TreeCommand,
@@ -25,7 +35,7 @@ pub(crate) use render::{
 
 /// Keeps every cluster of a fleet equal to a Git repository. Speaks the Flux v2 API.
 #[derive(Parser, Debug)]
-#[command(name = "fairway", version, about, long_about = None, propagate_version = true, max_term_width = 110)]
+#[command(name = "fairway", version, about, long_about = None, max_term_width = 110)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -88,12 +98,15 @@ pub(crate) enum Command {
     },
     /// Run the reconcilers against a management cluster
     Controller(ControllerArgs),
-    /// Install Fairway's resource definitions and accounts on a management cluster
-    Install {
-        /// Print the objects instead of applying them
-        #[arg(long)]
-        export: bool,
-    },
+    /// Install Fairway on a management cluster: resource definitions, accounts, the controller
+    Install(InstallArgs),
+    /// Put Fairway's manifests into a repository, install it, and let the cluster follow the repository
+    #[command(subcommand)]
+    Bootstrap(BootstrapCommand),
+    /// Remove Fairway from a management cluster; no workload is deleted
+    Uninstall(UninstallArgs),
+    /// Look at the management cluster, the controller and the registered clusters
+    Check(CheckArgs),
     /// Show sources, Kustomizations and clusters with their state
     Get(GetArgs),
     /// Reconcile an object now and wait for the result
@@ -114,6 +127,37 @@ pub(crate) enum Command {
     /// Create objects
     #[command(subcommand)]
     Create(CreateCommand),
+    /// Delete objects
+    Delete(DeleteArgs),
+    /// Print objects as YAML, without what the cluster added
+    Export(ExportArgs),
+    /// Show where an object of the cluster comes from
+    Trace(TraceArgs),
+    /// Count the objects and how they are
+    Stats {
+        /// Objects of all namespaces
+        #[arg(short = 'A', long)]
+        all_namespaces: bool,
+    },
+    /// Look into an object
+    #[command(subcommand)]
+    Debug(DebugCommand),
+    /// Replace ${VAR} in standard input by the environment, as postBuild would
+    Envsubst {
+        /// Fail where a variable without default is missing
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Show what the controller's pods wrote last
+    Logs {
+        /// Lines of each pod
+        #[arg(long, default_value_t = 100, value_name = "N")]
+        tail: i64,
+    },
+    /// Rewrite files, or what the cluster stores, from old versions of Flux's kinds to v1
+    Migrate(MigrateArgs),
+    /// Show the version of this program and of the controller
+    Version(VersionArgs),
     /// Move an application's version to the next stage: one commit
     Promote(PromoteArgs),
     /// Take an application's last promotion back: one commit

@@ -1,25 +1,33 @@
 //! What each command does.
 
-mod controller;
+mod check;
+pub(crate) mod controller;
+mod create;
 mod create_cluster;
+mod delete;
 mod events;
+mod export;
 mod get;
 mod init;
-mod install;
+pub(crate) mod install;
 mod kinds;
+mod migrate;
 pub(crate) mod promotion;
 mod reconcile;
 mod render;
+mod report;
 mod switch;
+mod trace;
 mod tree;
+mod uninstall;
 
 pub(crate) use kinds::Kind;
 
 use clap::CommandFactory as _;
 
-use crate::args::{Cli, Command, CreateCommand, DiffCommand};
-use crate::demo;
+use crate::args::{Cli, Command, CreateCommand, CreateSource, DiffCommand};
 use crate::exit::Outcome;
+use crate::{bootstrap, demo};
 
 /// Runs the command.
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<Outcome> {
@@ -28,7 +36,10 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Demo(args) => demo::run(args).await,
         Command::Init { dir, url, branch } => init::run(&dir, url.as_deref(), &branch),
         Command::Controller(args) => controller::run(&global, args).await,
-        Command::Install { export } => install::run(&global, export).await,
+        Command::Install(args) => install::run(&global, args).await,
+        Command::Bootstrap(command) => bootstrap::run(&global, command).await,
+        Command::Uninstall(args) => uninstall::run(&global, args).await,
+        Command::Check(args) => check::run(&global, args).await,
         Command::Get(args) => get::run(&global, args).await,
         Command::Reconcile(args) => reconcile::run(&global, args).await,
         Command::Suspend(args) => switch::run(&global, args, true).await,
@@ -38,6 +49,21 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Tree(args) => tree::run(&global, args).await,
         Command::Events(args) => events::run(&global, args).await,
         Command::Create(CreateCommand::Cluster(args)) => create_cluster::run(&global, args).await,
+        Command::Create(CreateCommand::Source(CreateSource::Git(args))) => {
+            create::source_git(&global, args).await
+        }
+        Command::Create(CreateCommand::Kustomization(args)) => {
+            create::kustomization(&global, args).await
+        }
+        Command::Delete(args) => delete::run(&global, args).await,
+        Command::Export(args) => export::run(&global, args).await,
+        Command::Trace(args) => trace::run(&global, args).await,
+        Command::Stats { all_namespaces } => report::stats(&global, all_namespaces).await,
+        Command::Debug(command) => report::debug(&global, command).await,
+        Command::Envsubst { strict } => report::envsubst(strict),
+        Command::Logs { tail } => report::logs(&global, tail).await,
+        Command::Migrate(args) => migrate::run(&global, args).await,
+        Command::Version(args) => report::version(&global, args).await,
         Command::Promote(args) => promotion::promote(&global, args).await,
         Command::Rollback(args) => promotion::rollback(&global, args).await,
         Command::Completion { shell } => {

@@ -135,7 +135,7 @@ async fn render(
 }
 
 /// The variables of `postBuild`; those of `substituteFrom` are read from the cluster.
-async fn variables(
+pub(super) async fn variables(
     kustomization: &Kustomization,
     client: Option<&Client>,
 ) -> anyhow::Result<Option<finish::Variables>> {
@@ -234,41 +234,22 @@ pub(crate) async fn diff(global: &Global, args: DiffKustomizationArgs) -> anyhow
 }
 
 /// The cluster that the Kustomization applies to.
-async fn target(kustomization: &Kustomization, hub: &Client) -> anyhow::Result<Client> {
+async fn target(kustomization: &Kustomization, client: &Client) -> anyhow::Result<Client> {
     let secret = kustomization
         .spec
         .kube_config
         .as_ref()
         .and_then(|config| config.secret_ref.as_ref());
     let Some(reference) = secret else {
-        return Ok(hub.clone());
+        return Ok(client.clone());
     };
     let namespace = kustomization
         .metadata
         .namespace
         .as_deref()
         .unwrap_or(fairway_types::names::SYSTEM_NAMESPACE);
-    let api: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(hub.clone(), namespace);
-    let secret = api
-        .get(&reference.name)
-        .await
-        .with_context(|| format!("failed to read the Secret {}", reference.name))?;
-    let data = secret.data.unwrap_or_default();
-    let keys: Vec<&str> = match &reference.key {
-        Some(key) => vec![key],
-        None => fairway_types::names::KUBECONFIG_KEYS.to_vec(),
-    };
-    let bytes = keys
-        .iter()
-        .find_map(|key| data.get(*key))
-        .with_context(|| {
-            format!(
-                "the Secret {} has no key {}",
-                reference.name,
-                keys.join(" or ")
-            )
-        })?;
-    let text = String::from_utf8_lossy(&bytes.0);
+    let text =
+        hub::kubeconfig(client, namespace, &reference.name, reference.key.as_deref()).await?;
     let connection = Connection::from_kubeconfig_yaml(&text, None, Strictness::default()).await?;
     let account = match &kustomization.spec.service_account_name {
         Some(name) => Some(name.clone()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use fairway_apiserver::{Config, Server};
 use fairway_apply::{Connection, Strictness};
-use fairway_controller::{Engine, Options};
+use fairway_controller::{Engine, Handle, Options};
 use kube::Client;
 use serde_json::{Value, json};
 
@@ -53,7 +53,7 @@ impl Fleet {
     /// Installs the hub and registers each cluster, as `fairway install` and `fairway create cluster` do; applies
     /// `flux-manifests/`. What is there from the last start stays as it is.
     pub(crate) async fn prepare(&self, plan: &Plan, origin: &Origin) -> anyhow::Result<()> {
-        setup::install(&self.hub)
+        setup::prepare_hub(&self.hub)
             .await
             .context("failed to install on the management cluster")?;
         if !plan.is_reference() {
@@ -137,14 +137,28 @@ impl Fleet {
     ) -> anyhow::Result<()> {
         let mut options = Options::new(place.dir().join("mirrors"), plan.profile());
         options.remotes = plan.fetched(origin);
+        self.run_engine(options).await.map(|_| ())
+    }
+
+    /// The same with these options.
+    pub(crate) async fn run_engine(&mut self, options: Options) -> anyhow::Result<Handle> {
         let admin = hub::parse(&self.server.kubeconfig_for(MANAGEMENT)?)?;
         let own = setup::controller_access(&self.hub, &admin)
             .await
             .context("failed to make the controller's account")?;
         let connection =
             Connection::from_kubeconfig_yaml(&own, None, Strictness::default()).await?;
-        self.engine = Some(Engine::start(connection, options).await?);
-        Ok(())
+        let engine = Engine::start(connection, options).await?;
+        let handle = engine.handle();
+        self.engine = Some(engine);
+        Ok(handle)
+    }
+
+    /// Stops the reconcilers, where they run.
+    pub(crate) async fn stop_engine(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            engine.shutdown().await;
+        }
     }
 
     /// Clients of the clusters in which Kustomizations live beside the hub.

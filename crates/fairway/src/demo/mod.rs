@@ -5,10 +5,11 @@
 //!   origin    the bare repository, served over HTTP
 //!   clusters  which clusters, and with what labels
 //!   plan      the same for a repository of the person's own, which discover reads
-//!   fleet     starting and preparing them
+//!   fleet     starting and preparing them; bare: leaving that to the person
 //!   watch ─▶ view ─▶ goal, progress, reasons, unrun, steps: what people see
 //! ```
 
+mod bare;
 mod clusters;
 mod discover;
 mod fleet;
@@ -122,8 +123,10 @@ async fn session(args: &DemoArgs, stage: &mut Stage) -> anyhow::Result<Outcome> 
     place.announce(&running)?;
     print_where(&running, fleet, plan.is_foreign(), started);
     if args.bare {
-        println!("nothing is installed (--bare); Ctrl-C stops it");
-        std::future::pending::<()>().await;
+        let binary = std::env::current_exe().unwrap_or_else(|_| Path::new("fairway").to_owned());
+        print!("\n{}", bare::steps(&running, &binary));
+        println!("\nNothing is installed yet (--bare). The demo runs until Ctrl-C.");
+        bare::stand_in(fleet, place, origin).await?;
     }
     fleet.prepare(&plan, origin).await?;
     fleet.start_engine(place, origin, &plan).await?;

@@ -108,7 +108,7 @@ pub(crate) fn look(running: &Running, contexts: &[String]) -> String {
 }
 
 /// The path for a shell: as it is where that is safe, else in single quotes.
-fn quoted(path: &Path) -> String {
+pub(super) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let safe =
         |character: char| character.is_ascii_alphanumeric() || "/._-+,@%".contains(character);

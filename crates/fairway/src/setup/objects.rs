@@ -7,7 +7,43 @@ use kube::{Client, discovery};
 use serde_json::Value;
 
 /// The field manager of what commands write.
-const FIELD_MANAGER: &str = "fairway";
+pub(super) const FIELD_MANAGER: &str = "fairway";
+
+/// What applying an object came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It was not there.
+    Created,
+    /// It was different.
+    Configured,
+    /// It was as wanted: nothing was written.
+    Unchanged,
+    /// It is there and somebody else's, so it stays as it is.
+    Kept,
+}
+
+impl Change {
+    /// As kubectl says it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Configured => "configured",
+            Self::Unchanged => "unchanged",
+            Self::Kept => "kept as it is",
+        }
+    }
+}
+
+/// `Kind/namespace/name`, or `Kind/name`.
+pub(crate) fn subject(object: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let kind = text(&object["kind"]);
+    let name = text(&object["metadata"]["name"]);
+    match object["metadata"]["namespace"].as_str() {
+        Some(namespace) => format!("{kind}/{namespace}/{name}"),
+        None => format!("{kind}/{name}"),
+    }
+}
 
 /// The objects of a text with YAML documents.
 pub(crate) fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
@@ -24,19 +60,67 @@ pub(crate) fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
 /// Server-side applies each object in order; waits until new resource definitions are served.
 pub(crate) async fn apply(client: &Client, objects: &[Value]) -> anyhow::Result<()> {
     for object in objects {
-        let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        let kind = object["kind"].as_str().unwrap_or_default();
         let api = api_for(client, object).await?;
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        let applied = api
-            .patch(name, &params, &Patch::Apply(object))
-            .await
-            .with_context(|| format!("failed to apply {kind}/{name}"))?;
-        if kind == "CustomResourceDefinition" {
-            wait_established(&api, name, applied).await?;
-        }
+        write(&api, object).await?;
     }
     Ok(())
+}
+
+/// Server-side applies one object, and says what that changed.
+pub(crate) async fn apply_one(client: &Client, object: &Value) -> anyhow::Result<Change> {
+    let api = api_for(client, object).await?;
+    let Some(before) = find(&api, object).await? else {
+        write(&api, object).await?;
+        return Ok(Change::Created);
+    };
+    // An apply that changes nothing may still write who owns what, and when; so it is tried first.
+    let params = PatchParams {
+        dry_run: true,
+        ..PatchParams::apply(FIELD_MANAGER).force()
+    };
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let after = api
+        .patch(name, &params, &Patch::Apply(object))
+        .await
+        .with_context(|| format!("failed to apply {}", subject(object)))?;
+    if content(before) == content(after) {
+        return Ok(Change::Unchanged);
+    }
+    write(&api, object).await?;
+    Ok(Change::Configured)
+}
+
+/// The object without what every write changes.
+fn content(mut object: DynamicObject) -> DynamicObject {
+    object.metadata.managed_fields = None;
+    object.metadata.resource_version = None;
+    object.metadata.generation = None;
+    object
+}
+
+/// What is there of the object.
+pub(crate) async fn live(client: &Client, object: &Value) -> anyhow::Result<Option<DynamicObject>> {
+    find(&api_for(client, object).await?, object).await
+}
+
+async fn find(api: &Api<DynamicObject>, object: &Value) -> anyhow::Result<Option<DynamicObject>> {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    api.get_opt(name)
+        .await
+        .with_context(|| format!("failed to read {}", subject(object)))
+}
+
+async fn write(api: &Api<DynamicObject>, object: &Value) -> anyhow::Result<DynamicObject> {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let applied = api
+        .patch(name, &params, &Patch::Apply(object))
+        .await
+        .with_context(|| format!("failed to apply {}", subject(object)))?;
+    if object["kind"] == "CustomResourceDefinition" {
+        return wait_established(api, name, applied).await;
+    }
+    Ok(applied)
 }
 
 /// The same for those that are not there yet; the others stay as they are.
@@ -59,7 +143,7 @@ async fn wait_established(
     api: &Api<DynamicObject>,
     name: &str,
     mut object: DynamicObject,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<DynamicObject> {
     for _ in 0..100 {
         let established =
             object.data["status"]["conditions"]
@@ -70,7 +154,7 @@ async fn wait_established(
                     })
                 });
         if established {
-            return Ok(());
+            return Ok(object);
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         object = api.get(name).await?;

@@ -201,6 +201,18 @@ impl Cluster {
             .unwrap_or_else(|error| panic!("{}: {path}: {error}", self.name));
     }
 
+    /// A token of a service account, from the API server itself.
+    pub(crate) async fn token(&self, namespace: &str, account: &str) -> String {
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token");
+        let body =
+            json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+        let answer = self
+            .request("POST", &path, "application/json", &body)
+            .await
+            .unwrap();
+        answer["status"]["token"].as_str().unwrap().to_owned()
+    }
+
     /// Deletes an object.
     pub(crate) async fn delete(&self, kind: &str, namespace: &str, name: &str) {
         let path = self.kind(kind).await.unwrap().path(namespace, name);

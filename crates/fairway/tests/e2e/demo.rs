@@ -44,7 +44,7 @@ impl Demo {
 
     /// Clusters and Git only.
     pub(crate) async fn bare() -> Self {
-        Self::start(Home::new(), &["demo", "--bare"], "nothing is installed").await
+        Self::start(Home::new(), &["demo", "--bare"], "Nothing is installed yet").await
     }
 
     /// Any other demo, as far as it says `until`.
@@ -107,7 +107,7 @@ impl Demo {
     /// Starts `fairway controller` in a process of its own on a cluster; its mirrors stay from one start to the next.
     pub(crate) fn controller(&self, context: &str) -> Process {
         let storage = self.home.path().join(format!("storage-{context}"));
-        let mut all = vec!["controller", "--kubeconfig", &self.kubeconfig];
+        let mut all = vec!["controller", "--profile=locked", "--kubeconfig", &self.kubeconfig];
         all.extend([
             "--context",
             context,

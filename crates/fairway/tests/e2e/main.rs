@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what fails in a test fails the test")]
 
 mod binary;
+mod bootstrap;
 mod cluster;
 mod demo;
 mod random;
@@ -11,9 +12,11 @@ mod small;
 mod bad_input;
 mod cli;
 mod fleet;
+mod installation;
 mod one_cluster_alone;
 mod own_repository;
 mod promises;
+mod quick_start;
 mod real;
 mod sudden_death;
 mod try_steps;

@@ -15,7 +15,7 @@ async fn a_cluster_runs_alone_and_has_one_owner() {
     let demo = Demo::bare().await;
     let alone = demo.cluster(CLUSTER).await;
     let clone = demo.clone().await;
-    let output = demo.at(CLUSTER, &["install"]).await;
+    let output = demo.at(CLUSTER, &["install", "--replicas=0"]).await;
     assert_eq!(output.code, 0, "{output:?}");
     // What `flux bootstrap` applies: the demo's repository names its own URL already.
     let objects = documents(&clone.read(&format!("{FOLDER}/gotk-sync.yaml")).unwrap());
@@ -53,7 +53,7 @@ async fn a_cluster_runs_alone_and_has_one_owner() {
 async fn two_owners(demo: &Demo, alone: &Cluster) {
     let hub = demo.hub().await;
     let before = alone.contents().await;
-    let output = demo.fairway(&["install"]).await;
+    let output = demo.fairway(&["install", "--replicas=0"]).await;
     assert_eq!(output.code, 0, "{output:?}");
     let create = [
         "create",

@@ -24,7 +24,9 @@ async fn the_controller_applies_prunes_and_watches_on_a_real_api_server() {
     let home = Home::new();
     let kubeconfig = home.write("kubeconfig", plane.kubeconfig());
     let kubeconfig = kubeconfig.to_str().unwrap();
-    let output = home.run(&["install", "--kubeconfig", kubeconfig]).await;
+    let output = home
+        .run(&["install", "--replicas=0", "--kubeconfig", kubeconfig])
+        .await;
     assert_eq!(output.code, 0, "{output:?}");
 
     let git = GitServer::start("real").await.unwrap();
@@ -47,7 +49,7 @@ async fn the_controller_applies_prunes_and_watches_on_a_real_api_server() {
     )) {
         cluster.apply(&object).await;
     }
-    let mut controller: Process = home.spawn(&["controller", "--kubeconfig", kubeconfig]);
+    let mut controller: Process = home.spawn(&["controller", "--profile=locked", "--kubeconfig", kubeconfig]);
     cluster
         .until_applied("app", &format!("main@sha1:{first}"))
         .await;

@@ -138,7 +138,7 @@ async fn repository(demo: &Demo, model: &Model) -> WorkClone {
 
 /// Install, register two clusters with their labels, apply flux-manifests: as a person does, by commands.
 async fn prepare(demo: &Demo, hub: &Cluster, clone: &WorkClone) {
-    let output = demo.fairway(&["install"]).await;
+    let output = demo.fairway(&["install", "--replicas=0"]).await;
     assert_eq!(output.code, 0, "{output:?}");
     for cluster in CLUSTERS {
         let (environment, region) = cluster.split_once('-').unwrap();
