@@ -19,7 +19,7 @@ pub(crate) struct DemoArgs {
     /// How long --once waits
     #[arg(long, default_value = "2m", value_parser = duration, value_name = "DURATION")]
     pub(crate) timeout: Duration,
-    /// Start the clusters and the Git server only; nothing is installed or reconciled
+    /// Start empty clusters and the Git server, and print how to bootstrap them; nothing runs until you do
     #[arg(long, conflicts_with_all = ["once", "repo", "clusters"])]
     pub(crate) bare: bool,
     /// Run this repository, unchanged, from a bare copy

@@ -94,7 +94,10 @@ pub(crate) fn options(
     if let Some(address) = &args.storage_addr {
         options.artifacts.address = (address != "0").then(|| address.clone());
     }
-    options.artifacts.advertised.clone_from(&args.storage_adv_addr);
+    options
+        .artifacts
+        .advertised
+        .clone_from(&args.storage_adv_addr);
     options.artifacts.retention_ttl = args.artifact_retention_ttl;
     options.artifacts.retention_records = args.artifact_retention_records;
     options.leader_election = args.enable_leader_election;

@@ -201,8 +201,11 @@ fn check(source: &str, migration: &mut Migration) {
 
 /// Does to the old value what the edits mean, wherever the new one shows that they were made.
 fn intended(old: &mut serde_json::Value, new: &serde_json::Value) {
-    if let (Some(old), Some(new)) = (old["items"].as_array_mut(), new["items"].as_array()) {
-        for (old, new) in old.iter_mut().zip(new) {
+    let items = old
+        .get_mut("items")
+        .and_then(serde_json::Value::as_array_mut);
+    if let (Some(items), Some(new)) = (items, new["items"].as_array()) {
+        for (old, new) in items.iter_mut().zip(new) {
             intended(old, new);
         }
         return;

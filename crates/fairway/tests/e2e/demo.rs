@@ -107,7 +107,12 @@ impl Demo {
     /// Starts `fairway controller` in a process of its own on a cluster; its mirrors stay from one start to the next.
     pub(crate) fn controller(&self, context: &str) -> Process {
         let storage = self.home.path().join(format!("storage-{context}"));
-        let mut all = vec!["controller", "--profile=locked", "--kubeconfig", &self.kubeconfig];
+        let mut all = vec![
+            "controller",
+            "--profile=locked",
+            "--kubeconfig",
+            &self.kubeconfig,
+        ];
         all.extend([
             "--context",
             context,

@@ -12,6 +12,7 @@ mod small;
 mod bad_input;
 mod cli;
 mod fleet;
+mod flux_commands;
 mod installation;
 mod one_cluster_alone;
 mod own_repository;

@@ -49,7 +49,8 @@ async fn the_controller_applies_prunes_and_watches_on_a_real_api_server() {
     )) {
         cluster.apply(&object).await;
     }
-    let mut controller: Process = home.spawn(&["controller", "--profile=locked", "--kubeconfig", kubeconfig]);
+    let mut controller: Process =
+        home.spawn(&["controller", "--profile=locked", "--kubeconfig", kubeconfig]);
     cluster
         .until_applied("app", &format!("main@sha1:{first}"))
         .await;
