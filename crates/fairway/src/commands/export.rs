@@ -65,11 +65,16 @@ async fn find(
 fn plain(kind: Kind, object: &DynamicObject, keep: &dyn Fn(&str) -> bool) -> Value {
     let resource = kind.resource();
     let metadata = &object.metadata;
+    let mut spec = object.data["spec"].clone();
+    if let Some(spec) = spec.as_object_mut() {
+        // As flux prints it: what is false by default is left out; prune is required.
+        spec.retain(|key, value| key == "prune" || *value != Value::Bool(false));
+    }
     let mut out = json!({
         "apiVersion": resource.api_version,
         "kind": resource.kind,
         "metadata": {"name": metadata.name, "namespace": metadata.namespace},
-        "spec": object.data["spec"],
+        "spec": spec,
     });
     let fields = [
         ("labels", metadata.labels.clone().unwrap_or_default()),
