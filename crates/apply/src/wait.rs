@@ -1,5 +1,7 @@
 //! Waits until objects have reached their desired state: by what a [`Witness`] sees, and by asking where nobody watches.
 
+mod pods;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
@@ -126,6 +128,7 @@ pub async fn wait(
 ) -> Report {
     let deadline = Instant::now() + options.timeout;
     let mut polls = Polls::default();
+    let mut crashes = pods::Crashes::default();
     let mut results: BTreeMap<ObjectId, Health> = BTreeMap::new();
     let targets: Vec<(ObjectId, &str)> = objects
         .iter()
@@ -167,6 +170,7 @@ pub async fn wait(
         polls
             .ask(session, mapper, &options.judge, &unwatched, &mut results)
             .await;
+        crashes.look(session, mapper, &targets, &mut results).await;
         if let Some(end) = judge(&results, options) {
             return Report { end, results };
         }
@@ -177,7 +181,8 @@ pub async fn wait(
                 results,
             };
         }
-        let next = polls.next(&unwatched).unwrap_or(deadline).min(deadline);
+        let next = [polls.next(&unwatched), crashes.next(), Some(deadline)];
+        let next = next.into_iter().flatten().min().unwrap_or(deadline);
         match &changes {
             Some(changes) => {
                 tokio::select! {

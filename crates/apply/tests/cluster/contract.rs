@@ -296,3 +296,75 @@ pub(crate) async fn a_job_that_is_done_and_gone_is_left_so_by_a_correction(mut c
     assert_eq!(changes[1], "Job/default/once created");
     cluster.changes(&[]).await;
 }
+
+/// A StatefulSet never says that its pods crash; kstatus looks at them, and so do we.
+#[tokio::test]
+async fn a_stateful_set_whose_pods_crash_fails_early() {
+    // The embedded API server's own workloads would run it.
+    let Some(assets) = fairway_testkit::real::Assets::find() else {
+        eprintln!("skipped: no kube-apiserver; `cargo xtask envtest` builds one");
+        return;
+    };
+    let plane = fairway_testkit::real::ControlPlane::start(&assets)
+        .await
+        .unwrap();
+    let mut cluster = Cluster::reached_by(plane.kubeconfig()).await;
+    let set = json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": {"name": "db", "namespace": "default"},
+        "spec": {
+            "replicas": 1, "serviceName": "db",
+            "selector": {"matchLabels": {"app": "crashing"}},
+            "template": {
+                "metadata": {"labels": {"app": "crashing"}},
+                "spec": {"containers": [{"name": "db", "image": "db:1"}]},
+            },
+        },
+    });
+    let report = cluster.apply(&[set]).await.unwrap();
+    // Whoever runs pods here: this one is seen by the selector.
+    let pods = cluster.mapper.resource("v1", "Pod").await.unwrap();
+    let path = "/api/v1/namespaces/default/pods";
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "crashing-0", "namespace": "default", "labels": {"app": "crashing"}},
+        "spec": {"containers": [{"name": "db", "image": "db:1"}], "nodeName": "nowhere"},
+    });
+    let request = http::Request::post(path)
+        .header("content-type", "application/json")
+        .body(serde_json::to_vec(&pod).unwrap())
+        .unwrap();
+    cluster
+        .connection
+        .client()
+        .request_text(request)
+        .await
+        .unwrap();
+    let status = json!({"status": {"phase": "Running", "containerStatuses": [{
+        "name": "db", "image": "db:1", "imageID": "", "ready": false, "restartCount": 3,
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+    }]}});
+    cluster
+        .patch_as("kubelet", &format!("{path}/crashing-0/status"), status)
+        .await;
+    let options = fairway_apply::wait::Options::new(Duration::from_secs(15));
+    let start = Instant::now();
+    let waited =
+        fairway_apply::wait::wait(&cluster.session, &cluster.mapper, &report.checked, &options)
+            .await;
+    assert!(
+        start.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(
+        waited.message().unwrap(),
+        "failed early due to stalled resources: [StatefulSet/default/db status: 'Failed': 1 pods have failed]"
+    );
+    cluster
+        .session
+        .delete(&pods, "default", "crashing-0", None)
+        .await
+        .unwrap();
+    cluster.changes(&[]).await;
+}
