@@ -170,7 +170,10 @@ pub async fn wait(
         polls
             .ask(session, mapper, &options.judge, &unwatched, &mut results)
             .await;
-        crashes.look(session, mapper, &targets, &mut results).await;
+        let by_kstatus = |id: &ObjectId| options.judge.fingerprint(&id.group, &id.kind) == 0;
+        crashes
+            .look(session, mapper, &targets, by_kstatus, &mut results)
+            .await;
         if let Some(end) = judge(&results, options) {
             return Report { end, results };
         }

@@ -45,10 +45,14 @@ impl Crashes {
         session: &Session,
         mapper: &Mapper,
         versions: &[(ObjectId, &str)],
+        by_kstatus: impl Fn(&ObjectId) -> bool,
         results: &mut BTreeMap<ObjectId, Health>,
     ) {
         let now = Instant::now();
-        for (id, version) in versions.iter().filter(|(id, _)| has_pods(id)) {
+        for (id, version) in versions
+            .iter()
+            .filter(|(id, _)| has_pods(id) && by_kstatus(id))
+        {
             let open = |health: &Health| health.status == Status::InProgress;
             if !results.get(id).is_some_and(open) {
                 self.due.remove(id);

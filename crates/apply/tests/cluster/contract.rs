@@ -174,7 +174,7 @@ pub(crate) async fn a_fight_over_a_field_slows_down(mut cluster: Cluster) {
     cluster.changes(&[config_map("a", "1")]).await;
     synced(&observer).await;
     let path = "/api/v1/namespaces/default/configmaps/a";
-    let interval = Duration::from_secs(60);
+    let interval = Duration::from_mins(1);
     let (start, writes) = (Instant::now(), cluster.count("apply"));
     let mut backoff = Backoff::default();
     let mut reported = None;

@@ -380,3 +380,87 @@ pub(crate) async fn watches_that_nobody_needs_end(mut cluster: Cluster) {
     observer.forget(&cluster.owner);
     assert!(observer.modes().is_empty());
 }
+
+/// A way to a server that can be made to swallow everything: connections stay open, nothing comes through.
+async fn swallowing(server: &str) -> (String, Arc<std::sync::atomic::AtomicBool>) {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use tokio::{
+        io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+    };
+    async fn pump(
+        mut from: impl AsyncRead + Unpin,
+        mut to: impl AsyncWrite + Unpin,
+        hole: Arc<AtomicBool>,
+    ) -> std::io::Result<()> {
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            let count = from.read(&mut buffer).await?;
+            while hole.load(Ordering::Relaxed) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            if count == 0 {
+                return to.shutdown().await;
+            }
+            to.write_all(&buffer[..count]).await?;
+        }
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let hole = Arc::new(AtomicBool::new(false));
+    let (target, flag) = (
+        server.trim_start_matches("https://").to_owned(),
+        hole.clone(),
+    );
+    tokio::spawn(async move {
+        while let Ok((inner, _)) = listener.accept().await {
+            let outer = TcpStream::connect(&target).await.unwrap();
+            let ((inner_in, inner_out), (outer_in, outer_out)) =
+                (inner.into_split(), outer.into_split());
+            tokio::spawn(pump(inner_in, outer_out, flag.clone()));
+            tokio::spawn(pump(outer_in, inner_out, flag.clone()));
+        }
+    });
+    (format!("https://{address}"), hole)
+}
+
+/// Nothing says that a peer is gone; pings that are not answered do.
+#[tokio::test]
+async fn a_half_open_connection_is_noticed_and_left() {
+    use std::sync::atomic::Ordering;
+    let mut cluster = Cluster::start().await;
+    let url = cluster.server().url("dev").unwrap();
+    let (forwarded, hole) = swallowing(&url).await;
+    let kubeconfig = cluster.server().kubeconfig_for("dev").unwrap();
+    let through = Connection::from_kubeconfig_yaml(
+        &kubeconfig.replace(&url, &forwarded),
+        None,
+        Strictness::default(),
+    )
+    .await
+    .unwrap();
+    cluster.changes(&[config_map("a", "1")]).await;
+    let observer = Observer::new(&through, Arc::new(Mapper::new(&through)));
+    observer.track(&cluster.owner, &cluster.inventory, &[]);
+    synced(&observer).await;
+    hole.store(true, Ordering::Relaxed);
+    let start = std::time::Instant::now();
+    let error = through.version().await.unwrap_err();
+    assert!(error.is_unreachable(), "{error}");
+    let noticed = async {
+        while observer.is_synced() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(40), noticed)
+        .await
+        .expect("the watch is given up");
+    assert!(
+        start.elapsed() < Duration::from_secs(40),
+        "{:?}",
+        start.elapsed()
+    );
+    hole.store(false, Ordering::Relaxed);
+    synced(&observer).await;
+    through.version().await.unwrap();
+}
