@@ -1,5 +1,6 @@
 //! The commit that bootstrap makes, where something differs.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use fairway_git::{
@@ -67,14 +68,14 @@ impl Branch {
                 env!("CARGO_PKG_VERSION")
             );
             if let Some(appendix) = &sync.args.commit_message_appendix {
-                message.push_str(&format!("\n{appendix}\n"));
+                let _ = write!(message, "\n{appendix}\n");
             }
             let commit = self
                 .mirror
                 .repository()
                 .edit(head, &changes, &message, &author, &author)?;
             let pushed = self.mirror.push(commit, &self.name, head, TIMEOUT).await;
-            match pushed.map_err(|error| self.explain(error))? {
+            match pushed.map_err(Self::explain)? {
                 Push::Pushed => {
                     println!("✔ pushed {commit} to {}", self.name);
                     return Ok((commit, true));
@@ -109,7 +110,7 @@ impl Branch {
         {
             Ok(revision) => Ok(Some(revision.commit())),
             Err(Error::RefMissing { .. }) => Ok(None),
-            Err(error) => Err(self.explain(error)),
+            Err(error) => Err(Self::explain(error)),
         }
     }
 
@@ -155,7 +156,7 @@ impl Branch {
             .collect())
     }
 
-    fn explain(&self, error: Error) -> anyhow::Error {
+    fn explain(error: Error) -> anyhow::Error {
         let hint = match &error {
             Error::AuthFailed { .. } => {
                 "is the password, token or key right, and may it write to this repository?"

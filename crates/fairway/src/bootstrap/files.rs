@@ -1,5 +1,7 @@
 //! The three files that a bootstrapped folder has.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::args::SyncArgs;
@@ -160,7 +162,7 @@ fn insert(text: &str, names: &[&str]) -> Option<String> {
                 let indent = &line[..line.len() - content.len()];
                 let end = if line.ends_with("\r\n") { "\r\n" } else { "\n" };
                 for name in names {
-                    out.push_str(&format!("{indent}- {name}{end}"));
+                    let _ = write!(out, "{indent}- {name}{end}");
                 }
                 out.push_str(line);
                 break;

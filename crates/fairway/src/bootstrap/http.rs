@@ -29,7 +29,7 @@ impl Api {
         let url: http::Uri = base.parse().with_context(|| format!("{base} is no URL"))?;
         let mut config = Config::new(url);
         config.connect_timeout = Some(Duration::from_secs(15));
-        config.read_timeout = Some(Duration::from_secs(60));
+        config.read_timeout = Some(Duration::from_mins(1));
         // Deserialised, so that this crate need not name the type that holds secrets.
         config.auth_info =
             serde_json::from_value::<AuthInfo>(serde_json::json!({ "token": token }))

@@ -32,11 +32,11 @@ impl Report {
         println!("► {title}");
     }
 
-    fn good(&self, text: &str) {
+    fn good(text: &str) {
         println!("✔ {text}");
     }
 
-    fn note(&self, text: &str) {
+    fn note(text: &str) {
         println!("- {text}");
     }
 
@@ -90,7 +90,7 @@ async fn kubernetes(client: &Client, report: &mut Report, limit: Duration) -> an
     let wanted = format!(">={}.{}", MINIMUM_KUBERNETES.0, MINIMUM_KUBERNETES.1);
     let text = format!("Kubernetes {} {wanted}", info.git_version);
     if (major, minor) >= MINIMUM_KUBERNETES {
-        report.good(&text);
+        Report::good(&text);
     } else {
         report.bad(&format!("{text} is not so"), "upgrade the cluster first");
     }
@@ -100,7 +100,7 @@ async fn kubernetes(client: &Client, report: &mut Report, limit: Duration) -> an
 async fn git(report: &mut Report) {
     let (major, minor) = fairway_git::MINIMUM_GIT;
     match fairway_git::check_version().await {
-        Ok(()) => report.good(&format!("git >={major}.{minor}")),
+        Ok(()) => Report::good(&format!("git >={major}.{minor}")),
         Err(error) => report.bad(&error.to_string(), ""),
     }
 }
@@ -113,12 +113,12 @@ async fn flux(
 ) -> anyhow::Result<()> {
     let flux = RunningFlux::find(client, &global.namespace).await?;
     for (namespace, name) in &flux.instances {
-        report.note(&format!(
+        Report::note(&format!(
             "FluxInstance {namespace}/{name}: flux-operator keeps Flux as it says, and would scale it up again"
         ));
     }
     if !flux.is_running() {
-        report.good(
+        Report::good(
             "no other engine: Flux's source-controller and kustomize-controller don't run here",
         );
     } else if pre {
@@ -127,8 +127,8 @@ async fn flux(
             &format!("to take over, stop it: {}", flux.how_to_stop()),
         );
     } else {
-        report.note(&format!("Flux runs here: {}", flux.words()));
-        report.note(&format!("to hand over to Fairway: {}", flux.how_to_stop()));
+        Report::note(&format!("Flux runs here: {}", flux.words()));
+        Report::note(&format!("to hand over to Fairway: {}", flux.how_to_stop()));
     }
     Ok(())
 }
@@ -165,7 +165,7 @@ async fn permissions(client: &Client, global: &Global, report: &mut Report) -> a
         }
     }
     if denied.is_empty() {
-        report.good("you may install");
+        Report::good("you may install");
     } else {
         report.bad(
             &format!("you may not {}", denied.join(", ")),
@@ -203,7 +203,7 @@ async fn definitions(client: &Client, report: &mut Report) -> anyhow::Result<()>
         if !served.contains(&version) {
             report.bad(&format!("{text}, not {version}"), "fairway install");
         } else if old.is_empty() {
-            report.good(&text);
+            Report::good(&text);
         } else {
             report.bad(
                 &format!("{text}, but has objects stored as {old:?}"),
@@ -219,7 +219,7 @@ async fn controller(client: &Client, global: &Global, report: &mut Report) -> an
     let name = setup::CONTROLLER;
     let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     match api.get_opt(name).await? {
-        None => report.note(&format!(
+        None => Report::note(&format!(
             "Deployment {namespace}/{name} is not there: `fairway install` makes it, or run `fairway controller` yourself"
         )),
         Some(deployment) => {
@@ -233,23 +233,28 @@ async fn controller(client: &Client, global: &Global, report: &mut Report) -> an
                 .and_then(|spec| spec.containers.into_iter().next())
                 .and_then(|container| container.image)
                 .unwrap_or_default();
-            let text = format!("Deployment {namespace}/{name}: {available}/{wanted} replicas available, {image}");
+            let text = format!(
+                "Deployment {namespace}/{name}: {available}/{wanted} replicas available, {image}"
+            );
             if wanted > 0 && available >= wanted {
-                report.good(&text);
+                Report::good(&text);
             } else if wanted == 0 {
-                report.note(&format!("{text}: scaled down"));
+                Report::note(&format!("{text}: scaled down"));
             } else {
-                report.bad(&text, &format!("kubectl -n {namespace} describe pods -l app={name}"));
+                report.bad(
+                    &text,
+                    &format!("kubectl -n {namespace} describe pods -l app={name}"),
+                );
             }
         }
     }
     let mut leads = false;
     for (place, lease, holder) in setup::leases(client, namespace).await? {
         leads = true;
-        report.good(&format!("Lease {place}/{lease}: {holder} leads"));
+        Report::good(&format!("Lease {place}/{lease}: {holder} leads"));
     }
     if !leads {
-        report.note("nobody holds the Leases: no controller with leader election works here");
+        Report::note("nobody holds the Leases: no controller with leader election works here");
     }
     Ok(())
 }
@@ -262,7 +267,7 @@ async fn clusters(client: &Client, report: &mut Report, limit: Duration) -> anyh
         Err(error) => return Err(error.into()),
     };
     if list.is_empty() {
-        report.note("no cluster is registered; `fairway create cluster` does it");
+        Report::note("no cluster is registered; `fairway create cluster` does it");
     }
     let asked = list.into_iter().map(async |cluster| {
         let name = cluster.name_any();
@@ -286,7 +291,7 @@ async fn clusters(client: &Client, report: &mut Report, limit: Duration) -> anyh
     answers.sort_by(|a, b| a.0.cmp(&b.0));
     for (name, answer) in answers {
         match answer {
-            Ok(version) => report.good(&format!("{name}: {version}")),
+            Ok(version) => Report::good(&format!("{name}: {version}")),
             Err(error) => report.bad(
                 &format!("{name}: {error:#}"),
                 "is it up, and does its Secret hold a kubeconfig that is still good?",

@@ -2,8 +2,9 @@
 
 use fairway_controller::Controller;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Node;
 use kube::Client;
-use kube::api::Api;
+use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
 
 use crate::args::{ComponentArgs, Global, InstallArgs, Profile};
@@ -30,7 +31,13 @@ pub(crate) async fn run(global: &Global, args: InstallArgs) -> anyhow::Result<Ou
         installation.profile
     );
     apply(&client, &installation).await?;
-    if args.wait && installation.replicas > 0 {
+    if args.wait && installation.replicas > 0 && !has_nodes(&client).await {
+        println!(
+            "- the cluster has no node: Deployment {}/{} starts when it has one",
+            installation.namespace,
+            setup::CONTROLLER
+        );
+    } else if args.wait && installation.replicas > 0 {
         setup::wait_for_rollout(
             &client,
             &installation.namespace,
@@ -46,6 +53,13 @@ pub(crate) async fn run(global: &Global, args: InstallArgs) -> anyhow::Result<Ou
     }
     println!("✔ installed; `fairway check` looks at it");
     Ok(Outcome::Done)
+}
+
+/// Whether anything could run; who may not look waits and sees.
+async fn has_nodes(client: &Client) -> bool {
+    let api: Api<Node> = Api::all(client.clone());
+    let list = api.list_metadata(&ListParams::default().limit(1)).await;
+    !list.is_ok_and(|list| list.items.is_empty())
 }
 
 fn names(controllers: &[Controller]) -> String {

@@ -25,7 +25,7 @@ use crate::hub;
 use crate::setup::{self, Installation, RunningFlux};
 
 /// How long the controller may take to let go.
-const STOP_LIMIT: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_mins(1);
 /// How long a cluster may take to answer.
 const REACH_LIMIT: Duration = Duration::from_secs(15);
 

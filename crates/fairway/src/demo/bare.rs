@@ -3,6 +3,7 @@
 //! Simulated clusters run no images, so this process stands in for the kubelet of one Deployment: where `fairway` is installed
 //! on the management cluster, it runs the reconcilers with that Deployment's arguments and account.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -44,7 +45,7 @@ pub(super) fn steps(running: &Running, binary: &Path) -> String {
         if line.is_empty() {
             text.push('\n');
         } else {
-            text.push_str(&format!("    {line}\n"));
+            let _ = writeln!(text, "    {line}");
         }
     }
     text.push_str(

@@ -87,7 +87,15 @@ async fn a_real_cluster_is_installed_used_with_few_rights_and_left_as_it_was() {
             "{id:?}"
         );
     }
-    // There is no kubelet: a bounded wait says what is missing.
+    // There is no node, then one without a kubelet: a bounded wait says what is missing.
+    let nowhere = real.fairway(&["install"]).await;
+    assert_eq!(nowhere.code, 0, "{nowhere:?}");
+    assert!(
+        nowhere.stdout.contains("the cluster has no node"),
+        "{nowhere:?}"
+    );
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "one"}});
+    real.cluster.apply(&node).await;
     let waiting = real.fairway(&["install", "--timeout=1s"]).await;
     assert_eq!(waiting.code, 3, "{waiting:?}");
     assert!(
