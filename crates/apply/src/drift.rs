@@ -1,9 +1,6 @@
 //! What others changed of what we applied, and when to put it back. Pure.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use fairway_types::{ObjectId, names};
 use serde_json::Value;
@@ -12,18 +9,44 @@ use tokio::time::Instant;
 use crate::{managed, plan::marked, witness::digest};
 
 /// The fields that our last apply owned, and what the server made of them. Of the values only keyed digests are kept.
+///
+/// There is one of these for every managed object, so it is small: the field set as text, and one digest for each of its
+/// leaves, in the order of the text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Baseline {
-    fields: Value,
-    leaves: BTreeMap<String, u64>,
+    fields: Box<str>,
+    digests: Box<[Option<u64>]>,
 }
 
 impl Baseline {
     /// The baseline that an answer of the server to our apply gives; none where it names no fields of ours.
     pub fn of(answer: &Value) -> Option<Self> {
-        let fields = managed::own_fields(answer)?.clone();
-        let (leaves, _) = leaves(&fields, answer, &[]);
-        Some(Self { fields, leaves })
+        let fields = managed::own_fields(answer)?;
+        let mut digests = Vec::new();
+        leaves(fields, Some(answer), &[], &mut |leaf| {
+            digests.push(leaf.digest)
+        });
+        Some(Self {
+            fields: fields.to_string().into(),
+            digests: digests.into(),
+        })
+    }
+
+    /// Paths of the fields that have another value in a live object, or are missing, less the ignored ones.
+    fn changed(&self, live: &Value, ignored: &[&str]) -> Vec<String> {
+        let Ok(fields) = serde_json::from_str(&self.fields) else {
+            return Vec::new();
+        };
+        let mut changed = Vec::new();
+        let mut before = self.digests.iter();
+        leaves(&fields, Some(live), ignored, &mut |leaf| {
+            let before = before.next().copied().flatten();
+            // What was not there after the apply is not missed.
+            if before.is_some() && !leaf.ignored && leaf.digest != before {
+                changed.push(leaf.path.to_owned());
+            }
+        });
+        changed
     }
 }
 
@@ -58,15 +81,7 @@ impl std::fmt::Display for Drift {
 pub fn detect(live: &Value, baseline: Option<&Baseline>, ignored: &[&str]) -> Option<Drift> {
     let mut drift = Drift::default();
     if let Some(baseline) = baseline {
-        let (now, skipped) = leaves(&baseline.fields, live, ignored);
-        for (path, value) in &baseline.leaves {
-            if skipped.iter().any(|skip| is_at_or_below(path, skip)) {
-                continue;
-            }
-            if now.get(path) != Some(value) {
-                drift.fields.push(path.clone());
-            }
-        }
+        drift.fields = baseline.changed(live, ignored);
     }
     let intruders = if marked(live, names::SSA, names::SSA_MERGE) {
         Vec::new()
@@ -87,88 +102,99 @@ pub fn detect(live: &Value, baseline: Option<&Baseline>, ignored: &[&str]) -> Op
     Some(drift)
 }
 
-fn is_at_or_below(path: &str, top: &str) -> bool {
-    path.strip_prefix(top)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+/// One leaf of a field set.
+struct Leaf<'a> {
+    /// Where it is, such as `.spec.replicas`.
+    path: &'a str,
+    /// The digest of its value; none where the object does not have it.
+    digest: Option<u64>,
+    /// Whether it is ignored, in whole or in part.
+    ignored: bool,
 }
 
-/// The digests of all leaves of a field set in an object, by path, and the paths that ignored pointers cut off. What is
-/// missing has no entry.
+/// Visits all leaves of a field set, in its order, whether the object has them or not.
 fn leaves(
     fields: &Value,
-    object: &Value,
+    object: Option<&Value>,
     ignored: &[&str],
-) -> (BTreeMap<String, u64>, Vec<String>) {
-    let mut walk = Walk {
-        leaves: BTreeMap::new(),
-        skipped: Vec::new(),
-        ignored,
-    };
-    walk.node(fields, object, &mut String::new(), &mut String::new());
-    (walk.leaves, walk.skipped)
+    found: &mut impl FnMut(Leaf<'_>),
+) {
+    let mut walk = Walk { ignored, found };
+    walk.node(
+        fields,
+        object,
+        &mut String::new(),
+        &mut String::new(),
+        false,
+    );
 }
 
-struct Walk<'a> {
-    leaves: BTreeMap<String, u64>,
-    skipped: Vec<String>,
+struct Walk<'a, F> {
     ignored: &'a [&'a str],
+    found: &'a mut F,
 }
 
-impl Walk<'_> {
-    fn node(&mut self, fields: &Value, value: &Value, path: &mut String, pointer: &mut String) {
+impl<F: FnMut(Leaf<'_>)> Walk<'_, F> {
+    fn node(
+        &mut self,
+        fields: &Value,
+        value: Option<&Value>,
+        path: &mut String,
+        pointer: &mut String,
+        skipped: bool,
+    ) {
         let Some(steps) = fields.as_object() else {
             return;
         };
         if steps.is_empty() {
+            // A field that is owned as a whole and ignored in part cannot be told apart by its digest.
             let below = |ignored: &&str| {
-                ignored
-                    .strip_prefix(pointer.as_str())
-                    .is_some_and(|rest| rest.starts_with('/'))
+                let rest = ignored.strip_prefix(pointer.as_str());
+                rest.is_some_and(|rest| rest.starts_with('/'))
             };
-            if self.ignored.iter().any(below) {
-                // A field that is owned as a whole and ignored in part cannot be told apart by its digest.
-                self.skipped.push(path.clone());
-            } else {
-                self.leaves.insert(path.clone(), digest(value));
-            }
+            (self.found)(Leaf {
+                path,
+                digest: value.map(digest),
+                ignored: skipped || self.ignored.iter().any(below),
+            });
             return;
         }
         for (step, below) in steps {
             let (path_len, pointer_len) = (path.len(), pointer.len());
             if step == "." {
                 // The map or item itself is ours: that it is there counts, not what others put into it.
-                self.leaves.insert(format!("{path}."), 0);
+                path.push('.');
+                (self.found)(Leaf {
+                    path,
+                    digest: value.map(|_| 0),
+                    ignored: skipped,
+                });
             } else if let Some(name) = step.strip_prefix("f:") {
                 path.push('.');
                 path.push_str(name);
                 pointer.push('/');
                 pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
-                if self.is_ignored(pointer) {
-                    self.skipped.push(path.clone());
-                } else if let Some(child) = value.get(name) {
-                    self.node(below, child, path, pointer);
-                }
-            } else if let Some(list) = value.as_array()
-                && let Some(index) = list.iter().position(|item| managed::is_key_of(step, item))
-            {
+                let skipped = skipped || self.ignored.contains(&pointer.as_str());
+                let child = value.and_then(|value| value.get(name));
+                self.node(below, child, path, pointer, skipped);
+            } else {
+                let list = value.and_then(Value::as_array);
+                let index = list
+                    .and_then(|list| list.iter().position(|item| managed::is_key_of(step, item)));
                 path.push('[');
-                path.push_str(&step[2..]);
+                path.push_str(step.get(2..).unwrap_or_default());
                 path.push(']');
                 pointer.push('/');
-                pointer.push_str(&index.to_string());
-                if self.is_ignored(pointer) {
-                    self.skipped.push(path.clone());
-                } else {
-                    self.node(below, &list[index], path, pointer);
+                if let Some(index) = index {
+                    pointer.push_str(&index.to_string());
                 }
+                let skipped = skipped || self.ignored.contains(&pointer.as_str());
+                let child = index.and_then(|index| list?.get(index));
+                self.node(below, child, path, pointer, skipped);
             }
             path.truncate(path_len);
             pointer.truncate(pointer_len);
         }
-    }
-
-    fn is_ignored(&self, pointer: &str) -> bool {
-        self.ignored.contains(&pointer)
     }
 }
 
