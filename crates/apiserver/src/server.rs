@@ -48,6 +48,9 @@ pub struct Config {
     pub version: String,
     /// Accept objects of kinds that nobody defined, without a schema.
     pub schemaless_unknown: bool,
+    /// Run the simulated controllers: garbage collection, namespaces, accounts, workloads, Nodes. Without them the
+    /// server answers as a kube-apiserver that has no controller manager.
+    pub controllers: bool,
 }
 
 impl Default for Config {
@@ -58,6 +61,7 @@ impl Default for Config {
             rollout_delay: Duration::from_millis(300),
             version: "v1.37.0".into(),
             schemaless_unknown: false,
+            controllers: true,
         }
     }
 }
@@ -181,7 +185,10 @@ impl Server {
         }
         let registry = Arc::new(Registry::new(builtin().iter().cloned()));
         crd::load(&registry, &store);
-        let writer = Writer::new(store.clone(), registry.clone());
+        let mut writer = Writer::new(store.clone(), registry.clone());
+        if !self.config.controllers {
+            writer = writer.without_accounts();
+        }
         furnish(&writer);
         let tokens = TokenIssuer::new(identity.token_key.as_bytes());
         let cluster = Arc::new(Cluster {
@@ -199,13 +206,17 @@ impl Server {
             version: self.config.version.clone(),
             control: (name == MANAGEMENT).then(|| self.control.clone()),
         });
-        let mut tasks = controllers::start(&controllers::Context {
-            cluster: name.to_owned(),
-            writer: writer.clone(),
-            tokens,
-            authority: self.authority.certificate_pem.clone(),
-            rollout_delay: self.config.rollout_delay,
-        });
+        let mut tasks = if self.config.controllers {
+            controllers::start(&controllers::Context {
+                cluster: name.to_owned(),
+                writer: writer.clone(),
+                tokens,
+                authority: self.authority.certificate_pem.clone(),
+                rollout_delay: self.config.rollout_delay,
+            })
+        } else {
+            JoinSet::new()
+        };
         tasks.spawn(crd::run(writer));
         tasks.spawn(http::serve(
             cluster.clone(),

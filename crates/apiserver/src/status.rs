@@ -165,6 +165,15 @@ impl ApiError {
         .on(resource, name)
     }
 
+    /// As [`Self::already_exists`], and whether the one that has the name is on its way out.
+    pub fn taken(resource: &GroupResource, name: &str, deleting: bool) -> Self {
+        let mut error = Self::already_exists(resource, name);
+        if deleting {
+            error.message = format!("object is being deleted: {}", error.message);
+        }
+        error
+    }
+
     /// 409: somebody else was quicker.
     pub fn modified(resource: &GroupResource, name: &str) -> Self {
         Self::conflict(
@@ -196,7 +205,13 @@ impl ApiError {
 
     /// 422: the object breaks rules of its kind.
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
-        let listed: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        // What is wrong twice is told once, but listed twice.
+        let mut listed: Vec<String> = Vec::new();
+        for text in errors.iter().map(ToString::to_string) {
+            if !listed.contains(&text) {
+                listed.push(text);
+            }
+        }
         let text = match listed.as_slice() {
             [only] => only.clone(),
             many => format!("[{}]", many.join(", ")),
@@ -269,7 +284,10 @@ impl ApiError {
 }
 
 fn details(name: &str, group: &str, kind: &str) -> Value {
-    let mut details = json!({"kind": kind});
+    let mut details = json!({});
+    if !kind.is_empty() {
+        details["kind"] = kind.into();
+    }
     if !name.is_empty() {
         details["name"] = name.into();
     }

@@ -33,6 +33,8 @@ pub enum Scope {
     Object,
     /// The `status` subresource: nothing else changes.
     Status,
+    /// A pod gets its Node: spec and status at once, and no new generation.
+    Binding,
     /// The `finalize` subresource of a namespace: `spec.finalizers` only.
     Finalize,
 }
@@ -57,6 +59,8 @@ pub struct DeleteOptions {
     pub resource_version: Option<String>,
     /// Dependents; background where not given.
     pub propagation: Option<Propagation>,
+    /// Let a pod end by itself, within the given seconds or what its spec grants. `None` is at once.
+    pub grace: Option<Option<i64>>,
 }
 
 /// What a deletion came to.
@@ -73,12 +77,27 @@ pub enum Deleted {
 pub struct Writer {
     store: Store,
     registry: Arc<Registry>,
+    /// Whether pods get the account of their namespace: where somebody makes these accounts.
+    pub(crate) accounts: bool,
 }
 
 impl Writer {
     /// A writer for a store whose resources are those of the registry.
     pub fn new(store: Store, registry: Arc<Registry>) -> Self {
-        Self { store, registry }
+        Self {
+            store,
+            registry,
+            accounts: true,
+        }
+    }
+
+    /// The same for a cluster without controllers, in which nobody makes the accounts that pods run as.
+    #[must_use]
+    pub fn without_accounts(self) -> Self {
+        Self {
+            accounts: false,
+            ..self
+        }
     }
 
     /// The store behind it, for reading.
@@ -99,7 +118,7 @@ impl Writer {
     pub fn create(&self, id: &GroupResource, object: Value) -> Result<Arc<Value>, ApiError> {
         let resource = self.resource(id)?;
         let mut object = prepare_create(&resource, object);
-        defaults::allocate(&resource, &mut object);
+        defaults::allocate(&resource, &mut object, self.accounts);
         self.insert(&resource, object)
     }
 
@@ -115,8 +134,8 @@ impl Writer {
         let created = self
             .store
             .commit(&resource.id, &namespace, &name, |current| {
-                if current.is_some() {
-                    return Err(ApiError::already_exists(&resource.id, &name));
+                if let Some(current) = current {
+                    return Err(ApiError::taken(&resource.id, &name, is_deleting(current)));
                 }
                 Ok::<_, ApiError>(Change::Put(object))
             })?;
@@ -208,7 +227,11 @@ impl Writer {
         let changed = self.store.commit(id, namespace, name, |current| {
             let current = current.ok_or_else(|| ApiError::not_found(id, name))?;
             let object = make(current)?;
-            let object = prepare_update(&resource, current, object, scope)?;
+            let mut object = prepare_update(&resource, current, object, scope)?;
+            if scope == Scope::Object {
+                defaults::settle(&resource, current, &mut object);
+                defaults::allocate(&resource, &mut object, self.accounts);
+            }
             Ok::<_, ApiError>(outcome(current, object))
         })?;
         changed.ok_or_else(|| ApiError::not_found(id, name))

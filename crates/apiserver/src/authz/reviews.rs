@@ -3,12 +3,14 @@
 //! Each function takes the posted object and gives back the object to answer with, its status
 //! filled in.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::index::Missing;
 use super::{Index, Rule};
 use crate::auth::{Attributes, Authorizer, Decision, User};
 use crate::status::{ApiError, FieldError};
+use crate::writer::api_time;
 
 const GROUP: &str = "authorization.k8s.io";
 const ONE_OF: &str = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
@@ -90,6 +92,7 @@ pub(super) fn self_subject_rules(
 
 /// `SelfSubjectReview`: who the server takes the caller for (`kubectl auth whoami`).
 pub(super) fn self_subject(caller: &User, mut review: Value) -> Value {
+    review["metadata"]["creationTimestamp"] = api_time(Timestamp::now()).into();
     review["status"] = json!({ "userInfo": user_info(caller) });
     review
 }

@@ -52,6 +52,8 @@ use tokio::task::JoinSet;
 
 use crate::auth::TokenIssuer;
 use crate::writer::{Scope, Writer};
+pub(crate) use pod::quality;
+pub(crate) use quantity::Quantity;
 pub(crate) use selector::matches as selector_matches;
 
 /// What controllers work with.

@@ -205,7 +205,7 @@ impl Rig {
             Write::Replace(
                 key,
                 object,
-                _scope @ (Scope::Object | Scope::Status | Scope::Finalize),
+                _scope @ (Scope::Object | Scope::Status | Scope::Binding | Scope::Finalize),
             ) => {
                 let Some(before) = self.cache.get(&key).cloned() else {
                     return;

@@ -6,7 +6,7 @@ mod rules;
 
 pub(crate) use finalize::run;
 pub(crate) use register::{load, register};
-pub(crate) use rules::{establish, validate};
+pub(crate) use rules::{begin, establish, validate};
 
 use crate::store::{GroupResource, Store};
 use crate::writer::is_deleting;

@@ -78,6 +78,7 @@ fn resource(crd: &Value) -> Option<Resource> {
         }
     }
     versions.sort_by_key(|version| std::cmp::Reverse(version_priority(&version.version)));
+    name_successors(spec, &mut versions);
     let list = |value: &Value| -> Vec<String> {
         value
             .as_array()
@@ -100,6 +101,34 @@ fn resource(crd: &Value) -> Option<Resource> {
         origin: Origin::Custom,
         kind,
     })
+}
+
+/// The warning of a deprecated version names a better one, where there is one and the author says nothing else.
+fn name_successors(spec: &Value, versions: &mut [ServedVersion]) {
+    let said = |name: &str, key: &str| {
+        spec["versions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|version| version["name"] == name)
+            .map_or(Value::Null, |version| version[key].clone())
+    };
+    let better = versions
+        .iter()
+        .find(|version| said(&version.version, "deprecated") != true)
+        .map(|version| version.version.clone());
+    let Some(better) = better else { return };
+    let group = spec["group"].as_str().unwrap_or_default();
+    let kind = spec["names"]["kind"].as_str().unwrap_or_default();
+    for version in versions {
+        let higher = version_priority(&better) > version_priority(&version.version);
+        if let Some(text) = &mut version.deprecation
+            && higher
+            && !said(&version.version, "deprecationWarning").is_string()
+        {
+            *text += &format!("; use {group}/{better} {kind}");
+        }
+    }
 }
 
 fn served(spec: &Value, version: &Value, name: String) -> Option<ServedVersion> {

@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
 
+use crate::controllers::Quantity;
 use crate::resources::{Origin, Resource};
 
 /// Fills in the defaults of an object's kind.
@@ -29,7 +30,30 @@ pub(crate) fn fill(resource: &Resource, object: &mut Value) {
         ("apps", "replicasets") => workloads::replica_set(object),
         ("apps", "statefulsets") => workloads::stateful_set(object),
         ("apps", "daemonsets") => workloads::daemon_set(object),
-        ("", "replicationcontrollers") => workloads::replica_set(object),
+        ("", "replicationcontrollers") => workloads::replication_controller(object),
+        ("", "podtemplates") => {
+            if let Some(template) = object.get_mut("template") {
+                pods::template(template);
+            }
+        }
+        ("", "endpoints") => {
+            for subset in each(object, "/subsets") {
+                for port in each(subset, "/ports") {
+                    top(port, "protocol", json!("TCP"));
+                }
+            }
+        }
+        ("discovery.k8s.io", "endpointslices") => {
+            for port in each(object, "/ports") {
+                top(port, "name", json!(""));
+                top(port, "protocol", json!("TCP"));
+            }
+            for endpoint in each(object, "/endpoints") {
+                top(endpoint, "conditions", json!({}));
+            }
+        }
+        ("", "limitranges") => limit_range(object),
+        ("storage.k8s.io", "csidrivers") => csi_driver(object),
         ("batch", "jobs") => workloads::job(object),
         ("batch", "cronjobs") => workloads::cron_job(object),
         ("", "pods") => pods::pod(object),
@@ -45,6 +69,7 @@ pub(crate) fn fill(resource: &Resource, object: &mut Value) {
                 json!("Retain"),
             );
             set(object, "spec", "volumeMode", json!("Filesystem"));
+            set(&mut object["spec"], "hostPath", "type", json!(""));
         }
         ("", "configmaps") => drop_empty(object, &["data", "binaryData"]),
         ("networking.k8s.io", "networkpolicies") => network_policy(object),
@@ -69,31 +94,56 @@ pub(crate) fn fill(resource: &Resource, object: &mut Value) {
             top(object, "volumeBindingMode", json!("Immediate"));
         }
         ("scheduling.k8s.io", "priorityclasses") => {
+            if let Some(map) = object.as_object_mut()
+                && map.get("globalDefault") == Some(&json!(false))
+            {
+                map.remove("globalDefault");
+            }
             top(object, "preemptionPolicy", json!("PreemptLowerPriority"));
         }
         ("apiextensions.k8s.io", "customresourcedefinitions") => crd(object),
-        ("admissionregistration.k8s.io", _) => webhooks(object),
+        ("admissionregistration.k8s.io", _) => {
+            if object["webhooks"].as_array().is_some_and(Vec::is_empty)
+                && let Some(map) = object.as_object_mut()
+            {
+                map.remove("webhooks");
+            }
+            webhooks(object);
+        }
         _ => {}
     }
 }
 
 /// Gives an object what only the server can know: addresses, names of its own, the first status. Nobody owns these
 /// fields, so it is called after ownership is settled.
-pub(crate) fn allocate(resource: &Resource, object: &mut Value) {
+pub(crate) fn allocate(resource: &Resource, object: &mut Value, accounts: bool) {
     if resource.origin != Origin::Builtin {
         return;
     }
     match (&*resource.id.group, &*resource.id.resource) {
         ("", "services") => services::allocate(object),
         ("", "namespaces") => namespace_content(object),
-        ("", "pods") => pods::admit(object),
+        ("", "pods") => pods::admit(object, accounts),
         ("", "events") => {
             for key in ["reportingComponent", "reportingInstance"] {
                 top(object, key, json!(""));
             }
+            for key in ["eventTime", "firstTimestamp", "lastTimestamp"] {
+                if let Some(map) = object.as_object_mut() {
+                    map.entry(key).or_insert(Value::Null);
+                }
+            }
         }
         ("batch", "jobs") => workloads::allocate_job(object),
+        ("rbac.authorization.k8s.io", "roles" | "clusterroles") => {
+            if let Some(map) = object.as_object_mut() {
+                map.entry("rules").or_insert(Value::Null);
+            }
+        }
         _ => {}
+    }
+    if resource.is("", "persistentvolumes") && object.pointer("/status/phase").is_none() {
+        object["status"] = json!({"phase": "Pending"});
     }
     if let Some(status) = first_status(resource) {
         top(object, "status", status);
@@ -126,6 +176,37 @@ fn first_status(resource: &Resource) -> Option<Value> {
     })
 }
 
+/// Conditions of built-in kinds always tell their times, be they unknown: so Go writes them.
+pub(crate) fn condition_times(resource: &Resource, object: &mut Value) {
+    let keys: &[&str] = match (&*resource.id.group, &*resource.id.resource) {
+        ("apps", "deployments") => &["lastTransitionTime", "lastUpdateTime"],
+        ("apps", _) | ("", "namespaces") | ("autoscaling", _) => &["lastTransitionTime"],
+        ("", "pods") | ("batch", "jobs") => &["lastProbeTime", "lastTransitionTime"],
+        _ => return,
+    };
+    for condition in each(object, "/status/conditions") {
+        if let Some(map) = condition.as_object_mut() {
+            for key in keys {
+                map.entry(*key).or_insert(Value::Null);
+            }
+        }
+    }
+    // The two forms of one field.
+    if resource.is("", "pods")
+        && let Some(address) = object["status"]["podIP"].as_str().map(str::to_owned)
+        && !object["status"]["podIPs"].is_array()
+    {
+        object["status"]["podIPs"] = json!([{"ip": address}]);
+    }
+}
+
+/// Drops what goes with a type that an object no longer has. Whoever owned it still does.
+pub(crate) fn settle(resource: &Resource, current: &Value, object: &mut Value) {
+    if resource.is("", "services") {
+        services::drop_of_type(current, object);
+    }
+}
+
 /// Takes over what the server allocated and an update leaves out.
 pub(crate) fn carry_over(resource: &Resource, current: &Value, object: &mut Value) {
     if resource.origin != Origin::Builtin {
@@ -134,6 +215,7 @@ pub(crate) fn carry_over(resource: &Resource, current: &Value, object: &mut Valu
     match (&*resource.id.group, &*resource.id.resource) {
         ("", "services") => services::carry_over(current, object),
         ("batch", "jobs") => workloads::carry_over_job(current, object),
+        ("apps", "daemonsets") => workloads::carry_over_daemon_set(current, object),
         ("", "namespaces") if !object["spec"]["finalizers"].is_array() => {
             object["spec"] = current["spec"].clone();
         }
@@ -171,6 +253,25 @@ fn each<'v>(object: &'v mut Value, pointer: &str) -> impl Iterator<Item = &'v mu
         .and_then(Value::as_array_mut)
         .into_iter()
         .flatten()
+}
+
+/// Writes the quantities in a map as Kubernetes writes them: `1000m` is `1`.
+fn canonical(object: &mut Value, key: &str) {
+    for value in object
+        .get_mut(key)
+        .and_then(Value::as_object_mut)
+        .into_iter()
+        .flat_map(|map| map.values_mut())
+    {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            _ => continue,
+        };
+        if let Some(quantity) = Quantity::parse(&text) {
+            *value = quantity.to_string().into();
+        }
+    }
 }
 
 fn drop_empty(object: &mut Value, keys: &[&str]) {
@@ -219,8 +320,42 @@ fn namespace_content(object: &mut Value) {
     }
     // Only at the beginning: later an empty list means that the namespace may go.
     if object.pointer("/status/phase").is_none() {
-        set(object, "spec", "finalizers", json!(["kubernetes"]));
+        let mut list = object["spec"]["finalizers"].as_array().cloned().unwrap_or_default();
+        if !list.contains(&json!("kubernetes")) {
+            list.push(json!("kubernetes"));
+        }
+        object["spec"]["finalizers"] = list.into();
         object["status"] = json!({"phase": "Active"});
+    }
+}
+
+/// Bounds of containers are defaults too: what may be asked for at most is what is given.
+fn limit_range(object: &mut Value) {
+    for limit in each(object, "/spec/limits") {
+        if limit["type"] != "Container" {
+            continue;
+        }
+        for (from, to) in [("max", "default"), ("default", "defaultRequest"), ("min", "defaultRequest")] {
+            for (key, value) in limit[from].as_object().cloned().into_iter().flatten() {
+                if limit[to][&key].is_null() {
+                    limit[to][&key] = value;
+                }
+            }
+        }
+    }
+}
+
+fn csi_driver(object: &mut Value) {
+    for (key, value) in [
+        ("attachRequired", json!(true)),
+        ("podInfoOnMount", json!(false)),
+        ("storageCapacity", json!(false)),
+        ("fsGroupPolicy", json!("ReadWriteOnceWithFSType")),
+        ("volumeLifecycleModes", json!(["Persistent"])),
+        ("requiresRepublish", json!(false)),
+        ("seLinuxMount", json!(false)),
+    ] {
+        set(object, "spec", key, value);
     }
 }
 
@@ -260,6 +395,10 @@ fn network_policy(object: &mut Value) {
 }
 
 fn rbac(object: &mut Value) {
+    let role = matches!(object["kind"].as_str(), Some("Role" | "ClusterRole"));
+    if role && object["rules"].as_array().is_some_and(Vec::is_empty) {
+        object["rules"] = Value::Null;
+    }
     set(
         object,
         "roleRef",

@@ -17,19 +17,51 @@ pub(super) fn pod(pod: &mut Value) {
 }
 
 /// What admission adds to a pod: the account that it runs as and its priority.
-pub(super) fn admit(pod: &mut Value) {
+pub(super) fn admit(pod: &mut Value, accounts: bool) {
+    let is_new = pod.pointer("/status/phase").is_none();
     if let Some(spec) = pod.get_mut("spec").filter(|spec| spec.is_object()) {
-        if !spec["serviceAccountName"].is_string() {
+        if accounts && !spec["serviceAccountName"].is_string() {
             spec["serviceAccountName"] = json!("default");
         }
         let account = spec["serviceAccountName"].clone();
-        top(spec, "serviceAccount", account);
+        if account.is_string() {
+            top(spec, "serviceAccount", account);
+        }
+        if is_new {
+            tolerate(spec);
+        }
         top(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
         top(spec, "priority", json!(0));
     }
     if pod.pointer("/status/phase").is_none() {
-        pod["status"] = json!({"phase": "Pending", "qosClass": "BestEffort"});
+        pod["status"] = json!({"phase": "Pending", "qosClass": quality(&pod["spec"])});
     }
+}
+
+/// A Node that is in trouble keeps its pods for five minutes.
+fn tolerate(spec: &mut Value) {
+    if !spec["tolerations"].is_array() {
+        spec["tolerations"] = json!([]);
+    }
+    let Some(list) = spec["tolerations"].as_array_mut() else {
+        return;
+    };
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let tolerated = list.iter().any(|toleration| {
+            let of = |field: &str| toleration[field].as_str().unwrap_or_default();
+            (of("key") == key || of("key").is_empty()) && matches!(of("effect"), "NoExecute" | "")
+        });
+        if !tolerated {
+            list.push(json!({
+                "effect": "NoExecute", "key": key, "operator": "Exists", "tolerationSeconds": 300,
+            }));
+        }
+    }
+}
+
+/// `Guaranteed`, `Burstable` or `BestEffort`, by what the containers ask for.
+fn quality(spec: &Value) -> &'static str {
+    crate::controllers::quality(spec)
 }
 
 /// What a pod template gets.
@@ -94,6 +126,9 @@ fn container(container: &mut Value) {
     );
     top(container, "terminationMessagePolicy", json!("File"));
     top(container, "resources", json!({}));
+    for kind in ["requests", "limits"] {
+        super::canonical(&mut container["resources"], kind);
+    }
     for port in each(container, "/ports") {
         top(port, "protocol", json!("TCP"));
     }

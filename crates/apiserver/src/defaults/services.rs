@@ -69,6 +69,41 @@ fn node_port() -> u16 {
     30_000 + u16::from_be_bytes(random::<2>()) % 2768
 }
 
+/// A Service that is no longer reached from outside keeps nothing of that, unless the update says so anew.
+pub(super) fn drop_of_type(current: &Value, object: &mut Value) {
+    let outside = |service: &Value| {
+        matches!(
+            service["spec"]["type"].as_str(),
+            Some("NodePort" | "LoadBalancer")
+        )
+    };
+    if !outside(current) || outside(object) {
+        return;
+    }
+    for key in [
+        "externalTrafficPolicy",
+        "healthCheckNodePort",
+        "allocateLoadBalancerNodePorts",
+    ] {
+        let same = object["spec"].get(key) == current["spec"].get(key);
+        if let Some(spec) = object["spec"].as_object_mut().filter(|_| same) {
+            spec.remove(key);
+        }
+    }
+    let taken: Vec<Value> = current["spec"]["ports"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|port| port["nodePort"].clone())
+        .collect();
+    for port in each(object, "/spec/ports") {
+        let known = port.get("nodePort").is_some_and(|port| taken.contains(port));
+        if let Some(port) = port.as_object_mut().filter(|_| known) {
+            port.remove("nodePort");
+        }
+    }
+}
+
 /// What was allocated at creation stays with the Service when an update leaves it out.
 pub(super) fn carry_over(current: &Value, object: &mut Value) {
     let external = |service: &Value| service["spec"]["type"] == "ExternalName";

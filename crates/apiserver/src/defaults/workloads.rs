@@ -4,6 +4,23 @@ use serde_json::{Value, json};
 
 use super::{pods, set, top};
 
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+/// Takes over a DaemonSet's count of its templates, one more if the template changed.
+pub(super) fn carry_over_daemon_set(current: &Value, object: &mut Value) {
+    let count = |object: &Value| {
+        object["metadata"]["annotations"][TEMPLATE_GENERATION]
+            .as_str()
+            .and_then(|text| text.parse::<i64>().ok())
+            .unwrap_or(1)
+    };
+    let mut filled = object.clone();
+    with_template(&mut filled);
+    let changed = filled["spec"]["template"] != current["spec"]["template"];
+    let now = count(current) + i64::from(changed);
+    object["metadata"]["annotations"][TEMPLATE_GENERATION] = now.to_string().into();
+}
+
 fn with_template(object: &mut Value) {
     if let Some(template) = object.pointer_mut("/spec/template") {
         pods::template(template);
@@ -39,6 +56,21 @@ pub(super) fn deployment(object: &mut Value) {
 pub(super) fn replica_set(object: &mut Value) {
     set(object, "spec", "replicas", json!(1));
     with_template(object);
+}
+
+/// The oldest of them: labels and selector follow its template.
+pub(super) fn replication_controller(object: &mut Value) {
+    let labels = object
+        .pointer("/spec/template/metadata/labels")
+        .filter(|labels| labels.as_object().is_some_and(|map| !map.is_empty()))
+        .cloned();
+    if let Some(labels) = labels {
+        set(object, "spec", "selector", labels.clone());
+        if object["metadata"]["labels"].is_null() {
+            object["metadata"]["labels"] = labels;
+        }
+    }
+    replica_set(object);
 }
 
 pub(super) fn stateful_set(object: &mut Value) {
@@ -78,6 +110,10 @@ pub(super) fn stateful_set(object: &mut Value) {
 }
 
 pub(super) fn daemon_set(object: &mut Value) {
+    // Which of its templates this is, as it was counted before `metadata.generation` was.
+    if object["metadata"]["annotations"][TEMPLATE_GENERATION].is_null() {
+        object["metadata"]["annotations"][TEMPLATE_GENERATION] = "1".into();
+    }
     set(object, "spec", "revisionHistoryLimit", json!(10));
     if let Some(spec) = object.get_mut("spec").filter(|spec| spec.is_object()) {
         top(spec, "updateStrategy", json!({}));

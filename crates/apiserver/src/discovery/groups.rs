@@ -1,7 +1,11 @@
 //! Discovery as it always was: a list of groups, and a list of resources for each version.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
+use crate::rest::NEW_EVENTS;
 use crate::resources::{Origin, Registry, Resource, ServedVersion, api_version};
 use crate::table::version_priority;
 
@@ -99,6 +103,27 @@ pub(super) fn group(registry: &Registry, name: &str) -> Option<Value> {
     Some(value)
 }
 
+/// Tells migrations whether objects may still be stored in another form.
+fn storage_version_hash(resource: &Resource) -> String {
+    // Both forms of Events are stored as the core group's.
+    let group = if &*resource.id.group == NEW_EVENTS {
+        ""
+    } else {
+        &*resource.id.group
+    };
+    // Some are stored in the form that they had before their first release.
+    let version = match (group, resource.kind.as_str()) {
+        ("apiextensions.k8s.io", _)
+        | (
+            "admissionregistration.k8s.io",
+            "MutatingAdmissionPolicy" | "MutatingAdmissionPolicyBinding",
+        ) => "v1beta1",
+        _ => &resource.storage_version,
+    };
+    let stored = format!("{group}/{version}/{}", resource.kind);
+    STANDARD.encode(&Sha256::digest(stored.as_bytes())[..8])
+}
+
 pub(super) fn resource_list(registry: &Registry, group: &str, version: &str) -> Option<Value> {
     let mut list = Vec::new();
     for (resource, served) in of_version(registry, group, version) {
@@ -114,6 +139,10 @@ pub(super) fn resource_list(registry: &Registry, group: &str, version: &str) -> 
         }
         if !resource.categories.is_empty() {
             entry["categories"] = json!(resource.categories);
+        }
+        // Reviews are not stored.
+        if resource.allows("get") {
+            entry["storageVersionHash"] = storage_version_hash(&resource).into();
         }
         list.push(entry);
         for sub in &served.subresources {
@@ -134,10 +163,14 @@ pub(super) fn resource_list(registry: &Registry, group: &str, version: &str) -> 
     if list.is_empty() {
         return None;
     }
-    Some(json!({
+    let mut shown = json!({
         "kind": "APIResourceList",
-        "apiVersion": "v1",
         "groupVersion": api_version(group, version),
         "resources": list,
-    }))
+    });
+    // The core group is older than the field.
+    if !group.is_empty() {
+        shown["apiVersion"] = "v1".into();
+    }
+    Some(shown)
 }

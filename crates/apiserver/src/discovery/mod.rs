@@ -53,7 +53,13 @@ pub(crate) fn serve(call: &Call) -> Result<Reply, ApiError> {
 fn resources(call: &Call, group: &str, version: &str) -> Result<Reply, ApiError> {
     groups::resource_list(&call.cluster.registry, group, version)
         .map(|list| Reply::json(200, &list))
-        .ok_or_else(ApiError::page_not_found)
+        .ok_or_else(|| {
+            if group.is_empty() {
+                ApiError::no_such_path()
+            } else {
+                ApiError::page_not_found()
+            }
+        })
 }
 
 fn version(text: &str) -> Value {

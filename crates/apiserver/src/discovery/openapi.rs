@@ -8,8 +8,10 @@ use serde_json::{Map, Value, json};
 
 use super::groups;
 use crate::http::{Call, Reply};
-use crate::resources::Registry;
+use crate::crd;
+use crate::resources::{Origin, Registry, Resource};
 use crate::status::ApiError;
+use crate::store::GroupResource;
 pub(super) use v2::document as v2;
 
 /// The root of a version's paths: `api/v1`, `apis/apps/v1`.
@@ -32,13 +34,28 @@ pub(super) fn index(registry: &Registry) -> Reply {
             );
         }
     }
-    Reply::json(200, &json!({"paths": paths}))
+    // It is JSON, though the API server does not say so.
+    let text = json!({"paths": paths}).to_string();
+    Reply::text(200, text)
+}
+
+/// The schema of a custom resource as its author wrote it, with all descriptions.
+fn written(call: &Call, resource: &Resource, version: &str) -> Option<Value> {
+    let crds = GroupResource::new(crd::GROUP, crd::RESOURCE);
+    let name = format!("{}.{}", resource.id.resource, resource.id.group);
+    let definition = call.cluster.store.get(&crds, "", &name)?;
+    definition["spec"]["versions"]
+        .as_array()?
+        .iter()
+        .find(|known| known["name"] == version)?
+        .pointer("/schema/openAPIV3Schema")
+        .cloned()
 }
 
 pub(super) fn document(call: &Call, group: &str, version: &str) -> Result<Reply, ApiError> {
     let found = groups::of_version(&call.cluster.registry, group, version);
     if found.is_empty() {
-        return Err(ApiError::no_such_path());
+        return Ok(Reply::bytes(404, "", bytes::Bytes::new()));
     }
     let mut paths = Map::new();
     let mut schemas = schemas::Schemas::default();
@@ -52,6 +69,11 @@ pub(super) fn document(call: &Call, group: &str, version: &str) -> Result<Reply,
         };
         let kind = json!({"group": group, "version": version, "kind": resource.kind});
         schemas.add_kind(&resource.kind, version, group, &kind, &served.schema);
+        if resource.origin == Origin::Custom
+            && let Some(written) = written(call, resource, version)
+        {
+            schemas.describe(&resource.kind, version, group, written);
+        }
         let operation = |action: &str| {
             let parameters: Vec<Value> = ["dryRun", "fieldManager", "fieldValidation", "force"]
                 .iter()

@@ -1,5 +1,7 @@
 //! Which representation a client wants.
 
+use crate::status::ApiError;
+
 /// The shape of an answer, all of it JSON.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Shape {
@@ -17,6 +19,8 @@ pub(crate) enum Shape {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Accepted {
     pub(crate) shape: Shape,
+    /// Metadata of a list, not of an object.
+    pub(crate) list: bool,
     /// `v1` or `v1beta1` of the shape's own API.
     pub(crate) version: String,
     /// Answer in YAML.
@@ -24,9 +28,11 @@ pub(crate) struct Accepted {
 }
 
 impl Accepted {
-    fn object(yaml: bool) -> Self {
+    /// The object itself.
+    pub(crate) fn object(yaml: bool) -> Self {
         Self {
             shape: Shape::Object,
+            list: false,
             version: "v1".into(),
             yaml,
         }
@@ -47,6 +53,36 @@ pub(crate) fn negotiate(header: Option<&str>) -> Option<Accepted> {
     // Stable, so that equal weights keep the client's order.
     offers.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     offers.into_iter().map(|(_, accepted)| accepted).next()
+}
+
+/// What is said to a client that takes nothing of what there is. One that names a form of JSON which is not there hears
+/// it from the code that writes objects, others from the router.
+pub(crate) fn not_acceptable(header: &str, streams: bool) -> ApiError {
+    let media = |offer: &str| offer.split(';').next().unwrap_or_default().trim().to_owned();
+    let is_json = header
+        .split(',')
+        .any(|offer| matches!(&*media(offer), "application/json" | "application/yaml"));
+    if is_json {
+        return ApiError::new(
+            406,
+            "NotAcceptable",
+            "only the following media types are accepted: application/json, application/yaml",
+        );
+    }
+    let streams = if streams {
+        ", application/json;stream=watch"
+    } else {
+        ""
+    };
+    let mut error = ApiError::new(
+        406,
+        "NotAcceptable",
+        format!(
+            "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml{streams}"
+        ),
+    );
+    error.details = serde_json::json!({});
+    error
 }
 
 /// Whether OpenAPI v2 in protobuf is taken: the only form in which it is there.
@@ -70,6 +106,7 @@ fn parse(offer: &str) -> Option<(f32, Accepted)> {
         match key {
             "q" => weight = value.parse().ok()?,
             "as" => {
+                accepted.list = value == "PartialObjectMetadataList";
                 accepted.shape = match value {
                     "Table" => Shape::Table,
                     "PartialObjectMetadata" | "PartialObjectMetadataList" => Shape::Metadata,
@@ -82,7 +119,12 @@ fn parse(offer: &str) -> Option<(f32, Accepted)> {
         }
     }
     // Only the released version of aggregated discovery is spoken.
-    if accepted.shape == Shape::Discovery && accepted.version != "v2" {
+    let fits = match accepted.shape {
+        Shape::Object => true,
+        Shape::Metadata | Shape::Table => matches!(&*accepted.version, "v1" | "v1beta1"),
+        Shape::Discovery => accepted.version == "v2",
+    };
+    if !fits {
         return None;
     }
     Some((weight, accepted))

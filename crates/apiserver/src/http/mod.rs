@@ -22,7 +22,7 @@ use http::{HeaderMap, Method, Request, Response, header};
 use hyper::body::Incoming;
 
 pub(crate) use accept::{Accepted, Shape, is_openapi_v2};
-pub(crate) use body::{json, yaml};
+pub(crate) use body::{go_error, yaml};
 pub(crate) use control::Control;
 pub(crate) use listener::serve;
 pub(crate) use query::Query;
@@ -61,14 +61,21 @@ impl Call {
 }
 
 pub(crate) async fn handle(cluster: Arc<Cluster>, request: Request<Incoming>) -> Response<Body> {
-    let reply = match answer(cluster, request).await {
+    let head = request.method() == Method::HEAD;
+    let mut yaml = false;
+    let reply = match answer(cluster, request, &mut yaml).await {
         Ok(reply) => reply,
         Err(error) => error.into(),
     };
-    reply.into_response()
+    let reply = if yaml { reply.in_yaml() } else { reply };
+    reply.into_response(head)
 }
 
-async fn answer(cluster: Arc<Cluster>, request: Request<Incoming>) -> Result<Reply, ApiError> {
+async fn answer(
+    cluster: Arc<Cluster>,
+    request: Request<Incoming>,
+    in_yaml: &mut bool,
+) -> Result<Reply, ApiError> {
     let (parts, incoming) = request.into_parts();
     let query = Query::parse(parts.uri.query());
     let target = Target::parse(&parts.method, parts.uri.path(), &query);
@@ -81,18 +88,30 @@ async fn answer(cluster: Arc<Cluster>, request: Request<Incoming>) -> Result<Rep
     }
     inject(&cluster).await?;
     let user = identity::impersonate(&cluster, user, &parts.headers)?;
-    authorize(&cluster, &user, &target)?;
+    authorize(&cluster, &user, &target, &query)?;
     let accept = parts
         .headers
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok());
-    let accepted = accept::negotiate(accept).ok_or_else(|| {
-        ApiError::new(
+    let accepted = match accept::negotiate(accept) {
+        Some(accepted) => accepted,
+        // Answers in plain text are for everybody.
+        None if target.resource.is_empty() && !target.path.starts_with("/api") => {
+            Accepted::object(false)
+        }
+        None => {
+            let streams = target.verb == "list" || target.verb == "watch";
+            return Err(accept::not_acceptable(accept.unwrap_or_default(), streams));
+        }
+    };
+    *in_yaml = accepted.yaml;
+    if accepted.yaml && target.verb == "watch" {
+        return Err(ApiError::new(
             406,
             "NotAcceptable",
-            "only the following media types are accepted: application/json, application/yaml",
-        )
-    })?;
+            "only the following media types are accepted: application/json;stream=watch",
+        ));
+    }
     let body = body::read(incoming).await?;
     let call = Call {
         cluster,
@@ -159,7 +178,20 @@ fn injected(status: u16, retry_after: u64) -> ApiError {
     error
 }
 
-fn authorize(cluster: &Cluster, user: &User, target: &Target) -> Result<(), ApiError> {
+fn authorize(
+    cluster: &Cluster,
+    user: &User,
+    target: &Target,
+    query: &Query,
+) -> Result<(), ApiError> {
+    // Who asks for the objects of one name asks for that object.
+    let of_name = query
+        .get("fieldSelector")
+        .filter(|_| matches!(&*target.verb, "list" | "watch" | "deletecollection"))
+        .into_iter()
+        .flat_map(|text| text.split(','))
+        .find_map(|term| term.strip_prefix("metadata.name="))
+        .map(|name| name.trim_start_matches('='));
     let attributes = Attributes {
         verb: target.verb.clone(),
         group: target.group.clone(),
@@ -167,7 +199,7 @@ fn authorize(cluster: &Cluster, user: &User, target: &Target) -> Result<(), ApiE
         resource: target.resource.clone(),
         subresource: target.subresource.clone(),
         namespace: target.namespace.clone(),
-        name: target.name.clone(),
+        name: of_name.map_or_else(|| target.name.clone(), str::to_owned),
         path: target.resource.is_empty().then(|| target.path.clone()),
     };
     match cluster.authorizer.authorize(user, &attributes) {

@@ -34,12 +34,12 @@ impl Query {
             .map(|(_, v)| v.as_str())
     }
 
-    /// Whether a flag is set.
+    /// Whether a flag is set: anything but `false` and `0` sets it, as Kubernetes reads flags.
     pub(crate) fn flag(&self, key: &str) -> bool {
-        matches!(
-            self.get(key),
-            Some("true" | "1" | "True" | "TRUE" | "t" | "T")
-        )
+        self.0
+            .iter()
+            .find(|(k, _)| k == key)
+            .is_some_and(|(_, value)| !matches!(value.to_lowercase().as_str(), "false" | "0"))
     }
 }
 

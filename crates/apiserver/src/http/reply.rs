@@ -71,9 +71,24 @@ impl Reply {
         self
     }
 
-    pub(crate) fn into_response(self) -> Response<Body> {
+    /// The same in YAML, where it is JSON.
+    pub(crate) fn in_yaml(mut self) -> Self {
+        if let Content::Bytes("application/json", bytes) = &self.content
+            && let Ok(value) = serde_json::from_slice::<Value>(bytes)
+        {
+            let text = fairway_yaml::emit::to_string(&value);
+            self.content = Content::Bytes("application/yaml", text.into());
+        }
+        self
+    }
+
+    /// The answer on the wire; without its body for `HEAD`.
+    pub(crate) fn into_response(self, head: bool) -> Response<Body> {
         let (media, body) = match self.content {
-            Content::Bytes(media, bytes) => (media, Full::new(bytes).boxed_unsync()),
+            Content::Bytes(media, bytes) => {
+                let bytes = if head { Bytes::new() } else { bytes };
+                (media, Full::new(bytes).boxed_unsync())
+            }
             Content::Stream(chunks) => {
                 let frames = futures::StreamExt::map(chunks, |bytes| Ok(Frame::data(bytes)));
                 ("application/json", StreamBody::new(frames).boxed_unsync())
@@ -83,7 +98,9 @@ impl Reply {
         *response.status_mut() =
             StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+        if !media.is_empty() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+        }
         headers.insert(
             header::CACHE_CONTROL,
             HeaderValue::from_static("no-cache, private"),

@@ -44,7 +44,7 @@ impl Target {
             _ => return target,
         };
         // The path form of watches, long deprecated but still served by Kubernetes.
-        let mut watch = query.flag("watch");
+        let mut watch = false;
         if rest[0] == "watch" && rest.len() > 1 {
             watch = true;
             rest = &rest[1..];
@@ -67,6 +67,8 @@ impl Target {
         }
         let verb = match *method {
             Method::GET | Method::HEAD if watch => "watch",
+            // One object is not watched this way.
+            Method::GET | Method::HEAD if target.name.is_empty() && query.flag("watch") => "watch",
             Method::GET | Method::HEAD if target.name.is_empty() => "list",
             Method::GET | Method::HEAD => "get",
             Method::POST => "create",

@@ -13,7 +13,6 @@ const NOT_SERVED: &[(&str, &str)] = &[
     ("", "componentstatuses"),
     ("", "nodes/proxy"),
     ("", "pods/attach"),
-    ("", "pods/binding"),
     ("", "pods/ephemeralcontainers"),
     ("", "pods/exec"),
     ("", "pods/portforward"),
@@ -26,6 +25,7 @@ const NOT_SERVED: &[(&str, &str)] = &[
 /// Kinds whose `metadata.generation` the API server counts.
 const COUNTED: &[(&str, &str)] = &[
     ("", "pods"),
+    ("", "podtemplates"),
     ("", "replicationcontrollers"),
     ("apps", "daemonsets"),
     ("apps", "deployments"),

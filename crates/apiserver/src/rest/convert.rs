@@ -6,7 +6,10 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
+use fairway_schema::structural::{self, Unknown};
+
 use super::endpoint::{Endpoint, NEW_EVENTS};
+use crate::resources::Origin;
 
 /// The object as the endpoint's clients see it.
 pub(super) fn to_client<'a>(endpoint: &Endpoint, stored: &'a Value) -> Cow<'a, Value> {
@@ -18,6 +21,9 @@ pub(super) fn to_client<'a>(endpoint: &Endpoint, stored: &'a Value) -> Cow<'a, V
     }
     let mut object = stored.clone();
     object["apiVersion"] = endpoint.api_version.as_str().into();
+    if endpoint.resource.origin == Origin::Custom {
+        structural::prune(&endpoint.served().schema, &mut object, Unknown::Remove);
+    }
     Cow::Owned(object)
 }
 
@@ -28,6 +34,17 @@ pub(super) fn to_stored(endpoint: &Endpoint, mut object: Value) -> Value {
     }
     object["apiVersion"] = endpoint.stored.storage_api_version().into();
     object
+}
+
+/// Drops what the version that objects are stored in does not know. Who owned it still owns it.
+pub(super) fn prune(endpoint: &Endpoint, object: &mut Value) {
+    let stored = &endpoint.stored;
+    if stored.origin == Origin::Custom
+        && endpoint.version != stored.storage_version
+        && let Some(version) = stored.version(&stored.storage_version)
+    {
+        structural::prune(&version.schema, object, Unknown::Remove);
+    }
 }
 
 /// Field names of an Event: `events.k8s.io/v1` and core `v1`.
@@ -50,6 +67,8 @@ fn event_to_new(stored: &Value) -> Value {
             .map_or(key.as_str(), |(new, _)| new);
         out.insert(renamed.to_owned(), value.clone());
     }
+    // Go leaves these out where they are empty, in this form only.
+    out.retain(|key, value| !(key.starts_with("reporting") && value == ""));
     out.insert("apiVersion".into(), json!("events.k8s.io/v1"));
     Value::Object(out)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::http::Call;
-use crate::resources::{ServedVersion, SharedResource, api_version, schemaless};
+use crate::resources::{Origin, ServedVersion, SharedResource, api_version, schemaless};
 use crate::status::ApiError;
 use crate::store::GroupResource;
 
@@ -38,7 +38,9 @@ impl Endpoint {
         }
         let resource = found.ok_or_else(|| {
             let known = registry.served().values().any(|other| {
-                *other.id.group == *target.group && other.version(&target.version).is_some()
+                *other.id.group == *target.group
+                    && other.origin == Origin::Builtin
+                    && other.version(&target.version).is_some()
             });
             if known {
                 ApiError::no_such_path()
@@ -47,7 +49,11 @@ impl Endpoint {
             }
         })?;
         if resource.version(&target.version).is_none() {
-            return Err(ApiError::no_such_path());
+            return Err(if resource.origin == Origin::Builtin {
+                ApiError::no_such_path()
+            } else {
+                ApiError::page_not_found()
+            });
         }
         // A namespace in the path of a cluster-scoped resource, or none where one object is meant.
         let in_path = !target.namespace.is_empty();

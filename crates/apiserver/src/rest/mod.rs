@@ -8,7 +8,9 @@ mod admit;
 mod convert;
 mod create;
 mod delete;
+mod duplicates;
 mod endpoint;
+mod labels;
 mod options;
 mod ownership;
 mod patch;
@@ -24,12 +26,15 @@ use serde_json::Value;
 
 use crate::http::{Call, Reply};
 use crate::status::ApiError;
-pub(crate) use endpoint::Endpoint;
+pub(crate) use endpoint::{Endpoint, NEW_EVENTS};
 
 /// Serves a request for a resource.
 pub(crate) fn serve(call: &Call) -> Result<Reply, ApiError> {
     let endpoint = Endpoint::find(call)?;
     let target = &call.target;
+    if call.method == http::Method::HEAD {
+        return Err(ApiError::method_not_allowed());
+    }
     let mut reply = if target.subresource.is_empty() {
         if !endpoint.resource.allows(&target.verb) {
             return Err(ApiError::method_not_allowed());

@@ -26,6 +26,17 @@ pub(crate) struct WriteOptions {
 }
 
 impl WriteOptions {
+    /// What the API server writes itself.
+    pub(super) fn of_server() -> Self {
+        Self {
+            dry_run: false,
+            manager: "kube-apiserver".into(),
+            manager_given: true,
+            validation: FieldValidation::Ignore,
+            force: false,
+        }
+    }
+
     pub(crate) fn parse(call: &Call) -> Result<Self, ApiError> {
         let query = &call.query;
         let mut dry_run = false;
@@ -48,7 +59,7 @@ impl WriteOptions {
                     &FieldError::unsupported(
                         "fieldValidation",
                         &json!(other),
-                        &["Ignore", "Strict", "Warn"],
+                        &["", "Ignore", "Strict", "Warn"],
                     ),
                 ));
             }
@@ -62,6 +73,26 @@ impl WriteOptions {
                     reason: "FieldValueTooLong",
                     detail: "Too long: may not be more than 128 bytes".into(),
                 },
+            ));
+        }
+        if let Some((at, c)) = given
+            .into_iter()
+            .flat_map(|name| name.chars().enumerate())
+            .find(|(_, c)| c.is_control())
+        {
+            return Err(invalid(
+                call,
+                &FieldError::invalid(
+                    "fieldManager",
+                    &json!(given),
+                    &format!("invalid character U+{:04X} (at position {at})", u32::from(c)),
+                ),
+            ));
+        }
+        if query.get("force").is_some() && call.content_type() != "application/apply-patch+yaml" {
+            return Err(invalid(
+                call,
+                &FieldError::forbidden("force", "may not be specified for non-apply patch"),
             ));
         }
         let manager = given.map_or_else(|| from_user_agent(call), str::to_owned);

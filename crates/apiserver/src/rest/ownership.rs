@@ -38,7 +38,7 @@ fn request<'r>(
 fn out_of_scope(endpoint: &Endpoint, scope: Scope) -> FieldSet {
     let names: &[&str] = match scope {
         Scope::Object if endpoint.stored.has_status() => &["status"],
-        Scope::Object => &[],
+        Scope::Object | Scope::Binding => &[],
         Scope::Status => &["metadata", "spec"],
         Scope::Finalize => &["metadata", "status"],
     };
@@ -48,6 +48,7 @@ fn out_of_scope(endpoint: &Endpoint, scope: Scope) -> FieldSet {
 fn subresource(scope: Scope) -> &'static str {
     match scope {
         Scope::Object => "",
+        Scope::Binding => "binding",
         Scope::Status => "status",
         Scope::Finalize => "finalize",
     }
@@ -74,11 +75,29 @@ pub(super) fn of_changed(
     } else {
         over
     };
-    merge::update(
+    let mut object = merge::update(
         &request(endpoint, options, subresource, &reset),
         Some(current),
         object,
-    )
+    );
+    if over == "scale" {
+        forget_times(&mut object);
+    }
+    object
+}
+
+/// What was changed by way of a Scale carries no time, and so stands first.
+fn forget_times(object: &mut Value) {
+    let Some(list) = object
+        .pointer_mut("/metadata/managedFields")
+        .and_then(Value::as_array_mut)
+    else {
+        return;
+    };
+    for entry in list.iter_mut().filter(|entry| entry["subresource"] == "scale") {
+        entry.as_object_mut().map(|entry| entry.remove("time"));
+    }
+    list.sort_by_key(|entry| (entry["operation"] != "Apply", entry.get("time").is_some()));
 }
 
 /// Merges an applied configuration with what is there. The result carries its `managedFields`.

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::endpoint::Endpoint;
 use super::options::WriteOptions;
-use super::patch::{Language, edit};
+use super::patch::{Language, edit, read as read_patch};
 use super::read;
 use super::update::{Made, change};
-use crate::http::{Call, Reply, json as parse_json};
+use crate::http::{Call, Reply};
 use crate::resources::{Origin, ScalePaths};
 use crate::status::{ApiError, FieldError};
 use crate::writer::{Scope, names};
@@ -35,7 +35,7 @@ pub(super) fn serve(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError>
             let body = if language == Language::Apply {
                 crate::http::yaml(&call.body)?
             } else {
-                parse_json(&call.body)?
+                read_patch(call, language)?
             };
             // Over a Scale, the strategic and the apply languages mean what a merge patch means.
             let language = match language {
@@ -103,6 +103,8 @@ fn serialised(selector: &Value) -> String {
             .flatten()
             .filter_map(Value::as_str)
             .collect();
+        let mut values = values;
+        values.sort_unstable();
         terms.push(match requirement["operator"].as_str().unwrap_or_default() {
             "In" => format!("{key} in ({})", values.join(",")),
             "NotIn" => format!("{key} notin ({})", values.join(",")),

@@ -1,11 +1,11 @@
 //! Label and field selectors.
 
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use super::endpoint::Endpoint;
+use super::labels::{self, LabelTerm};
 use crate::http::Query;
 use crate::status::ApiError;
 
@@ -14,16 +14,6 @@ use crate::status::ApiError;
 pub(super) struct Selector {
     labels: Vec<LabelTerm>,
     fields: Vec<FieldTerm>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum LabelTerm {
-    In(String, BTreeSet<String>),
-    NotIn(String, BTreeSet<String>),
-    Exists(String),
-    Absent(String),
-    Greater(String, i64),
-    Less(String, i64),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +27,7 @@ struct FieldTerm {
 impl Selector {
     pub(super) fn parse(query: &Query, endpoint: &Endpoint) -> Result<Self, ApiError> {
         Ok(Self {
-            labels: parse_labels(query.get("labelSelector").unwrap_or_default())?,
+            labels: labels::parse(query.get("labelSelector").unwrap_or_default())?,
             fields: parse_fields(query.get("fieldSelector").unwrap_or_default(), endpoint)?,
         })
     }
@@ -57,27 +47,6 @@ impl Selector {
     pub(super) fn matches(&self, object: &Value) -> bool {
         self.labels.iter().all(|term| term.matches(object))
             && self.fields.iter().all(|term| term.matches(object))
-    }
-}
-
-impl LabelTerm {
-    fn matches(&self, object: &Value) -> bool {
-        let label = |key: &str| {
-            object
-                .get("metadata")
-                .and_then(|meta| meta.get("labels"))
-                .and_then(|labels| labels.get(key))
-                .and_then(Value::as_str)
-        };
-        let number = |key: &str| label(key).and_then(|text| text.parse::<i64>().ok());
-        match self {
-            Self::In(key, values) => label(key).is_some_and(|v| values.contains(v)),
-            Self::NotIn(key, values) => label(key).is_none_or(|v| !values.contains(v)),
-            Self::Exists(key) => label(key).is_some(),
-            Self::Absent(key) => label(key).is_none(),
-            Self::Greater(key, bound) => number(key).is_some_and(|n| n > *bound),
-            Self::Less(key, bound) => number(key).is_some_and(|n| n < *bound),
-        }
     }
 }
 
@@ -102,87 +71,6 @@ impl FieldTerm {
     }
 }
 
-fn bad(text: &str, why: &str) -> ApiError {
-    ApiError::bad_request(format!("unable to parse requirement: {why}: {text:?}"))
-}
-
-fn parse_labels(text: &str) -> Result<Vec<LabelTerm>, ApiError> {
-    split_terms(text)
-        .into_iter()
-        .map(|term| parse_label(term.trim()))
-        .collect()
-}
-
-/// Splits at commas that are not inside parentheses.
-fn split_terms(text: &str) -> Vec<&str> {
-    let mut terms = Vec::new();
-    let (mut depth, mut start) = (0_usize, 0);
-    for (at, c) in text.char_indices() {
-        match c {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            ',' if depth == 0 => {
-                terms.push(&text[start..at]);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    terms.push(&text[start..]);
-    terms.retain(|term| !term.trim().is_empty());
-    terms
-}
-
-fn parse_label(term: &str) -> Result<LabelTerm, ApiError> {
-    let one = |value: &str| BTreeSet::from([value.trim().to_owned()]);
-    if let Some(key) = term.strip_prefix('!') {
-        return Ok(LabelTerm::Absent(check_key(key.trim(), term)?));
-    }
-    if let Some((key, value)) = term.split_once("!=") {
-        return Ok(LabelTerm::NotIn(check_key(key.trim(), term)?, one(value)));
-    }
-    if let Some((key, value)) = term.split_once("==").or_else(|| term.split_once('=')) {
-        return Ok(LabelTerm::In(check_key(key.trim(), term)?, one(value)));
-    }
-    for (sign, greater) in [('>', true), ('<', false)] {
-        if let Some((key, value)) = term.split_once(sign) {
-            let bound = value.trim().parse().map_err(|_| {
-                bad(
-                    term,
-                    "for 'Gt', 'Lt' operators, the value must be an integer",
-                )
-            })?;
-            let key = check_key(key.trim(), term)?;
-            return Ok(if greater {
-                LabelTerm::Greater(key, bound)
-            } else {
-                LabelTerm::Less(key, bound)
-            });
-        }
-    }
-    if let Some((head, list)) = term.split_once('(') {
-        let list = list
-            .strip_suffix(')')
-            .ok_or_else(|| bad(term, "found unexpected end of list"))?;
-        let values = list.split(',').map(|v| v.trim().to_owned()).collect();
-        let mut words = head.split_whitespace();
-        let key = check_key(words.next().unwrap_or_default(), term)?;
-        return match (words.next(), words.next()) {
-            (Some("in"), None) => Ok(LabelTerm::In(key, values)),
-            (Some("notin"), None) => Ok(LabelTerm::NotIn(key, values)),
-            _ => Err(bad(term, "expected: in, notin, =, ==, !=, gt, lt")),
-        };
-    }
-    Ok(LabelTerm::Exists(check_key(term, term)?))
-}
-
-fn check_key(key: &str, term: &str) -> Result<String, ApiError> {
-    if key.is_empty() || key.contains(|c: char| c.is_whitespace() || "()!=<>,".contains(c)) {
-        return Err(bad(term, "found an invalid label key"));
-    }
-    Ok(key.to_owned())
-}
-
 fn parse_fields(text: &str, endpoint: &Endpoint) -> Result<Vec<FieldTerm>, ApiError> {
     let mut terms = Vec::new();
     for term in text.split(',').filter(|term| !term.is_empty()) {
@@ -192,7 +80,7 @@ fn parse_fields(text: &str, endpoint: &Endpoint) -> Result<Vec<FieldTerm>, ApiEr
             (key, value, true)
         } else {
             return Err(ApiError::bad_request(format!(
-                "invalid selector: {text:?}; can't understand {term:?}"
+                "invalid selector: '{text}'; can't understand '{term}'"
             )));
         };
         terms.push(FieldTerm {
@@ -295,40 +183,4 @@ fn selectable() -> BTreeMap<(&'static str, &'static str), &'static [&'static str
             &["spec.signerName"],
         ),
     ])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn selects(text: &str, labels: Value) -> bool {
-        parse_labels(text)
-            .unwrap()
-            .iter()
-            .all(|term| term.matches(&json!({"metadata": {"labels": labels}})))
-    }
-
-    #[test]
-    fn labels_are_selected_as_kubectl_writes_them() {
-        let labels = json!({"env": "dev", "tier": "web", "n": "7"});
-        for text in [
-            "env=dev",
-            "env==dev,tier",
-            "env in (dev, staging),tier!=db",
-            "region notin (eu),!gone",
-            "n>6,n<8",
-        ] {
-            assert!(selects(text, labels.clone()), "{text}");
-        }
-        for text in ["env=prod", "!tier", "env notin (dev)", "region", "n>7"] {
-            assert!(!selects(text, labels.clone()), "{text}");
-        }
-    }
-
-    #[test]
-    fn broken_selectors_are_refused() {
-        assert!(parse_labels("env in (a").is_err());
-        assert!(parse_labels("a b").is_err());
-    }
 }

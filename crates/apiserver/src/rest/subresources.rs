@@ -8,7 +8,9 @@ use super::options::WriteOptions;
 use super::{object_reply, patch, read, scale, update};
 use crate::auth::TokenRequest;
 use crate::http::{Call, Reply};
+use crate::resources::Origin;
 use crate::status::{ApiError, FieldError};
+use crate::store::GroupResource;
 use crate::writer::{DeleteOptions, Scope, api_time, in_seconds};
 
 pub(super) fn serve(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError> {
@@ -16,7 +18,15 @@ pub(super) fn serve(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError>
     let found = endpoint
         .served()
         .subresource(&target.subresource)
-        .ok_or_else(ApiError::no_such_path)?;
+        .ok_or_else(|| {
+            // Custom resources could have some subresources, and say that they haven't.
+            let known = matches!(&*target.subresource, "status" | "scale");
+            if known && endpoint.resource.origin != Origin::Builtin {
+                ApiError::not_found(&endpoint.resource.id, &target.name)
+            } else {
+                ApiError::no_such_path()
+            }
+        })?;
     if !found.verbs.contains(&target.verb) {
         return Err(ApiError::method_not_allowed());
     }
@@ -35,6 +45,7 @@ pub(super) fn serve(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError>
         ("token", "create") if resource.is("", "serviceaccounts") => token(call, endpoint),
         ("log", "get") if resource.is("", "pods") => log(call, endpoint),
         ("eviction", "create") if resource.is("", "pods") => evict(call, endpoint),
+        ("binding", "create") if resource.is("", "pods") => bind(call, endpoint),
         (name, _) => Err(ApiError::new(
             501,
             "NotImplemented",
@@ -52,6 +63,21 @@ fn token(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError> {
     } else {
         call.object()?
     };
+    let (_, account_name) = crate::writer::names(&account);
+    let given = request["metadata"]["name"].as_str().unwrap_or_default();
+    if !given.is_empty() && given != account_name {
+        return Err(ApiError::invalid(
+            "authentication.k8s.io",
+            "TokenRequest",
+            account_name,
+            &[FieldError::invalid(
+                "metadata.name",
+                &given.into(),
+                "must match the service account name if specified",
+            )],
+        ));
+    }
+    bound_object(call, &request["spec"]["boundObjectRef"])?;
     let seconds = request["spec"]["expirationSeconds"]
         .as_i64()
         .unwrap_or(3600);
@@ -94,11 +120,16 @@ fn token(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError> {
     );
     request["apiVersion"] = "authentication.k8s.io/v1".into();
     request["kind"] = "TokenRequest".into();
+    let meta = &account["metadata"];
     request["metadata"] = json!({
-        "name": account["metadata"]["name"],
-        "namespace": account["metadata"]["namespace"],
+        "name": meta["name"],
+        "namespace": meta["namespace"],
+        "uid": meta["uid"],
         "creationTimestamp": api_time(Timestamp::now()),
     });
+    if request["spec"]["boundObjectRef"].is_null() {
+        request["spec"]["boundObjectRef"] = Value::Null;
+    }
     request["spec"]["expirationSeconds"] = seconds.into();
     if audiences.is_empty() {
         request["spec"]["audiences"] = json!(["https://kubernetes.default.svc.cluster.local"]);
@@ -108,6 +139,27 @@ fn token(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError> {
         "expirationTimestamp": api_time(expires),
     });
     Ok(Reply::json(201, &request))
+}
+
+/// A token can be bound to an object, which has to be there.
+fn bound_object(call: &Call, reference: &Value) -> Result<(), ApiError> {
+    let resource = match reference["kind"].as_str() {
+        Some("Pod") => "pods",
+        Some("Secret") => "secrets",
+        Some("Node") => "nodes",
+        _ => return Ok(()),
+    };
+    let id = GroupResource::core(resource);
+    let name = reference["name"].as_str().unwrap_or_default();
+    let namespace = if resource == "nodes" {
+        ""
+    } else {
+        &call.target.namespace
+    };
+    match call.cluster.store.get(&id, namespace, name) {
+        Some(_) => Ok(()),
+        None => Err(ApiError::not_found(&id, name)),
+    }
 }
 
 /// Nothing runs here, so there is nothing to log; say so instead of looking empty.
@@ -153,6 +205,49 @@ fn evict(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError> {
     )?;
     Ok(Reply::json(
         201,
-        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}),
+        &done(),
     ))
+}
+
+/// The answer to what makes no object.
+fn done() -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})
+}
+
+/// Gives a pod its Node, once.
+fn bind(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError> {
+    let (target, binding) = (&call.target, call.object()?);
+    let node = binding["target"]["name"].as_str().unwrap_or_default();
+    if node.is_empty() {
+        return Err(ApiError::invalid(
+            "",
+            "Binding",
+            &target.name,
+            &[FieldError::required("target.name", "")],
+        ));
+    }
+    let pod = read::current(call, endpoint)?;
+    if let Some(bound) = pod["spec"]["nodeName"].as_str().filter(|name| !name.is_empty()) {
+        return Err(ApiError::conflict(
+            &GroupResource::core("pods/binding"),
+            &target.name,
+            &format!("pod {} is already assigned to node {bound:?}", target.name),
+        ));
+    }
+    let now = api_time(Timestamp::now());
+    let bind = |pod: &mut Value| pod["spec"]["nodeName"] = node.into();
+    let writer = &call.cluster.writer;
+    writer.modify(endpoint.id(), &target.namespace, &target.name, Scope::Binding, |pod| {
+        bind(pod);
+        let scheduled = json!({
+            "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now,
+        });
+        if let Some(list) = pod["status"]["conditions"].as_array_mut() {
+            list.retain(|condition| condition["type"] != "PodScheduled");
+            list.push(scheduled);
+        } else {
+            pod["status"]["conditions"] = json!([scheduled]);
+        }
+    })?;
+    Ok(Reply::json(201, &done()))
 }

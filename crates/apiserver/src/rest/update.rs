@@ -10,10 +10,11 @@ use super::options::WriteOptions;
 use super::{admit, convert, object_reply, ownership};
 use crate::authz;
 use crate::crd;
+use crate::defaults;
 use crate::http::{Call, Reply};
 use crate::resources::Origin;
 use crate::status::{ApiError, FieldError};
-use crate::writer::{Scope, names, prepare_update};
+use crate::writer::{Scope, is_deleting, names, prepare_update};
 
 /// How often a change without a revision of its own is tried again when others were quicker.
 const ATTEMPTS: usize = 32;
@@ -23,13 +24,18 @@ pub(super) fn update(call: &Call, endpoint: &Endpoint, scope: Scope) -> Result<R
     let mut warnings = Vec::new();
     let object = admit::decode(
         endpoint,
-        call.object()?,
+        admit::read(call, endpoint, options.validation, &mut warnings)?,
         &call.target.namespace,
         options.validation,
         &mut warnings,
     )?;
     let name = &call.target.name;
     let (_, given) = names(&object);
+    if given.is_empty() {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )));
+    }
     if given != name {
         return Err(ApiError::bad_request(format!(
             "the name of the object ({given}) does not match the name on the URL ({name})"
@@ -79,14 +85,24 @@ pub(super) fn change(
             Made::Through(over, object) => (object, over, false),
             Made::Applied(object) => (object, "", true),
         };
-        let pinned = check_revision(endpoint, &live, &made, applied)?;
+        let named = check_revision(endpoint, &live, &made, applied)?;
+        // What a patch makes has the revision of what it was made from, which is nobody's wish.
+        let pinned = named && (call.target.verb != "patch" || names_revision(&call.body));
+        if call.target.verb == "patch" {
+            check_system(endpoint, &live, &made)?;
+        }
         let made = convert::to_stored(endpoint, made);
         let mut object = prepare_update(resource, &current, made, scope)?;
         if !applied {
             object = ownership::of_changed(endpoint, &current, object, options, scope, over);
         }
+        if scope == Scope::Object {
+            defaults::settle(resource, &current, &mut object);
+            defaults::allocate(resource, &mut object, cluster.writer.accounts);
+        }
+        convert::prune(endpoint, &mut object);
         keep_times(&current, &mut object);
-        admit::validate(endpoint, &object, Some(&current))?;
+        admit::validate(endpoint, &object, Some(&current), scope)?;
         authz::escalation(
             &cluster.authorizer,
             &cluster.writer,
@@ -106,6 +122,14 @@ pub(super) fn change(
             if is_crd {
                 crd::register(&cluster.registry, &stored);
             }
+            let space = if resource.namespaced { namespace } else { "" };
+            if is_deleting(&stored) && cluster.store.get(endpoint.id(), space, name).is_none() {
+                // The last finalizer went, and the object with it: it was not written again.
+                let mut gone = (*stored).clone();
+                gone["metadata"]["resourceVersion"] =
+                    current["metadata"]["resourceVersion"].clone();
+                return Ok(Arc::new(gone));
+            }
             return Ok(stored);
         }
         if pinned {
@@ -113,6 +137,43 @@ pub(super) fn change(
         }
     }
     Err(ApiError::modified(&endpoint.resource.id, name))
+}
+
+fn names_revision(patch: &[u8]) -> bool {
+    const KEY: &[u8] = b"resourceVersion";
+    patch.windows(KEY.len()).any(|part| part == KEY)
+}
+
+/// What a patch may not touch. (Of a whole new state, what the system keeps is not looked at.)
+fn check_system(endpoint: &Endpoint, live: &Value, made: &Value) -> Result<(), ApiError> {
+    let mut errors: Vec<FieldError> = ["uid", "deletionTimestamp", "deletionGracePeriodSeconds"]
+        .into_iter()
+        .filter(|key| {
+            let value = &made["metadata"][*key];
+            !value.is_null() && *value != "" && *value != live["metadata"][*key]
+        })
+        .map(|key| {
+            FieldError::invalid(
+                format!("metadata.{key}"),
+                &made["metadata"][key],
+                "field is immutable",
+            )
+        })
+        .collect();
+    if errors.is_empty() {
+        return Ok(());
+    }
+    if endpoint.resource.origin == Origin::Builtin {
+        errors.extend(errors.clone());
+    }
+    let resource = &endpoint.resource;
+    let (_, name) = names(live);
+    Err(ApiError::invalid(
+        &resource.id.group,
+        &resource.kind,
+        name,
+        &errors,
+    ))
 }
 
 /// Compares the revision that a new state names with the current one; returns whether it names one.
@@ -126,6 +187,16 @@ fn check_revision(
     let wanted = made["metadata"]["resourceVersion"]
         .as_str()
         .unwrap_or_default();
+    if wanted == "0" {
+        return Ok(false);
+    }
+    if !wanted.is_empty() && wanted.parse::<u64>().is_err() {
+        return Err(ApiError::new(
+            500,
+            "",
+            format!("strconv.ParseUint: parsing {wanted:?}: invalid syntax"),
+        ));
+    }
     if wanted.is_empty() {
         // Custom resources cannot be replaced blindly.
         if endpoint.resource.origin == Origin::Custom && !applied {

@@ -5,17 +5,56 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde::ser::{SerializeSeq, Serializer};
+use serde::ser::Serializer;
 use serde_json::{Value, json};
 
 use super::convert;
 use super::endpoint::Endpoint;
 use crate::http::{Call, Reply, Shape};
+use crate::resources::Origin;
+use crate::status::ApiError;
 use crate::table;
 
 /// What rows of a table carry besides their cells.
 fn include(call: &Call) -> &str {
     call.query.get("includeObject").unwrap_or("Metadata")
+}
+
+/// Metadata of one object is something else than metadata of a list.
+pub(super) fn check_shape(call: &Call, endpoint: &Endpoint, list: bool) -> Result<(), ApiError> {
+    if call.accepted.shape != Shape::Metadata || call.accepted.list == list {
+        return Ok(());
+    }
+    let kind = if list {
+        &endpoint.resource.list_kind
+    } else {
+        &endpoint.resource.kind
+    };
+    let package = match endpoint.resource.id.group.split('.').next() {
+        None | Some("") => "core",
+        Some(first) => first,
+    };
+    let (wanted, is) = if list {
+        ("PartialObjectMetadata", "a list")
+    } else {
+        ("PartialObjectMetadataList", "not a list")
+    };
+    Err(ApiError::new(
+        406,
+        "NotAcceptable",
+        format!("you requested {wanted}, but the requested object is {is} (*{package}.{kind})"),
+    ))
+}
+
+/// A parameter of tables that means nothing.
+pub(super) fn check_table(call: &Call) -> Result<(), ApiError> {
+    let include = include(call);
+    if call.accepted.shape != Shape::Table || matches!(include, "Metadata" | "Object" | "None") {
+        return Ok(());
+    }
+    Err(ApiError::bad_request(format!(
+        "Unable to convert to Table as requested: includeObject: Invalid value: {include:?}: must be 'Metadata', 'Object', 'None', or empty"
+    )))
 }
 
 /// One object.
@@ -31,7 +70,12 @@ pub(super) fn one<'a>(call: &Call, endpoint: &Endpoint, object: &'a Value) -> Co
 }
 
 /// A list.
-pub(super) fn list(call: &Call, endpoint: &Endpoint, meta: Value, items: &[Arc<Value>]) -> Reply {
+pub(super) fn list(
+    call: &Call,
+    endpoint: &Endpoint,
+    mut meta: Value,
+    items: &[Arc<Value>],
+) -> Reply {
     let items = items.iter().map(|item| &**item);
     match call.accepted.shape {
         Shape::Table => Reply::json(200, &as_table(call, endpoint, meta, items)),
@@ -50,8 +94,16 @@ pub(super) fn list(call: &Call, endpoint: &Endpoint, meta: Value, items: &[Arc<V
             )
         }
         Shape::Object | Shape::Discovery => {
-            let shown: Vec<Cow<'_, Value>> = items
-                .map(|item| convert::to_client(endpoint, item))
+            if endpoint.resource.origin != Origin::Builtin && meta["continue"].is_null() {
+                meta["continue"] = "".into();
+            }
+            // Typed lists of Go say once of what kind their items are; lists of custom resources say it of each item.
+            let typed = endpoint.resource.origin == Origin::Builtin;
+            let shown: Vec<Shown<'_>> = items
+                .map(|item| Shown {
+                    object: convert::to_client(endpoint, item),
+                    typed,
+                })
                 .collect();
             let list = List {
                 kind: &endpoint.resource.list_kind,
@@ -76,16 +128,24 @@ struct List<'a> {
     kind: &'a str,
     api_version: &'a str,
     metadata: &'a Value,
-    #[serde(serialize_with = "items")]
-    items: &'a [Cow<'a, Value>],
+    items: &'a [Shown<'a>],
 }
 
-fn items<S: Serializer>(items: &[Cow<'_, Value>], serializer: S) -> Result<S::Ok, S::Error> {
-    let mut seq = serializer.serialize_seq(Some(items.len()))?;
-    for item in items {
-        seq.serialize_element(item.as_ref())?;
+struct Shown<'a> {
+    object: Cow<'a, Value>,
+    typed: bool,
+}
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.object.as_object() {
+            Some(map) if self.typed => serializer.collect_map(
+                map.iter()
+                    .filter(|(key, _)| !matches!(key.as_str(), "kind" | "apiVersion")),
+            ),
+            _ => self.object.serialize(serializer),
+        }
     }
-    seq.end()
 }
 
 fn metadata_only(version: &str, object: &Value) -> Value {
@@ -109,9 +169,23 @@ fn as_table<'a>(
         .map(|object| {
             let mut row = json!({"cells": printer.cells(object, now)});
             match include {
-                "None" => {}
+                "None" => row["object"] = Value::Null,
                 "Object" => row["object"] = convert::to_client(endpoint, object).into_owned(),
-                _ => row["object"] = metadata_only("v1", object),
+                _ => {
+                    row["object"] = metadata_only("v1", object);
+                    // Rows are made before DaemonSets get their oldest annotation.
+                    let pointer = "/object/metadata/annotations";
+                    if endpoint.resource.is("apps", "daemonsets")
+                        && let Some(Value::Object(map)) = row.pointer_mut(pointer)
+                    {
+                        map.remove("deprecated.daemonset.template.generation");
+                        if map.is_empty()
+                            && let Some(meta) = row["object"]["metadata"].as_object_mut()
+                        {
+                            meta.remove("annotations");
+                        }
+                    }
+                }
             }
             row
         })

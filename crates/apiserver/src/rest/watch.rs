@@ -1,6 +1,7 @@
 //! `GET …?watch=true`: a stream of changes.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,11 +10,11 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use super::endpoint::Endpoint;
-use super::read::{check_not_in_future, namespace, number, revision};
+use super::read::{check_options, namespace, number, single_revision};
 use super::select::Selector;
 use super::view;
-use crate::http::{Accepted, Call, Query, Reply, Shape};
-use crate::status::{ApiError, FieldError};
+use crate::http::{Accepted, Call, Reply, Shape};
+use crate::status::ApiError;
 use crate::store::{Event, EventKind, Expired, Watch};
 
 /// A quiet watch that asked for bookmarks learns that often where it stands.
@@ -30,20 +31,22 @@ pub(super) fn watch(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError>
     let store = &call.cluster.store;
     let scope = namespace(call, endpoint);
     let bookmarks = call.query.flag("allowWatchBookmarks");
-    let initial = initial_events(&call.query)?;
+    check_options(&call.query, true)?;
+    let initial = call
+        .query
+        .get("sendInitialEvents")
+        .map(|text| matches!(text, "true" | "1"));
     let asked = call
         .query
         .get("resourceVersion")
-        .map(revision)
+        .map(single_revision)
         .transpose()?
         .filter(|revision| *revision > 0);
-    if let Some(asked) = asked {
-        check_not_in_future(store.revision(), asked)?;
-    }
     let mut queue: VecDeque<Bytes> = VecDeque::new();
     let shape = View {
         call: clone_for_view(call),
         endpoint: endpoint.clone(),
+        told_columns: AtomicBool::new(false),
     };
     // A list first where the client asks for it, or says nothing of where it stands.
     let list_first = initial.unwrap_or(asked.is_none());
@@ -70,6 +73,7 @@ pub(super) fn watch(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError>
         }
     };
     let seconds = number(call, "timeoutSeconds")?
+        .and_then(|seconds| u64::try_from(seconds).ok())
         .filter(|seconds| *seconds > 0)
         .unwrap_or(DEFAULT_TIMEOUT);
     let told = watch.revision();
@@ -87,25 +91,6 @@ pub(super) fn watch(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError>
         follower,
         Follower::next_chunk,
     ))))
-}
-
-/// `sendInitialEvents`, checked as Kubernetes does.
-fn initial_events(query: &Query) -> Result<Option<bool>, ApiError> {
-    let Some(text) = query.get("sendInitialEvents") else {
-        return Ok(None);
-    };
-    if query.get("resourceVersionMatch") != Some("NotOlderThan") {
-        return Err(ApiError::invalid(
-            "meta.k8s.io",
-            "ListOptions",
-            "",
-            &[FieldError::forbidden(
-                "resourceVersionMatch",
-                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-            )],
-        ));
-    }
-    Ok(Some(matches!(text, "true" | "1")))
 }
 
 /// The parts of a call that outlive it in a stream.
@@ -128,11 +113,16 @@ fn clone_for_view(call: &Call) -> Call {
 struct View {
     call: Call,
     endpoint: Endpoint,
+    /// Whether the columns of a table were told: only the first event has them.
+    told_columns: AtomicBool,
 }
 
 impl View {
     fn line(&self, kind: &str, object: &Value) -> Bytes {
-        let shown = view::one(&self.call, &self.endpoint, object);
+        let mut shown = view::one(&self.call, &self.endpoint, object);
+        if self.call.accepted.shape == Shape::Table && self.told_columns.swap(true, Ordering::Relaxed) {
+            shown.to_mut()["columnDefinitions"] = Value::Null;
+        }
         line(kind, &shown)
     }
 
@@ -152,7 +142,7 @@ impl View {
         let mut object = json!({
             "kind": kind,
             "apiVersion": api_version,
-            "metadata": {"resourceVersion": revision.to_string(), "creationTimestamp": null},
+            "metadata": {"resourceVersion": revision.to_string()},
         });
         if accepted.shape == Shape::Table {
             object["columnDefinitions"] = json!([]);

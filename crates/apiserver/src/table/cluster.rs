@@ -15,6 +15,8 @@ pub(super) fn layout(group: &str, resource: &str) -> Option<&'static Layout> {
         ("coordination.k8s.io", "leases") => &LEASES,
         ("storage.k8s.io", "storageclasses") => &STORAGE_CLASSES,
         ("scheduling.k8s.io", "priorityclasses") => &PRIORITY_CLASSES,
+        ("node.k8s.io", "runtimeclasses") => &RUNTIME_CLASSES,
+        ("storage.k8s.io", "csidrivers") => &CSI_DRIVERS,
         ("discovery.k8s.io", "endpointslices") => &SLICES,
         (
             "admissionregistration.k8s.io",
@@ -23,6 +25,48 @@ pub(super) fn layout(group: &str, resource: &str) -> Option<&'static Layout> {
         _ => return None,
     })
 }
+
+static RUNTIME_CLASSES: Layout = Layout {
+    headings: &[
+        ("Name", "string", false),
+        ("Handler", "string", false),
+        ("Age", "string", false),
+    ],
+    cells: |class, now| vec![name(class), class["handler"].clone(), age(class, now)],
+};
+
+static CSI_DRIVERS: Layout = Layout {
+    headings: &[
+        ("Name", "string", false),
+        ("AttachRequired", "boolean", false),
+        ("PodInfoOnMount", "boolean", false),
+        ("StorageCapacity", "boolean", false),
+        ("TokenRequests", "string", false),
+        ("RequiresRepublish", "boolean", false),
+        ("Modes", "string", false),
+        ("Age", "string", false),
+    ],
+    cells: |driver, now| {
+        let list = |pointer: &str, key: &str| -> String {
+            items(driver, pointer)
+                .iter()
+                .map(|item| if key.is_empty() { item } else { &item[key] })
+                .filter_map(Value::as_str)
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        vec![
+            name(driver),
+            driver["spec"]["attachRequired"].clone(),
+            driver["spec"]["podInfoOnMount"].clone(),
+            driver["spec"]["storageCapacity"].clone(),
+            or(&list("/spec/tokenRequests", "audience"), "<unset>").into(),
+            driver["spec"]["requiresRepublish"].clone(),
+            or(&list("/spec/volumeLifecycleModes", ""), "<none>").into(),
+            age(driver, now),
+        ]
+    },
+};
 
 static INGRESSES: Layout = Layout {
     headings: &[
@@ -175,7 +219,7 @@ static AUTOSCALERS: Layout = Layout {
             or(&metrics.join(", "), "<none>").into(),
             object["spec"]["minReplicas"]
                 .as_i64()
-                .map_or("<unset>".into(), Value::from),
+                .map_or("<unset>".into(), |least| least.to_string().into()),
             number(object, "/spec/maxReplicas"),
             number(object, "/status/currentReplicas"),
             age(object, now),

@@ -54,8 +54,25 @@ fn pod(pod: &Value, now: Timestamp) -> Vec<Value> {
         or(text(pod, "/status/podIP"), "<none>").into(),
         or(text(pod, "/spec/nodeName"), "<none>").into(),
         or(text(pod, "/status/nominatedNodeName"), "<none>").into(),
-        "<none>".into(),
+        gates(pod).into(),
     ]
+}
+
+/// How many of a pod's readiness gates are open.
+fn gates(pod: &Value) -> String {
+    let gates = items(pod, "/spec/readinessGates");
+    if gates.is_empty() {
+        return "<none>".into();
+    }
+    let open = gates
+        .iter()
+        .filter(|gate| {
+            items(pod, "/status/conditions")
+                .iter()
+                .any(|c| c["type"] == gate["conditionType"] && c["status"] == "True")
+        })
+        .count();
+    format!("{open}/{}", gates.len())
 }
 
 /// The phase, or what keeps a container from running.
@@ -242,7 +259,7 @@ fn node(node: &Value, now: Timestamp) -> Vec<Value> {
         status.into(),
         or(&roles.join(","), "<none>").into(),
         age(node, now),
-        info("kubeletVersion"),
+        text(node, "/status/nodeInfo/kubeletVersion").into(),
         address("InternalIP"),
         address("ExternalIP"),
         info("osImage"),
@@ -265,8 +282,8 @@ static ENDPOINTS: Layout = Layout {
     cells: |object, now| {
         let mut list = Vec::new();
         for subset in items(object, "/subsets") {
-            for address in items(subset, "/addresses") {
-                for port in items(subset, "/ports") {
+            for port in items(subset, "/ports") {
+                for address in items(subset, "/addresses") {
                     list.push(format!("{}:{}", text(address, "/ip"), port["port"]));
                 }
             }

@@ -136,17 +136,12 @@ fn custom_cell(column: &Column, path: &JsonPath, object: &Value, now: Timestamp)
             Some(text) => age_of(text, now).into(),
             None => "<unknown>".into(),
         },
-        // Several matches are joined, as the API server does for strings.
-        _ => found
-            .iter()
-            .map(|value| match value {
-                Value::String(text) => text.clone(),
-                Value::Null => String::new(),
-                other => other.to_string(),
-            })
-            .collect::<Vec<_>>()
-            .join(",")
-            .into(),
+        // Of several matches the first one is shown.
+        _ => match first {
+            Value::String(text) => text.as_str().into(),
+            Value::Null => "".into(),
+            other => other.to_string().into(),
+        },
     }
 }
 

@@ -23,7 +23,14 @@ fn ready(object: &Value) -> Value {
 
 fn wide(object: &Value) -> Vec<Value> {
     let [names, images] = containers(&object["spec"]["template"]["spec"]);
-    vec![names, images, selector(&object["spec"]["selector"])]
+    let wanted = &object["spec"]["selector"];
+    // The selectors of ReplicationControllers are plain pairs.
+    let wanted = if object["kind"] == "ReplicationController" {
+        pairs(wanted)
+    } else {
+        selector(wanted)
+    };
+    vec![names, images, wanted]
 }
 
 static DEPLOYMENTS: Layout = Layout {

@@ -25,15 +25,18 @@ pub(super) fn check(resource: &Resource, new: &Value, old: &Value) -> Vec<FieldE
                 fixed("/spec/template");
             }
             fixed("/spec/completionMode");
+            if new["spec"]["completionMode"] != "Indexed" {
+                fixed("/spec/completions");
+            }
         }
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings")
             if new["roleRef"] != old["roleRef"] =>
         {
-            errors.push(FieldError::invalid(
-                "roleRef",
-                &new["roleRef"],
-                "cannot change roleRef",
-            ));
+            let role = &new["roleRef"];
+            let shown = serde_json::json!({
+                "APIGroup": role["apiGroup"], "Kind": role["kind"], "Name": role["name"],
+            });
+            errors.push(FieldError::invalid("roleRef", &shown, "cannot change roleRef"));
         }
         ("storage.k8s.io", "storageclasses") => {
             for key in [

@@ -1,9 +1,14 @@
 //! Required and bounded fields of built-in kinds.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use super::metadata::subdomain_error;
+use crate::controllers::Quantity;
 use crate::resources::Resource;
 use crate::status::FieldError;
 
@@ -15,9 +20,13 @@ pub(super) fn check(resource: &Resource, object: &Value) -> Vec<FieldError> {
             not_negative(spec, "spec", "replicas", &mut errors);
             not_negative(spec, "spec", "minReadySeconds", &mut errors);
             selector(spec, &mut errors);
-            template(&spec["template"], "spec.template", "Always", &mut errors);
+            let claims = &*resource.id.resource == "statefulsets";
+            let path = "spec.template.spec";
+            pod_spec_of(&spec["template"]["spec"], path, claims, &mut errors);
+            restarts(&spec["template"]["spec"], path, "Always", &mut errors);
             if &*resource.id.resource == "deployments" {
                 strategy(spec, &mut errors);
+                workload_status(&object["status"], &mut errors);
             }
         }
         ("batch", "jobs") => {
@@ -29,11 +38,25 @@ pub(super) fn check(resource: &Resource, object: &Value) -> Vec<FieldError> {
         ("batch", "cronjobs") => cron_job(spec, &mut errors),
         ("", "pods") => pod_spec(spec, "spec", &mut errors),
         ("", "services") => service(spec, &mut errors),
+        ("", "namespaces") => {
+            let deleting = !object["metadata"]["deletionTimestamp"].is_null();
+            if !deleting && object["status"]["phase"].as_str().is_some_and(|phase| phase != "Active") {
+                errors.push(FieldError::invalid(
+                    "status.Phase",
+                    &object["status"]["phase"],
+                    "may only be 'Active' if `deletionTimestamp` is empty",
+                ));
+            }
+        }
         ("", "secrets") => secret(object, &mut errors),
         ("", "configmaps") => config_map(object, &mut errors),
         ("", "persistentvolumeclaims") => claim(spec, &mut errors),
         ("networking.k8s.io", "ingresses") => ingress(spec, &mut errors),
-        ("rbac.authorization.k8s.io", "roles" | "clusterroles") => role(object, &mut errors),
+        ("policy", "poddisruptionbudgets") => disruption_budget(spec, &mut errors),
+        ("autoscaling", "horizontalpodautoscalers") => autoscaler(spec, &mut errors),
+        ("rbac.authorization.k8s.io", "roles" | "clusterroles") => {
+            role(object, &*resource.id.resource == "roles", &mut errors);
+        }
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => {
             binding(object, &mut errors);
         }
@@ -79,6 +102,12 @@ fn selector(spec: &Value, errors: &mut Vec<FieldError>) {
     let selector = &spec["selector"];
     if !selector.is_object() {
         errors.push(FieldError::required("spec.selector", ""));
+        let labels = &spec["template"]["metadata"]["labels"];
+        errors.push(FieldError::invalid(
+            "spec.template.metadata.labels",
+            labels,
+            "`selector` does not match template `labels`",
+        ));
         return;
     }
     let empty = selector["matchLabels"]
@@ -133,9 +162,15 @@ fn strategy(spec: &Value, errors: &mut Vec<FieldError>) {
 }
 
 fn template(template: &Value, path: &str, restart: &str, errors: &mut Vec<FieldError>) {
-    pod_spec(&template["spec"], &format!("{path}.spec"), errors);
-    let policy = &template["spec"]["restartPolicy"];
-    let field = format!("{path}.spec.restartPolicy");
+    let path = format!("{path}.spec");
+    pod_spec(&template["spec"], &path, errors);
+    restarts(&template["spec"], &path, restart, errors);
+}
+
+/// What a workload does with pods that ended.
+fn restarts(spec: &Value, path: &str, restart: &str, errors: &mut Vec<FieldError>) {
+    let policy = &spec["restartPolicy"];
+    let field = format!("{path}.restartPolicy");
     if restart == "Always" {
         one_of(policy, field, &["Always"], errors);
     } else if policy == "Always" || is_blank(policy) {
@@ -147,6 +182,11 @@ fn template(template: &Value, path: &str, restart: &str, errors: &mut Vec<FieldE
 }
 
 fn pod_spec(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    pod_spec_of(spec, path, false, errors);
+}
+
+/// `may_claim`: templates of StatefulSets mount claims that are no volumes of the pod.
+fn pod_spec_of(spec: &Value, path: &str, may_claim: bool, errors: &mut Vec<FieldError>) {
     if list(&spec["containers"]).is_empty() {
         errors.push(FieldError::required(format!("{path}.containers"), ""));
     }
@@ -160,27 +200,28 @@ fn pod_spec(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
             let path = format!("{path}.{kind}[{index}]");
             required(&container["name"], format!("{path}.name"), "", errors);
             required(&container["image"], format!("{path}.image"), "", errors);
-            if let Some(name) = container["name"].as_str()
-                && !seen.insert(name)
-            {
-                errors.push(FieldError::duplicate(
-                    format!("{path}.name"),
-                    &container["name"],
-                ));
+            for (at, port) in list(&container["ports"]).iter().enumerate() {
+                let path = format!("{path}.ports[{at}]");
+                container_port(port, &path, errors);
             }
-            one_of(
-                &container["imagePullPolicy"],
-                format!("{path}.imagePullPolicy"),
-                &["Always", "IfNotPresent", "Never"],
-                errors,
-            );
+            for (at, variable) in list(&container["env"]).iter().enumerate() {
+                let field = format!("{path}.env[{at}].name");
+                required(&variable["name"], field.clone(), "", errors);
+                let name = variable["name"].as_str().unwrap_or_default();
+                if name.contains('=') || name.chars().any(|c| !matches!(c, ' '..='~')) {
+                    errors.push(FieldError::invalid(
+                        field,
+                        &variable["name"],
+                        "a valid environment variable name must consist only of printable ASCII characters other than '='",
+                    ));
+                }
+            }
             for (at, mount) in list(&container["volumeMounts"]).iter().enumerate() {
                 let path = format!("{path}.volumeMounts[{at}]");
                 required(&mount["mountPath"], format!("{path}.mountPath"), "", errors);
-                // Templates of StatefulSets mount claims that are no volumes of the pod.
                 if let Some(name) = mount["name"].as_str()
                     && !volumes.contains(name)
-                    && path.starts_with("spec.containers")
+                    && !may_claim
                 {
                     errors.push(FieldError {
                         field: format!("{path}.name"),
@@ -189,20 +230,20 @@ fn pod_spec(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
                     });
                 }
             }
-            for (at, port) in list(&container["ports"]).iter().enumerate() {
-                port_number(
-                    &port["containerPort"],
-                    format!("{path}.ports[{at}].containerPort"),
-                    errors,
-                );
-            }
-            for (at, variable) in list(&container["env"]).iter().enumerate() {
-                required(
-                    &variable["name"],
-                    format!("{path}.env[{at}].name"),
-                    "",
-                    errors,
-                );
+            one_of(
+                &container["imagePullPolicy"],
+                format!("{path}.imagePullPolicy"),
+                &["Always", "IfNotPresent", "Never"],
+                errors,
+            );
+            requests(&container["resources"], &path, errors);
+            if let Some(name) = container["name"].as_str()
+                && !seen.insert(name)
+            {
+                errors.push(FieldError::duplicate(
+                    format!("{path}.name"),
+                    &container["name"],
+                ));
             }
         }
     }
@@ -212,6 +253,124 @@ fn pod_spec(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
         &["Always", "OnFailure", "Never"],
         errors,
     );
+}
+
+fn container_port(port: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    if let Some(name) = port["name"].as_str().filter(|name| name.len() > 15) {
+        errors.push(FieldError::invalid(
+            format!("{path}.name"),
+            &name.into(),
+            "must be no more than 15 characters",
+        ));
+    }
+    port_number(&port["containerPort"], format!("{path}.containerPort"), errors);
+}
+
+/// Nobody may ask for more than the limit.
+fn requests(resources: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    let quantity = |value: &Value| value.as_str().and_then(Quantity::parse);
+    for (what, wanted) in resources["requests"].as_object().into_iter().flatten() {
+        let limit = &resources["limits"][what.as_str()];
+        if let (Some(wanted_quantity), Some(limit_quantity)) = (quantity(wanted), quantity(limit))
+            && wanted_quantity > limit_quantity
+        {
+            errors.push(FieldError::invalid(
+                format!("{path}.resources.requests"),
+                wanted,
+                &format!(
+                    "must be less than or equal to {what} limit of {}",
+                    limit.as_str().unwrap_or_default()
+                ),
+            ));
+        }
+    }
+}
+
+/// Counts that cannot be.
+fn workload_status(status: &Value, errors: &mut Vec<FieldError>) {
+    let replicas = status["replicas"].as_i64().unwrap_or(0);
+    const COUNTS: [&str; 5] = [
+        "replicas",
+        "updatedReplicas",
+        "readyReplicas",
+        "availableReplicas",
+        "unavailableReplicas",
+    ];
+    for key in COUNTS {
+        not_negative(status, "status", key, errors);
+    }
+    for (key, other) in [
+        ("updatedReplicas", "replicas"),
+        ("readyReplicas", "replicas"),
+        ("availableReplicas", "replicas"),
+        ("availableReplicas", "readyReplicas"),
+    ] {
+        let count = status[key].as_i64().unwrap_or(0);
+        let bound = if other == "replicas" {
+            replicas
+        } else {
+            status[other].as_i64().unwrap_or(0)
+        };
+        if count > bound {
+            errors.push(FieldError::invalid(
+                format!("status.{key}"),
+                &count.into(),
+                &format!("cannot be greater than {}", if other == "replicas" { "status.replicas" } else { other }),
+            ));
+        }
+    }
+}
+
+fn disruption_budget(spec: &Value, errors: &mut Vec<FieldError>) {
+    let (least, most) = (&spec["minAvailable"], &spec["maxUnavailable"]);
+    if !least.is_null() && !most.is_null() {
+        let shown = serde_json::json!({
+            "MinAvailable": least,
+            "Selector": spec["selector"],
+            "MaxUnavailable": most,
+            "UnhealthyPodEvictionPolicy": spec["unhealthyPodEvictionPolicy"],
+        });
+        errors.push(FieldError::invalid(
+            "spec",
+            &shown,
+            "minAvailable and maxUnavailable cannot be both set",
+        ));
+    }
+}
+
+fn autoscaler(spec: &Value, errors: &mut Vec<FieldError>) {
+    let count = |key: &str| spec[key].as_i64().unwrap_or(0);
+    let (least, most) = (count("minReplicas"), count("maxReplicas"));
+    if !spec["minReplicas"].is_null() && least < 1 {
+        errors.push(FieldError::invalid(
+            "spec.minReplicas",
+            &spec["minReplicas"],
+            "must be greater than or equal to 1",
+        ));
+    }
+    if most < 1 {
+        errors.push(FieldError::required(
+            "spec.maxReplicas",
+            "must be set and greater than 0",
+        ));
+    }
+    if !spec["minReplicas"].is_null() && most < least {
+        errors.push(FieldError::invalid(
+            "spec.maxReplicas",
+            &most.into(),
+            "must be greater than or equal to `minReplicas`",
+        ));
+    }
+    let target = &spec["scaleTargetRef"];
+    required(&target["kind"], "spec.scaleTargetRef.kind".into(), "", errors);
+    required(&target["name"], "spec.scaleTargetRef.name".into(), "", errors);
+    if !target["apiVersion"].as_str().unwrap_or_default().contains('/') {
+        errors.push(FieldError::invalid(
+            "spec.scaleTargetRef.apiVersion",
+            &target["apiVersion"].as_str().unwrap_or_default().into(),
+            "apiVersion must specify API group",
+        ));
+    }
 }
 
 fn port_number(value: &Value, field: String, errors: &mut Vec<FieldError>) {
@@ -257,12 +416,6 @@ fn cron_job(spec: &Value, errors: &mut Vec<FieldError>) {
 }
 
 fn service(spec: &Value, errors: &mut Vec<FieldError>) {
-    one_of(
-        &spec["type"],
-        "spec.type".into(),
-        &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"],
-        errors,
-    );
     let ports = list(&spec["ports"]);
     let headless = spec["clusterIP"] == "None";
     if ports.is_empty() && !headless && spec["type"] != "ExternalName" {
@@ -276,12 +429,22 @@ fn service(spec: &Value, errors: &mut Vec<FieldError>) {
             errors,
         );
     }
-    let mut seen = BTreeSet::new();
+    let mut names = BTreeSet::new();
     for (index, port) in ports.iter().enumerate() {
         let path = format!("spec.ports[{index}]");
-        port_number(&port["port"], format!("{path}.port"), errors);
         if ports.len() > 1 {
             required(&port["name"], format!("{path}.name"), "", errors);
+        }
+        if let Some(name) = port["name"].as_str().filter(|name| !name.is_empty())
+            && !names.insert(name)
+        {
+            errors.push(FieldError::duplicate(format!("{path}.name"), &port["name"]));
+        }
+        let number = port["port"].as_i64().unwrap_or(0);
+        let in_range = |number: i64| (1..=65535).contains(&number);
+        const RANGE: &str = "must be between 1 and 65535, inclusive";
+        if !in_range(number) {
+            errors.push(FieldError::invalid(format!("{path}.port"), &number.into(), RANGE));
         }
         one_of(
             &port["protocol"],
@@ -289,8 +452,60 @@ fn service(spec: &Value, errors: &mut Vec<FieldError>) {
             &["SCTP", "TCP", "UDP"],
             errors,
         );
+        if let Some(target) = port["targetPort"].as_i64().filter(|target| !in_range(*target)) {
+            errors.push(FieldError::invalid(format!("{path}.targetPort"), &target.into(), RANGE));
+        }
+    }
+    one_of(
+        &spec["sessionAffinity"],
+        "spec.sessionAffinity".into(),
+        &["ClientIP", "None"],
+        errors,
+    );
+    one_of(
+        &spec["type"],
+        "spec.type".into(),
+        &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"],
+        errors,
+    );
+    let mut seen = BTreeSet::new();
+    for (index, port) in ports.iter().enumerate() {
         if !seen.insert((port["port"].as_i64(), port["protocol"].as_str())) {
-            errors.push(FieldError::duplicate(path, port));
+            let shown = serde_json::json!({
+                "Name": "", "Protocol": port["protocol"], "AppProtocol": null,
+                "Port": port["port"], "TargetPort": 0, "NodePort": 0,
+            });
+            errors.push(FieldError::duplicate(format!("spec.ports[{index}]"), &shown));
+        }
+    }
+    addresses(spec, errors);
+}
+
+/// Addresses that are none.
+fn addresses(spec: &Value, errors: &mut Vec<FieldError>) {
+    for (index, address) in list(&spec["clusterIPs"]).iter().enumerate() {
+        let text = address.as_str().unwrap_or_default();
+        if !matches!(text, "" | "None") && text.parse::<IpAddr>().is_err() {
+            errors.push(FieldError::invalid(
+                format!("spec.clusterIPs[{index}]"),
+                address,
+                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+            ));
+        }
+    }
+    for (index, address) in list(&spec["externalIPs"]).iter().enumerate() {
+        let text = address.as_str().unwrap_or_default();
+        let zeros = text.split('.').any(|part| part.len() > 1 && part.starts_with('0'));
+        if text.parse::<IpAddr>().is_err() {
+            errors.push(FieldError::invalid(
+                format!("spec.externalIPs[{index}]"),
+                address,
+                if zeros {
+                    "must not have leading 0s"
+                } else {
+                    "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+                },
+            ));
         }
     }
 }
@@ -301,8 +516,31 @@ fn secret(secret: &Value, errors: &mut Vec<FieldError>) {
         Some("kubernetes.io/tls") => &["tls.crt", "tls.key"],
         Some("kubernetes.io/dockerconfigjson") => &[".dockerconfigjson"],
         Some("kubernetes.io/ssh-auth") => &["ssh-privatekey"],
+        Some("kubernetes.io/basic-auth") => {
+            let has = |key: &str| !secret["data"][key].is_null();
+            if has("username") || has("password") {
+                &[]
+            } else {
+                &["username", "password"]
+            }
+        }
         _ => &[],
     };
+    if secret["type"] == "kubernetes.io/dockerconfigjson"
+        && let Some(text) = secret["data"][".dockerconfigjson"].as_str()
+    {
+        let bytes = STANDARD.decode(text).unwrap_or_default();
+        if let Err(error) = serde_json::from_slice::<Value>(&bytes) {
+            errors.push(FieldError {
+                field: "data[.dockerconfigjson]".into(),
+                reason: "FieldValueInvalid",
+                detail: format!(
+                    "Invalid value: \"<secret contents redacted>\": {}",
+                    crate::http::go_error(&bytes, &error)
+                ),
+            });
+        }
+    }
     for key in keys {
         if secret["data"][key].is_null() {
             errors.push(FieldError::required(format!("data[{key}]"), ""));
@@ -319,6 +557,15 @@ fn secret(secret: &Value, errors: &mut Vec<FieldError>) {
 }
 
 fn config_map(map: &Value, errors: &mut Vec<FieldError>) {
+    for key in map["data"].as_object().into_iter().flat_map(serde_json::Map::keys) {
+        if !map["binaryData"][key].is_null() {
+            errors.push(FieldError::invalid(
+                format!("data[{key}]"),
+                &key.as_str().into(),
+                "duplicate of key present in binaryData",
+            ));
+        }
+    }
     data(map, &["data", "binaryData"], errors);
 }
 
@@ -371,6 +618,16 @@ fn ingress(spec: &Value, errors: &mut Vec<FieldError>) {
         ));
     }
     for (at, rule) in list(&spec["rules"]).iter().enumerate() {
+        if let Some(host) = rule["host"].as_str()
+            && let Some(why) = subdomain_error(host.strip_prefix("*.").unwrap_or(host))
+            && !host.is_empty()
+        {
+            errors.push(FieldError::invalid(
+                format!("spec.rules[{at}].host"),
+                &rule["host"],
+                why,
+            ));
+        }
         for (index, path) in list(&rule["http"]["paths"]).iter().enumerate() {
             let field = format!("spec.rules[{at}].http.paths[{index}]");
             if is_blank(&path["pathType"]) {
@@ -395,12 +652,43 @@ fn ingress(spec: &Value, errors: &mut Vec<FieldError>) {
                     "must be an absolute path",
                 ));
             }
+            if let Some(service) = path["backend"].get("service") {
+                backend(service, &format!("{field}.backend"), errors);
+            }
         }
     }
 }
 
-fn role(role: &Value, errors: &mut Vec<FieldError>) {
+fn backend(service: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    required(&service["name"], format!("{path}.service.name"), "", errors);
+    let port = &service["port"];
+    let named = !is_blank(&port["name"]);
+    let numbered = port["number"].as_i64().unwrap_or(0) != 0;
+    if !named && !numbered {
+        errors.push(FieldError::required(path, "port name or number is required"));
+    } else if named && numbered {
+        errors.push(FieldError::invalid(path, port, "cannot set both port name & port number"));
+    }
+}
+
+fn role(role: &Value, namespaced: bool, errors: &mut Vec<FieldError>) {
     for (index, rule) in list(&role["rules"]).iter().enumerate() {
+        let urls = &rule["nonResourceURLs"];
+        let resources = !list(&rule["apiGroups"]).is_empty()
+            || !list(&rule["resources"]).is_empty()
+            || !list(&rule["resourceNames"]).is_empty();
+        if !list(urls).is_empty() && (namespaced || resources) {
+            errors.push(FieldError::invalid(
+                format!("rules[{index}].nonResourceURLs"),
+                urls,
+                if namespaced {
+                    "namespaced rules cannot apply to non-resource URLs"
+                } else {
+                    "rules cannot apply to both regular resources and non-resource URLs"
+                },
+            ));
+            continue;
+        }
         if list(&rule["verbs"]).is_empty() {
             errors.push(FieldError::required(
                 format!("rules[{index}].verbs"),
@@ -429,7 +717,7 @@ fn binding(binding: &Value, errors: &mut Vec<FieldError>) {
     one_of(
         &role["kind"],
         "roleRef.kind".into(),
-        &["ClusterRole", "Role"],
+        &["Role", "ClusterRole"],
         errors,
     );
     required(&role["name"], "roleRef.name".into(), "", errors);
@@ -439,7 +727,7 @@ fn binding(binding: &Value, errors: &mut Vec<FieldError>) {
         one_of(
             &subject["kind"],
             format!("{path}.kind"),
-            &["Group", "ServiceAccount", "User"],
+            &["ServiceAccount", "User", "Group"],
             errors,
         );
     }

@@ -83,17 +83,29 @@ fn name(resource: &Resource, meta: &Value, errors: &mut Vec<FieldError>) {
                 "controllerrevisions" | "clustertrustbundles"
             ));
     if loose {
-        if matches!(text, "." | "..") || text.contains(['/', '%']) {
+        if matches!(text, "." | "..") {
             errors.push(FieldError::invalid(
                 field,
                 value,
-                "may not contain '/' or '%'",
+                &format!("may not be '{text}'"),
             ));
+        }
+        for sign in ['/', '%'] {
+            if text.contains(sign) {
+                errors.push(FieldError::invalid(
+                    field,
+                    value,
+                    &format!("may not contain '{sign}'"),
+                ));
+            }
         }
         return;
     }
     let (limit, valid, rule): (usize, fn(&str) -> bool, &str) =
         match (group, &*resource.id.resource) {
+            ("", "namespaces") if builtin && text.contains('.') => {
+                (63, |_| false, "must not contain dots")
+            }
             ("", "namespaces" | "services") if builtin => (63, is_label, LABEL),
             _ => (253, is_subdomain, SUBDOMAIN),
         };
@@ -118,13 +130,8 @@ fn name(resource: &Resource, meta: &Value, errors: &mut Vec<FieldError>) {
 }
 
 fn owners(meta: &Value, errors: &mut Vec<FieldError>) {
-    let mut controllers = 0;
-    for (index, owner) in meta["ownerReferences"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
+    let mut controllers: Vec<String> = Vec::new();
+    for owner in meta["ownerReferences"].as_array().into_iter().flatten() {
         for (key, what) in [
             ("apiVersion", "version must not be empty"),
             ("kind", "must not be empty"),
@@ -133,21 +140,58 @@ fn owners(meta: &Value, errors: &mut Vec<FieldError>) {
         ] {
             if owner[key].as_str().unwrap_or_default().is_empty() {
                 errors.push(FieldError::invalid(
-                    format!("metadata.ownerReferences[{index}].{key}"),
+                    format!("metadata.ownerReferences.{key}"),
                     &"".into(),
                     what,
                 ));
             }
         }
-        controllers += usize::from(owner["controller"] == true);
+        if owner["controller"] == true {
+            let text = |key: &str| owner[key].as_str().unwrap_or_default();
+            controllers.push(format!("{}/{}", text("kind"), text("name")));
+        }
     }
-    if controllers > 1 {
+    if let [first, second, ..] = controllers.as_slice() {
         errors.push(FieldError::invalid(
             "metadata.ownerReferences",
             &meta["ownerReferences"],
-            "Only one reference can have Controller set to true",
+            &format!(
+                "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {second}"
+            ),
         ));
     }
+}
+
+/// What is wrong with the name of a host.
+pub(super) fn subdomain_error(text: &str) -> Option<&'static str> {
+    (!is_subdomain(text)).then_some(SUBDOMAIN)
+}
+
+/// What is wrong with a label's value in a selector.
+pub(crate) fn label_value_error(text: &str) -> Option<String> {
+    if text.len() > 63 {
+        return Some("must be no more than 63 characters".into());
+    }
+    (!text.is_empty() && !is_name_part(text)).then(|| LABEL_VALUE.into())
+}
+
+/// What is wrong with a label's key in a selector.
+pub(crate) fn label_key_error(key: &str) -> Option<String> {
+    if key.matches('/').count() > 1 {
+        return Some(QUALIFIED.replacen("name part", "a valid label key", 1) + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')");
+    }
+    let mut errors = Vec::new();
+    qualified("", key, &mut errors);
+    let details: Vec<String> = errors
+        .into_iter()
+        .map(|error| {
+            let text = error.detail;
+            text.split_once(": ")
+                .and_then(|(_, rest)| rest.split_once(": "))
+                .map_or(text.clone(), |(_, why)| why.to_owned())
+        })
+        .collect();
+    (!details.is_empty()).then(|| details.join("; "))
 }
 
 /// A label or annotation key: an optional domain, a slash, a name.

@@ -65,6 +65,7 @@ pub(crate) fn plan_delete(
         list.push(crd::FINALIZER.to_owned());
         list.dedup();
     }
+    let grace = options.grace.map(|asked| grace(current, asked));
     let meta = metadata(&mut object);
     if list.is_empty() {
         meta.remove("finalizers");
@@ -81,17 +82,69 @@ pub(crate) fn plan_delete(
             }
         }
     }
+    if let Some((period, asked)) = grace {
+        let before = old["deletionGracePeriodSeconds"].as_i64();
+        let meta = metadata(&mut object);
+        if is_deleting(current) {
+            if period > 0 && (!asked || before.is_some_and(|before| period >= before)) {
+                return Ok(Change::Keep);
+            }
+        } else {
+            let end = Timestamp::from_second(now.as_second() + period).unwrap_or(now);
+            meta.insert("deletionTimestamp".into(), api_time(end).into());
+        }
+        meta.insert("deletionGracePeriodSeconds".into(), period.into());
+        if period > 0 {
+            return Ok(Change::Put(object));
+        }
+        if !is_held(&object) {
+            return Ok(Change::Remove(object));
+        }
+    }
     if !is_held(&object) {
-        return Ok(Change::Remove(object));
+        // Nobody saw it marked, so its last state is not marked either.
+        return Ok(Change::Remove(if is_deleting(current) {
+            object
+        } else {
+            current.clone()
+        }));
     }
     if is_namespace {
         object["status"]["phase"] = "Terminating".into();
+    }
+    if is_crd && !is_deleting(current) {
+        let terminating = serde_json::json!({
+            "type": "Terminating", "status": "True", "reason": "InstanceDeletionPending",
+            "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+            "lastTransitionTime": api_time(now),
+        });
+        if let Some(list) = object["status"]["conditions"].as_array_mut() {
+            list.push(terminating);
+        }
     }
     Ok(if same(current, &object) {
         Change::Keep
     } else {
         Change::Put(object)
     })
+}
+
+/// How long a pod may take to end, and whether that was asked for. One that runs nowhere, or no more, needs no time.
+fn grace(pod: &Value, asked: Option<i64>) -> (i64, bool) {
+    let spec = &pod["spec"];
+    let nowhere = spec["nodeName"].as_str().unwrap_or_default().is_empty();
+    let over = matches!(
+        pod["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed")
+    );
+    let period = if nowhere || over {
+        0
+    } else {
+        asked
+            .or(spec["terminationGracePeriodSeconds"].as_i64())
+            .map_or(30, |period| if period < 0 { 1 } else { period })
+    };
+    (period, asked.is_some())
 }
 
 /// A precondition that does not hold: the API server names the kind here, not the resource.

@@ -61,8 +61,10 @@ pub(crate) fn metadata(object: &mut Value) -> &mut Map<String, Value> {
 
 /// Removes what is null or empty, as Go's encoder leaves it out.
 pub(super) fn drop_nulls(meta: &mut Map<String, Value>) {
-    meta.retain(|_, value| {
-        !value.is_null()
+    // An empty list of managed fields is a wish: to start over.
+    meta.retain(|key, value| {
+        (key == "managedFields" && value.is_array())
+            || !value.is_null()
             && value.as_array().is_none_or(|list| !list.is_empty())
             && value.as_object().is_none_or(|map| !map.is_empty())
     });

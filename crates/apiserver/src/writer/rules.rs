@@ -78,19 +78,31 @@ pub(crate) fn prepare_update(
             if resource.origin == Origin::Builtin {
                 // Controllers of built-in kinds write annotations and finalizers along with the status.
                 set_or_remove(&mut object, "metadata", sent);
+                if &*resource.id.group == "apps" {
+                    let labels = current["metadata"].get("labels").cloned();
+                    match labels {
+                        Some(labels) => metadata(&mut object).insert("labels".into(), labels),
+                        None => metadata(&mut object).remove("labels"),
+                    };
+                }
+                defaults::condition_times(resource, &mut object);
             } else if let Some(managed) = sent.as_ref().and_then(|meta| meta.get("managedFields")) {
                 metadata(&mut object).insert("managedFields".into(), managed.clone());
             }
         }
+        Scope::Binding => {}
         Scope::Finalize => {
             let finalizers = object.pointer("/spec/finalizers").cloned();
+            let sent = object.get("metadata").cloned();
             object = current.clone();
+            set_or_remove(&mut object, "metadata", sent);
             if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
-                match finalizers {
+                match finalizers.filter(|list| list.as_array().is_some_and(|l| !l.is_empty())) {
                     Some(list) => spec.insert("finalizers".into(), list),
                     None => spec.remove("finalizers"),
                 };
             }
+            defaults::fill(resource, &mut object);
         }
     }
     let old_meta = &current["metadata"];
@@ -99,8 +111,14 @@ pub(crate) fn prepare_update(
         && !uid.is_empty()
         && old_meta["uid"] != uid
     {
+        let (space, _) = names(current);
+        let key = [&*resource.id.resource, space, name]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join("/");
         let why = format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            "StorageError: invalid object, Code: 4, Key: /registry/{key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
             old_meta["uid"].as_str().unwrap_or_default()
         );
         return Err(ApiError::conflict(&resource.id, name, &why));
@@ -129,24 +147,25 @@ pub(crate) fn prepare_update(
             .collect();
         if !added.is_empty() {
             let list: Vec<String> = added.iter().map(|f| format!("{f:?}")).collect();
+            let error = FieldError::forbidden(
+                "metadata.finalizers",
+                &format!(
+                    "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                    list.join(", ")
+                ),
+            );
+            // Checked twice, and told twice.
             return Err(ApiError::invalid(
                 &resource.id.group,
                 &resource.kind,
                 name,
-                &[FieldError::forbidden(
-                    "metadata.finalizers",
-                    &format!(
-                        "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
-                        list.join(", ")
-                    ),
-                )],
+                &[error.clone(), error],
             ));
         }
     }
     if scope == Scope::Object {
         defaults::carry_over(resource, current, &mut object);
         defaults::fill(resource, &mut object);
-        defaults::allocate(resource, &mut object);
     }
     if resource.generation && scope == Scope::Object && wish_changed(resource, current, &object) {
         let next = current["metadata"]["generation"].as_i64().unwrap_or(0) + 1;

@@ -23,7 +23,31 @@ pub fn check_crd_schema(path: &str, schema: &Value) -> Vec<FieldError> {
         )),
     }
     check(path, schema, true, &mut errors);
+    unknown_types(path, schema, &mut errors);
     errors
+}
+
+fn unknown_types(path: &str, schema: &Value, errors: &mut Vec<FieldError>) {
+    const KNOWN: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
+    if let Some(kind) = schema.get("type").and_then(Value::as_str)
+        && !KNOWN.contains(&kind)
+    {
+        let known: Vec<String> = KNOWN.iter().map(|kind| format!("{kind:?}")).collect();
+        errors.push(FieldError {
+            field: format!("{path}.type"),
+            reason: Reason::NotSupported,
+            message: format!("Unsupported value: {kind:?}: supported values: {}", known.join(", ")),
+        });
+    }
+    let properties = schema.get("properties").and_then(Value::as_object);
+    for (name, property) in properties.into_iter().flatten() {
+        unknown_types(&format!("{path}.properties[{name}]"), property, errors);
+    }
+    for key in ["items", "additionalProperties"] {
+        if let Some(inner) = schema.get(key) {
+            unknown_types(&format!("{path}.{key}"), inner, errors);
+        }
+    }
 }
 
 fn check(path: &str, schema: &Value, root: bool, errors: &mut Vec<FieldError>) {

@@ -152,7 +152,7 @@ fn image_id(image: &str) -> String {
 }
 
 /// The quality-of-service class that requests and limits come to.
-pub(super) fn quality(spec: &Value) -> &'static str {
+pub(crate) fn quality(spec: &Value) -> &'static str {
     let mut any = false;
     let mut guaranteed = true;
     for container in items(&spec["containers"]).chain(items(&spec["initContainers"])) {

@@ -16,6 +16,7 @@ use super::object::{condition, is_deleting, items, map_at, namespace, stamp, uid
 use super::plan::Plan;
 use super::resource::PODS;
 use super::world::World;
+pub(crate) use containers::quality;
 use containers::{Stage, broken_image};
 
 const SCHEDULER: &str = "default-scheduler";
@@ -27,7 +28,17 @@ pub(crate) fn step(world: &World<'_>, key: &Key) -> Plan {
     let Some(pod) = world.cache.get(key) else {
         return plan;
     };
-    if is_deleting(pod) || is_finished(pod) {
+    if is_deleting(pod) {
+        // What pretends to run ends at once.
+        if pod["metadata"]["deletionGracePeriodSeconds"]
+            .as_i64()
+            .is_some_and(|seconds| seconds > 0)
+        {
+            plan.delete(&PODS, pod, None);
+        }
+        return plan;
+    }
+    if is_finished(pod) {
         return plan;
     }
     let node = match pod["spec"]["nodeName"].as_str() {

@@ -35,6 +35,26 @@ impl Schemas {
         self.found.insert(name, shown);
     }
 
+    /// Replaces what is shown of a custom kind by what its author wrote; what all objects have stays.
+    pub(super) fn describe(&mut self, kind: &str, version: &str, group: &str, mut written: Value) {
+        let mut reversed: Vec<&str> = group.split('.').rev().collect();
+        reversed.extend([version, kind]);
+        let Some(shown) = self.found.get_mut(&reversed.join(".")) else {
+            return;
+        };
+        if !written["properties"].is_object() {
+            written["properties"] = json!({});
+        }
+        for key in ["apiVersion", "kind", "metadata"] {
+            if let Some(common) = shown["properties"].get(key) {
+                written["properties"][key] = common.clone();
+            }
+        }
+        let gvk = "x-kubernetes-group-version-kind";
+        written[gvk] = shown[gvk].clone();
+        *shown = written;
+    }
+
     pub(super) fn into_json(self) -> Value {
         Value::Object(self.found)
     }
