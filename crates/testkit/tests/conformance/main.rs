@@ -1,0 +1,169 @@
+//! One suite, two servers: the same requests and `kubectl` commands go to the embedded API server and to a real
+//! kube-apiserver with etcd, and the answers must be the same but for the table in `differences.md`.
+//!
+//! ```text
+//!   cases/*.txt ──▶ embedded server ──▶ answers ─┐
+//!        │                                       ├─ compare ─ differences.md
+//!        └──▶ kube-apiserver ──▶ answers ──▶ golden/*.json
+//! ```
+//!
+//! What the real server said is kept in `golden`, so that the embedded one is compared everywhere, also where
+//! nobody has a kube-apiserver. Where there is one (`cargo xtask envtest`), what is kept is checked as well.
+//! `CONFORMANCE_RECORD=1` writes it anew.
+#![allow(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
+
+mod case;
+mod client;
+mod differences;
+mod golden;
+mod normalise;
+mod run;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use fairway_apiserver::{Config, Server};
+use fairway_testkit::Kubectl;
+use fairway_testkit::real::{Assets, ControlPlane};
+
+use case::{Action, Case};
+use client::Client;
+use differences::{Allowed, Difference};
+use run::Answers;
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/conformance")
+}
+
+/// All cases, or those that `CONFORMANCE_ONLY` (a part of `area: case`) names.
+fn cases() -> Vec<Case> {
+    let only = std::env::var("CONFORMANCE_ONLY").unwrap_or_default();
+    let mut files: Vec<_> = std::fs::read_dir(folder().join("cases"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "txt"))
+        .collect();
+    files.sort();
+    let mut cases = Vec::new();
+    for file in files {
+        let area = file.file_stem().unwrap().to_string_lossy().into_owned();
+        cases.extend(case::parse(&area, &std::fs::read_to_string(&file).unwrap()).unwrap());
+    }
+    cases.retain(|case| format!("{}: {}", case.area, case.name).contains(&only));
+    if !Kubectl::available() {
+        eprintln!("no kubectl in PATH: cases with its commands are skipped");
+        cases.retain(|case| {
+            !case.steps.iter().any(|step| matches!(step.action, Action::Kubectl { .. }))
+        });
+    }
+    cases
+}
+
+async fn embedded(cases: &[Case]) -> Answers {
+    let server = Server::start(Config {
+        clusters: vec!["conformance".to_owned()],
+        controllers: false,
+        ..Config::default()
+    })
+    .await
+    .unwrap();
+    let client = Client::new(&server.kubeconfig_for("conformance").unwrap()).unwrap();
+    run::all(&client, cases).await
+}
+
+async fn real(assets: &Assets, cases: &[Case]) -> Answers {
+    let plane = ControlPlane::start(assets).await.unwrap();
+    let client = Client::new(plane.kubeconfig()).unwrap();
+    run::all(&client, cases).await
+}
+
+fn differing(real: &Answers, embedded: &Answers) -> Vec<Difference> {
+    let mut found = Vec::new();
+    for (area, cases) in real {
+        for (name, answers) in cases {
+            let Some(others) = embedded.get(area).and_then(|cases| cases.get(name)) else {
+                continue;
+            };
+            assert_eq!(answers.len(), others.len(), "{area}: {name}: record again");
+            for (step, (real, embedded)) in answers.iter().zip(others).enumerate() {
+                let case = format!("{area}: {name}");
+                found.extend(differences::compare(&case, step + 1, real, embedded));
+            }
+        }
+    }
+    found
+}
+
+fn show(differences: &[Difference], cases: &[Case]) -> String {
+    let lines: BTreeMap<String, Vec<usize>> = cases
+        .iter()
+        .map(|case| {
+            let compared = case.steps.iter().filter(|step| step.is_compared());
+            (format!("{}: {}", case.area, case.name), compared.map(|step| step.line).collect())
+        })
+        .collect();
+    let text = |value: &Option<serde_json::Value>| {
+        value.as_ref().map_or("(nothing)".to_owned(), ToString::to_string)
+    };
+    let mut out = String::new();
+    for found in differences {
+        let line = lines.get(&found.case).and_then(|lines| lines.get(found.step - 1));
+        out += &format!(
+            "{} #{} (line {}) {}\n    real:     {}\n    embedded: {}\n",
+            found.case,
+            found.step,
+            line.copied().unwrap_or_default(),
+            found.pointer,
+            text(&found.real),
+            text(&found.embedded),
+        );
+    }
+    out
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_embedded_server_answers_as_the_real_one() {
+    let cases = cases();
+    let kept = golden::read(&folder().join("golden")).unwrap();
+    let real = match Assets::find() {
+        Some(assets) => real(&assets, &cases).await,
+        None => {
+            eprintln!("no kube-apiserver: compared with its recorded answers; see `cargo xtask envtest`");
+            kept.clone()
+        }
+    };
+    let stopped: Vec<_> = real
+        .values()
+        .flatten()
+        .filter_map(|(name, answers)| Some((name, answers.iter().find_map(|a| a.get("stopped"))?)))
+        .collect();
+    assert!(stopped.is_empty(), "cases that the real server does not let be played: {stopped:#?}");
+    if std::env::var_os("CONFORMANCE_RECORD").is_some() {
+        golden::write(&folder().join("golden"), &real).unwrap();
+    } else {
+        let stale = differing(&kept, &real);
+        assert!(
+            stale.is_empty(),
+            "the recorded answers are not those of this kube-apiserver:\n{}",
+            show(&stale, &cases)
+        );
+        for case in &cases {
+            let known = kept.get(&case.area).is_some_and(|c| c.contains_key(&case.name));
+            assert!(known, "{}: {}: nothing is recorded; CONFORMANCE_RECORD=1", case.area, case.name);
+        }
+    }
+    let answers = embedded(&cases).await;
+    let list = std::fs::read_to_string(folder().join("differences.md")).unwrap();
+    let mut allowed = Allowed::parse(&list).unwrap();
+    let mut found = differing(&real, &answers);
+    let all = found.len();
+    found.retain(|difference| !allowed.permits(difference));
+    let compared: usize = cases.iter().flat_map(|c| &c.steps).filter(|s| s.is_compared()).count();
+    eprintln!("{} cases, {compared} requests and commands, {all} differences, {} of them unexplained",
+        cases.len(), found.len());
+    assert!(found.is_empty(), "the embedded server differs:\n{}", show(&found, &cases));
+    if std::env::var_os("CONFORMANCE_ONLY").is_none() && Kubectl::available() {
+        let unused = allowed.unused();
+        assert!(unused.is_empty(), "differences.md lists what does not differ: {unused:?}");
+    }
+}
