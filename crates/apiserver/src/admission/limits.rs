@@ -8,7 +8,11 @@ use crate::status::ApiError;
 use crate::store::{GroupResource, Store};
 use crate::writer::names;
 
-pub(super) fn admit(store: &Store, resource: &Resource, object: &mut Value) -> Result<(), ApiError> {
+pub(super) fn admit(
+    store: &Store,
+    resource: &Resource,
+    object: &mut Value,
+) -> Result<(), ApiError> {
     let pods = resource.is("", "pods");
     if !pods && !resource.is("", "persistentvolumeclaims") {
         return Ok(());
@@ -17,7 +21,10 @@ pub(super) fn admit(store: &Store, resource: &Resource, object: &mut Value) -> R
     let (namespace, name) = (namespace.to_owned(), name.to_owned());
     let ranges = store.list(&GroupResource::core("limitranges"), Some(&namespace));
     let limits = || {
-        let lists = ranges.items.iter().filter_map(|range| range["spec"]["limits"].as_array());
+        let lists = ranges
+            .items
+            .iter()
+            .filter_map(|range| range["spec"]["limits"].as_array());
         lists.flatten()
     };
     if pods {
@@ -31,15 +38,33 @@ pub(super) fn admit(store: &Store, resource: &Resource, object: &mut Value) -> R
             Some("Container") if pods => {
                 for container in containers(object) {
                     let resources = &container["resources"];
-                    check(limit, "Container", &resources["requests"], Some(&resources["limits"]), &mut wrong);
+                    check(
+                        limit,
+                        "Container",
+                        &resources["requests"],
+                        Some(&resources["limits"]),
+                        &mut wrong,
+                    );
                 }
             }
             Some("Pod") if pods => {
                 let sum = |kind: &str| sum(containers(object).map(|c| &c["resources"][kind]));
-                check(limit, "Pod", &sum("requests"), Some(&sum("limits")), &mut wrong);
+                check(
+                    limit,
+                    "Pod",
+                    &sum("requests"),
+                    Some(&sum("limits")),
+                    &mut wrong,
+                );
             }
             Some(kind @ "PersistentVolumeClaim") if !pods => {
-                check(limit, kind, &object["spec"]["resources"]["requests"], None, &mut wrong);
+                check(
+                    limit,
+                    kind,
+                    &object["spec"]["resources"]["requests"],
+                    None,
+                    &mut wrong,
+                );
             }
             _ => {}
         }
@@ -59,7 +84,11 @@ fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
 /// Gives containers the requests and limits that they lack, and notes that on the pod.
 fn fill(pod: &mut Value, limit: &Value) {
     let mut notes = Vec::new();
-    for container in pod["spec"]["containers"].as_array_mut().into_iter().flatten() {
+    for container in pod["spec"]["containers"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+    {
         let name = container["name"].as_str().unwrap_or_default().to_owned();
         for (key, from, word) in [
             ("requests", "defaultRequest", "request"),
@@ -106,13 +135,29 @@ fn quantity(value: &Value) -> Option<Quantity> {
 }
 
 /// Compares requests, and limits where there are such, with the bounds.
-fn check(limit: &Value, kind: &str, requests: &Value, limits: Option<&Value>, wrong: &mut Vec<String>) {
-    let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+fn check(
+    limit: &Value,
+    kind: &str,
+    requests: &Value,
+    limits: Option<&Value>,
+    wrong: &mut Vec<String>,
+) {
+    let shown = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
     for (bound, word) in [("min", "minimum"), ("max", "maximum")] {
         for (what, edge) in limit[bound].as_object().into_iter().flatten() {
             let Some(at) = quantity(edge) else { continue };
             let outside = |value: &Value| {
-                quantity(value).is_some_and(|found| if bound == "min" { found < at } else { found > at })
+                quantity(value).is_some_and(|found| {
+                    if bound == "min" {
+                        found < at
+                    } else {
+                        found > at
+                    }
+                })
             };
             let head = format!("{word} {what} usage per {kind} is {}", shown(edge));
             let request = ("request", &requests[what.as_str()]);

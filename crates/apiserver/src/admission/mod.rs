@@ -13,7 +13,11 @@ use crate::store::{GroupResource, Store};
 use crate::writer::names;
 
 /// Fills in and checks what other objects of the cluster say about a new one.
-pub(crate) fn admit(store: &Store, resource: &Resource, object: &mut Value) -> Result<(), ApiError> {
+pub(crate) fn admit(
+    store: &Store,
+    resource: &Resource,
+    object: &mut Value,
+) -> Result<(), ApiError> {
     if resource.origin != Origin::Builtin {
         return Ok(());
     }

@@ -55,7 +55,9 @@ pub(crate) fn validate(crd: &Value, old: Option<&Value>) -> Vec<FieldError> {
             errors.push(FieldError::required(format!("spec.names.{key}"), ""));
         }
     }
-    let any = spec["versions"].as_array().is_some_and(|list| !list.is_empty());
+    let any = spec["versions"]
+        .as_array()
+        .is_some_and(|list| !list.is_empty());
     if !any {
         errors.push(FieldError::invalid(
             "status.storedVersions",
@@ -120,7 +122,9 @@ fn versions(spec: &Value, errors: &mut Vec<FieldError>) {
         }
         let schema_of = |version: &Value| version.pointer("/schema/openAPIV3Schema").cloned();
         // A schema that all versions share is told of as it was when they had to share it.
-        let shared = versions.iter().all(|other| schema_of(other) == schema_of(version));
+        let shared = versions
+            .iter()
+            .all(|other| schema_of(other) == schema_of(version));
         let path = if shared && schema_of(version).is_some() {
             "spec.validation.openAPIV3Schema".to_owned()
         } else {

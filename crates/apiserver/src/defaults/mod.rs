@@ -320,7 +320,10 @@ fn namespace_content(object: &mut Value) {
     }
     // Only at the beginning: later an empty list means that the namespace may go.
     if object.pointer("/status/phase").is_none() {
-        let mut list = object["spec"]["finalizers"].as_array().cloned().unwrap_or_default();
+        let mut list = object["spec"]["finalizers"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         if !list.contains(&json!("kubernetes")) {
             list.push(json!("kubernetes"));
         }
@@ -335,7 +338,11 @@ fn limit_range(object: &mut Value) {
         if limit["type"] != "Container" {
             continue;
         }
-        for (from, to) in [("max", "default"), ("default", "defaultRequest"), ("min", "defaultRequest")] {
+        for (from, to) in [
+            ("max", "default"),
+            ("default", "defaultRequest"),
+            ("min", "defaultRequest"),
+        ] {
             for (key, value) in limit[from].as_object().cloned().into_iter().flatten() {
                 if limit[to][&key].is_null() {
                     limit[to][&key] = value;

@@ -46,7 +46,10 @@ fn tolerate(spec: &mut Value) {
     let Some(list) = spec["tolerations"].as_array_mut() else {
         return;
     };
-    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+    for key in [
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    ] {
         let tolerated = list.iter().any(|toleration| {
             let of = |field: &str| toleration[field].as_str().unwrap_or_default();
             (of("key") == key || of("key").is_empty()) && matches!(of("effect"), "NoExecute" | "")

@@ -97,7 +97,9 @@ pub(super) fn drop_of_type(current: &Value, object: &mut Value) {
         .map(|port| port["nodePort"].clone())
         .collect();
     for port in each(object, "/spec/ports") {
-        let known = port.get("nodePort").is_some_and(|port| taken.contains(port));
+        let known = port
+            .get("nodePort")
+            .is_some_and(|port| taken.contains(port));
         if let Some(port) = port.as_object_mut().filter(|_| known) {
             port.remove("nodePort");
         }

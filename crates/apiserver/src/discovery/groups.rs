@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::rest::NEW_EVENTS;
 use crate::resources::{Origin, Registry, Resource, ServedVersion, api_version};
+use crate::rest::NEW_EVENTS;
 use crate::table::version_priority;
 
 /// A group and the versions in it, preferred first.

@@ -7,8 +7,8 @@ mod v2;
 use serde_json::{Map, Value, json};
 
 use super::groups;
-use crate::http::{Call, Reply};
 use crate::crd;
+use crate::http::{Call, Reply};
 use crate::resources::{Origin, Registry, Resource};
 use crate::status::ApiError;
 use crate::store::GroupResource;

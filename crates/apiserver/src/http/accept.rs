@@ -58,7 +58,14 @@ pub(crate) fn negotiate(header: Option<&str>) -> Option<Accepted> {
 /// What is said to a client that takes nothing of what there is. One that names a form of JSON which is not there hears
 /// it from the code that writes objects, others from the router.
 pub(crate) fn not_acceptable(header: &str, streams: bool) -> ApiError {
-    let media = |offer: &str| offer.split(';').next().unwrap_or_default().trim().to_owned();
+    let media = |offer: &str| {
+        offer
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    };
     let is_json = header
         .split(',')
         .any(|offer| matches!(&*media(offer), "application/json" | "application/yaml"));

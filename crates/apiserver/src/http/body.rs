@@ -87,7 +87,10 @@ pub(crate) fn go_error(body: &[u8], error: &serde_json::Error) -> String {
         return format!("invalid character {shown} in literal {literal} (expecting '{wanted}')");
     }
     let place = [
-        ("key must be a string", "looking for beginning of object key string"),
+        (
+            "key must be a string",
+            "looking for beginning of object key string",
+        ),
         ("expected `,` or `}`", "after object key:value pair"),
         ("expected `,` or `]`", "after array element"),
         ("expected `:`", "after object key"),

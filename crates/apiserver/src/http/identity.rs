@@ -40,7 +40,11 @@ pub(super) fn authenticate(cluster: &Cluster, headers: &HeaderMap) -> Result<Use
 }
 
 /// Says what was asked for, as Go prints it.
-fn nameless(uid: Option<&str>, groups: &[String], extra: &BTreeMap<String, Vec<String>>) -> ApiError {
+fn nameless(
+    uid: Option<&str>,
+    groups: &[String],
+    extra: &BTreeMap<String, Vec<String>>,
+) -> ApiError {
     let list = |values: &[String]| {
         let quoted: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
         format!("[]string{{{}}}", quoted.join(", "))

@@ -258,7 +258,10 @@ pub(super) fn read(
 pub(super) fn is_owned_review(kind: &str) -> bool {
     matches!(
         kind,
-        "SubjectAccessReview" | "SelfSubjectAccessReview" | "LocalSubjectAccessReview" | "TokenReview"
+        "SubjectAccessReview"
+            | "SelfSubjectAccessReview"
+            | "LocalSubjectAccessReview"
+            | "TokenReview"
     )
 }
 
@@ -365,7 +368,9 @@ fn wrong_quantity(value: &Value) -> bool {
         let text = value.as_str().unwrap_or("0");
         let start = text.trim_start_matches(['+', '-']);
         start.starts_with(|c: char| c.is_ascii_digit() || c == '.')
-            && text.chars().all(|c| "0123456789.+-eEinumkKMGTP".contains(c))
+            && text
+                .chars()
+                .all(|c| "0123456789.+-eEinumkKMGTP".contains(c))
     };
     match value {
         Value::Object(map) => map.iter().any(|(key, value)| {

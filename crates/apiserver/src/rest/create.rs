@@ -58,7 +58,11 @@ pub(super) fn create(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError
 }
 
 /// The API server accepts a CRD in a write of its own.
-fn accept(call: &Call, endpoint: &Endpoint, stored: &std::sync::Arc<Value>) -> Result<(), ApiError> {
+fn accept(
+    call: &Call,
+    endpoint: &Endpoint,
+    stored: &std::sync::Arc<Value>,
+) -> Result<(), ApiError> {
     let cluster = &call.cluster;
     let mut accepted = (**stored).clone();
     crd::establish(&mut accepted, &cluster.registry)?;

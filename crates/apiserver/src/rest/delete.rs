@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::admit::SCHEME;
 use super::endpoint::Endpoint;
 use super::object_reply;
-use super::admit::SCHEME;
 use super::read::{namespace, number};
 use super::select::Selector;
 use super::view;

@@ -178,9 +178,7 @@ impl Reader {
             }
         };
         if let Some(why) = crate::validate::label_key_error(&key) {
-            return Err(requirement(format!(
-                "<nil>: Invalid value: {key:?}: {why}"
-            )));
+            return Err(requirement(format!("<nil>: Invalid value: {key:?}: {why}")));
         }
         if absent {
             return Ok(LabelTerm::Absent(key));

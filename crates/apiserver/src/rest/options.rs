@@ -85,7 +85,10 @@ impl WriteOptions {
                 &FieldError::invalid(
                     "fieldManager",
                     &json!(given),
-                    &format!("invalid character U+{:04X} (at position {at})", u32::from(c)),
+                    &format!(
+                        "invalid character U+{:04X} (at position {at})",
+                        u32::from(c)
+                    ),
                 ),
             ));
         }

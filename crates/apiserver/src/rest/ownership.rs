@@ -94,7 +94,10 @@ fn forget_times(object: &mut Value) {
     else {
         return;
     };
-    for entry in list.iter_mut().filter(|entry| entry["subresource"] == "scale") {
+    for entry in list
+        .iter_mut()
+        .filter(|entry| entry["subresource"] == "scale")
+    {
         entry.as_object_mut().map(|entry| entry.remove("time"));
     }
     list.sort_by_key(|entry| (entry["operation"] != "Apply", entry.get("time").is_some()));

@@ -88,8 +88,8 @@ pub(super) fn read(call: &Call, language: Language) -> Result<Value, ApiError> {
             _ => format!("error decoding patch: {why}"),
         })
     };
-    let body: Value = serde_json::from_slice(&call.body)
-        .map_err(|error| wrong(go_error(&call.body, &error)))?;
+    let body: Value =
+        serde_json::from_slice(&call.body).map_err(|error| wrong(go_error(&call.body, &error)))?;
     let found = match &body {
         Value::Array(_) => "array",
         Value::Object(_) => "object",
@@ -127,7 +127,10 @@ fn check_operations(
     }
     match options.validation {
         FieldValidation::Strict => {
-            return Err(format!("strict decoding error: json patch {}", unknown.join(", json patch ")));
+            return Err(format!(
+                "strict decoding error: json patch {}",
+                unknown.join(", json patch ")
+            ));
         }
         FieldValidation::Warn => {
             warnings.extend(unknown.into_iter().map(|text| format!("json patch {text}")));
@@ -144,7 +147,12 @@ fn refused(language: Language, body: &Value, made: &Value, why: &str) -> ApiErro
         Language::Strategic => go_value(body),
         _ => made.to_string(),
     };
-    ApiError::invalid("", "", "", &[FieldError::invalid("patch", &shown.into(), why)])
+    ApiError::invalid(
+        "",
+        "",
+        "",
+        &[FieldError::invalid("patch", &shown.into(), why)],
+    )
 }
 
 /// Turns a complaint about an object into one about the patch that made it.

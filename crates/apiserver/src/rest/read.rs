@@ -160,7 +160,11 @@ pub(super) fn check_options(query: &Query, watch: bool) -> Result<(), ApiError> 
                 );
             }
             if wanted != "NotOlderThan" {
-                errors.push(FieldError::unsupported(field, &wanted.into(), &["NotOlderThan"]));
+                errors.push(FieldError::unsupported(
+                    field,
+                    &wanted.into(),
+                    &["NotOlderThan"],
+                ));
             }
         }
     } else {

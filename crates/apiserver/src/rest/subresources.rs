@@ -203,10 +203,7 @@ fn evict(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError> {
         &target.name,
         &DeleteOptions::default(),
     )?;
-    Ok(Reply::json(
-        201,
-        &done(),
-    ))
+    Ok(Reply::json(201, &done()))
 }
 
 /// The answer to what makes no object.
@@ -227,7 +224,10 @@ fn bind(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError> {
         ));
     }
     let pod = read::current(call, endpoint)?;
-    if let Some(bound) = pod["spec"]["nodeName"].as_str().filter(|name| !name.is_empty()) {
+    if let Some(bound) = pod["spec"]["nodeName"]
+        .as_str()
+        .filter(|name| !name.is_empty())
+    {
         return Err(ApiError::conflict(
             &GroupResource::core("pods/binding"),
             &target.name,

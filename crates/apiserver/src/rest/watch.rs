@@ -120,7 +120,9 @@ struct View {
 impl View {
     fn line(&self, kind: &str, object: &Value) -> Bytes {
         let mut shown = view::one(&self.call, &self.endpoint, object);
-        if self.call.accepted.shape == Shape::Table && self.told_columns.swap(true, Ordering::Relaxed) {
+        if self.call.accepted.shape == Shape::Table
+            && self.told_columns.swap(true, Ordering::Relaxed)
+        {
             shown.to_mut()["columnDefinitions"] = Value::Null;
         }
         line(kind, &shown)

@@ -36,7 +36,11 @@ pub(super) fn check(resource: &Resource, new: &Value, old: &Value) -> Vec<FieldE
             let shown = serde_json::json!({
                 "APIGroup": role["apiGroup"], "Kind": role["kind"], "Name": role["name"],
             });
-            errors.push(FieldError::invalid("roleRef", &shown, "cannot change roleRef"));
+            errors.push(FieldError::invalid(
+                "roleRef",
+                &shown,
+                "cannot change roleRef",
+            ));
         }
         ("storage.k8s.io", "storageclasses") => {
             for key in [

@@ -40,7 +40,11 @@ pub(super) fn check(resource: &Resource, object: &Value) -> Vec<FieldError> {
         ("", "services") => service(spec, &mut errors),
         ("", "namespaces") => {
             let deleting = !object["metadata"]["deletionTimestamp"].is_null();
-            if !deleting && object["status"]["phase"].as_str().is_some_and(|phase| phase != "Active") {
+            if !deleting
+                && object["status"]["phase"]
+                    .as_str()
+                    .is_some_and(|phase| phase != "Active")
+            {
                 errors.push(FieldError::invalid(
                     "status.Phase",
                     &object["status"]["phase"],
@@ -263,7 +267,11 @@ fn container_port(port: &Value, path: &str, errors: &mut Vec<FieldError>) {
             "must be no more than 15 characters",
         ));
     }
-    port_number(&port["containerPort"], format!("{path}.containerPort"), errors);
+    port_number(
+        &port["containerPort"],
+        format!("{path}.containerPort"),
+        errors,
+    );
 }
 
 /// Nobody may ask for more than the limit.
@@ -315,7 +323,14 @@ fn workload_status(status: &Value, errors: &mut Vec<FieldError>) {
             errors.push(FieldError::invalid(
                 format!("status.{key}"),
                 &count.into(),
-                &format!("cannot be greater than {}", if other == "replicas" { "status.replicas" } else { other }),
+                &format!(
+                    "cannot be greater than {}",
+                    if other == "replicas" {
+                        "status.replicas"
+                    } else {
+                        other
+                    }
+                ),
             ));
         }
     }
@@ -362,9 +377,23 @@ fn autoscaler(spec: &Value, errors: &mut Vec<FieldError>) {
         ));
     }
     let target = &spec["scaleTargetRef"];
-    required(&target["kind"], "spec.scaleTargetRef.kind".into(), "", errors);
-    required(&target["name"], "spec.scaleTargetRef.name".into(), "", errors);
-    if !target["apiVersion"].as_str().unwrap_or_default().contains('/') {
+    required(
+        &target["kind"],
+        "spec.scaleTargetRef.kind".into(),
+        "",
+        errors,
+    );
+    required(
+        &target["name"],
+        "spec.scaleTargetRef.name".into(),
+        "",
+        errors,
+    );
+    if !target["apiVersion"]
+        .as_str()
+        .unwrap_or_default()
+        .contains('/')
+    {
         errors.push(FieldError::invalid(
             "spec.scaleTargetRef.apiVersion",
             &target["apiVersion"].as_str().unwrap_or_default().into(),
@@ -444,7 +473,11 @@ fn service(spec: &Value, errors: &mut Vec<FieldError>) {
         let in_range = |number: i64| (1..=65535).contains(&number);
         const RANGE: &str = "must be between 1 and 65535, inclusive";
         if !in_range(number) {
-            errors.push(FieldError::invalid(format!("{path}.port"), &number.into(), RANGE));
+            errors.push(FieldError::invalid(
+                format!("{path}.port"),
+                &number.into(),
+                RANGE,
+            ));
         }
         one_of(
             &port["protocol"],
@@ -452,8 +485,15 @@ fn service(spec: &Value, errors: &mut Vec<FieldError>) {
             &["SCTP", "TCP", "UDP"],
             errors,
         );
-        if let Some(target) = port["targetPort"].as_i64().filter(|target| !in_range(*target)) {
-            errors.push(FieldError::invalid(format!("{path}.targetPort"), &target.into(), RANGE));
+        if let Some(target) = port["targetPort"]
+            .as_i64()
+            .filter(|target| !in_range(*target))
+        {
+            errors.push(FieldError::invalid(
+                format!("{path}.targetPort"),
+                &target.into(),
+                RANGE,
+            ));
         }
     }
     one_of(
@@ -475,7 +515,10 @@ fn service(spec: &Value, errors: &mut Vec<FieldError>) {
                 "Name": "", "Protocol": port["protocol"], "AppProtocol": null,
                 "Port": port["port"], "TargetPort": 0, "NodePort": 0,
             });
-            errors.push(FieldError::duplicate(format!("spec.ports[{index}]"), &shown));
+            errors.push(FieldError::duplicate(
+                format!("spec.ports[{index}]"),
+                &shown,
+            ));
         }
     }
     addresses(spec, errors);
@@ -495,7 +538,9 @@ fn addresses(spec: &Value, errors: &mut Vec<FieldError>) {
     }
     for (index, address) in list(&spec["externalIPs"]).iter().enumerate() {
         let text = address.as_str().unwrap_or_default();
-        let zeros = text.split('.').any(|part| part.len() > 1 && part.starts_with('0'));
+        let zeros = text
+            .split('.')
+            .any(|part| part.len() > 1 && part.starts_with('0'));
         if text.parse::<IpAddr>().is_err() {
             errors.push(FieldError::invalid(
                 format!("spec.externalIPs[{index}]"),
@@ -557,7 +602,11 @@ fn secret(secret: &Value, errors: &mut Vec<FieldError>) {
 }
 
 fn config_map(map: &Value, errors: &mut Vec<FieldError>) {
-    for key in map["data"].as_object().into_iter().flat_map(serde_json::Map::keys) {
+    for key in map["data"]
+        .as_object()
+        .into_iter()
+        .flat_map(serde_json::Map::keys)
+    {
         if !map["binaryData"][key].is_null() {
             errors.push(FieldError::invalid(
                 format!("data[{key}]"),
@@ -665,9 +714,16 @@ fn backend(service: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let named = !is_blank(&port["name"]);
     let numbered = port["number"].as_i64().unwrap_or(0) != 0;
     if !named && !numbered {
-        errors.push(FieldError::required(path, "port name or number is required"));
+        errors.push(FieldError::required(
+            path,
+            "port name or number is required",
+        ));
     } else if named && numbered {
-        errors.push(FieldError::invalid(path, port, "cannot set both port name & port number"));
+        errors.push(FieldError::invalid(
+            path,
+            port,
+            "cannot set both port name & port number",
+        ));
     }
 }
 

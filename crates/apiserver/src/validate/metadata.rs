@@ -178,7 +178,10 @@ pub(crate) fn label_value_error(text: &str) -> Option<String> {
 /// What is wrong with a label's key in a selector.
 pub(crate) fn label_key_error(key: &str) -> Option<String> {
     if key.matches('/').count() > 1 {
-        return Some(QUALIFIED.replacen("name part", "a valid label key", 1) + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')");
+        return Some(
+            QUALIFIED.replacen("name part", "a valid label key", 1)
+                + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
+        );
     }
     let mut errors = Vec::new();
     qualified("", key, &mut errors);

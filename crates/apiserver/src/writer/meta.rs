@@ -65,8 +65,8 @@ pub(super) fn drop_nulls(meta: &mut Map<String, Value>) {
     meta.retain(|key, value| {
         (key == "managedFields" && value.is_array())
             || !value.is_null()
-            && value.as_array().is_none_or(|list| !list.is_empty())
-            && value.as_object().is_none_or(|map| !map.is_empty())
+                && value.as_array().is_none_or(|list| !list.is_empty())
+                && value.as_object().is_none_or(|map| !map.is_empty())
     });
 }
 

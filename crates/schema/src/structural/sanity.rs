@@ -36,7 +36,10 @@ fn unknown_types(path: &str, schema: &Value, errors: &mut Vec<FieldError>) {
         errors.push(FieldError {
             field: format!("{path}.type"),
             reason: Reason::NotSupported,
-            message: format!("Unsupported value: {kind:?}: supported values: {}", known.join(", ")),
+            message: format!(
+                "Unsupported value: {kind:?}: supported values: {}",
+                known.join(", ")
+            ),
         });
     }
     let properties = schema.get("properties").and_then(Value::as_object);

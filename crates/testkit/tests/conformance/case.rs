@@ -70,7 +70,10 @@ const SHORT: [(&str, &str); 10] = [
     ("{auto}", "/apis/autoscaling/v2/namespaces/{ns}"),
     ("{rbac}", "/apis/rbac.authorization.k8s.io/v1"),
     ("{authz}", "/apis/authorization.k8s.io/v1"),
-    ("{crds}", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"),
+    (
+        "{crds}",
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+    ),
     ("{tables}", "application/json;as=Table;v=v1;g=meta.k8s.io"),
 ];
 
@@ -84,7 +87,12 @@ pub(crate) fn parse(area: &str, text: &str) -> Result<Vec<Case>> {
             let step = cases.last_mut().and_then(|c| c.steps.last_mut());
             let step = step.with_context(at)?;
             body.get_or_insert_default().push(rest.to_owned());
-            let joined = body.iter().flatten().cloned().collect::<Vec<_>>().join("\n");
+            let joined = body
+                .iter()
+                .flatten()
+                .cloned()
+                .collect::<Vec<_>>()
+                .join("\n");
             step.body = match step.body {
                 Body::Raw(_) => Body::Raw(joined),
                 _ if matches!(step.action, Action::Kubectl { .. }) => Body::Raw(joined),
@@ -103,7 +111,13 @@ pub(crate) fn parse(area: &str, text: &str) -> Result<Vec<Case>> {
             }
             let slug: String = name
                 .chars()
-                .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+                .map(|c| {
+                    if c.is_ascii_alphanumeric() {
+                        c.to_ascii_lowercase()
+                    } else {
+                        '-'
+                    }
+                })
                 .collect();
             cases.push(Case {
                 area: area.to_owned(),
@@ -129,7 +143,9 @@ fn step(line: &str, number: usize) -> Result<Step> {
         Some(rest) => (true, rest.trim()),
         None => (false, line),
     };
-    let line = SHORT.iter().fold(line.to_owned(), |line, (short, long)| line.replace(short, long));
+    let line = SHORT.iter().fold(line.to_owned(), |line, (short, long)| {
+        line.replace(short, long)
+    });
     let action = if let Some(rest) = line.strip_prefix("$ ") {
         Action::Kubectl {
             words: words(rest),
@@ -152,10 +168,19 @@ fn step(line: &str, number: usize) -> Result<Step> {
             let header = match word {
                 "merge" => ("Content-Type", "application/merge-patch+json".to_owned()),
                 "json" => ("Content-Type", "application/json-patch+json".to_owned()),
-                "strategic" => ("Content-Type", "application/strategic-merge-patch+json".to_owned()),
+                "strategic" => (
+                    "Content-Type",
+                    "application/strategic-merge-patch+json".to_owned(),
+                ),
                 "apply" => ("Content-Type", "application/apply-patch+yaml".to_owned()),
-                "table" => ("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json".to_owned()),
-                "as" => ("Impersonate-User", parts.next().context("as WHOM")?.to_owned()),
+                "table" => (
+                    "Accept",
+                    "application/json;as=Table;v=v1;g=meta.k8s.io,application/json".to_owned(),
+                ),
+                "as" => (
+                    "Impersonate-User",
+                    parts.next().context("as WHOM")?.to_owned(),
+                ),
                 "http1" => {
                     http1 = true;
                     continue;
@@ -164,7 +189,12 @@ fn step(line: &str, number: usize) -> Result<Step> {
             };
             headers.push((header.0.to_owned(), header.1));
         }
-        Action::Request { method, path, headers, http1 }
+        Action::Request {
+            method,
+            path,
+            headers,
+            http1,
+        }
     };
     Ok(Step {
         action,
@@ -196,7 +226,9 @@ fn annotate(step: &mut Step, text: &str) -> Result<()> {
             bail!("only requests have headers");
         };
         let (name, value) = text.split_once(": ").context("NAME: VALUE")?;
-        let value = SHORT.iter().fold(value.to_owned(), |v, (short, long)| v.replace(short, long));
+        let value = SHORT
+            .iter()
+            .fold(value.to_owned(), |v, (short, long)| v.replace(short, long));
         headers.push((name.to_owned(), value));
     }
     Ok(())

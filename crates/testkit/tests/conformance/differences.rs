@@ -42,10 +42,17 @@ fn walk(found: &mut Found, at: String, real: Option<&Value>, embedded: Option<&V
             keys.dedup();
             for key in keys {
                 let escaped = key.replace('~', "~0").replace('/', "~1");
-                walk(found, format!("{at}/{escaped}"), real.get(key), embedded.get(key));
+                walk(
+                    found,
+                    format!("{at}/{escaped}"),
+                    real.get(key),
+                    embedded.get(key),
+                );
             }
         }
-        (Some(Value::Array(real)), Some(Value::Array(embedded))) if real.len() == embedded.len() => {
+        (Some(Value::Array(real)), Some(Value::Array(embedded)))
+            if real.len() == embedded.len() =>
+        {
             for (index, (real, embedded)) in real.iter().zip(embedded).enumerate() {
                 walk(found, format!("{at}/{index}"), Some(real), Some(embedded));
             }

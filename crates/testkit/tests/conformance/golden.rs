@@ -12,7 +12,10 @@ pub(crate) fn read(folder: &Path) -> Result<Answers> {
     let mut all = Answers::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        let Some(area) = path.file_stem().filter(|_| path.extension().is_some_and(|e| e == "json")) else {
+        let Some(area) = path
+            .file_stem()
+            .filter(|_| path.extension().is_some_and(|e| e == "json"))
+        else {
             continue;
         };
         let text = std::fs::read_to_string(&path)?;

@@ -53,7 +53,10 @@ fn cases() -> Vec<Case> {
     if !Kubectl::available() {
         eprintln!("no kubectl in PATH: cases with its commands are skipped");
         cases.retain(|case| {
-            !case.steps.iter().any(|step| matches!(step.action, Action::Kubectl { .. }))
+            !case
+                .steps
+                .iter()
+                .any(|step| matches!(step.action, Action::Kubectl { .. }))
         });
     }
     cases
@@ -99,15 +102,22 @@ fn show(differences: &[Difference], cases: &[Case]) -> String {
         .iter()
         .map(|case| {
             let compared = case.steps.iter().filter(|step| step.is_compared());
-            (format!("{}: {}", case.area, case.name), compared.map(|step| step.line).collect())
+            (
+                format!("{}: {}", case.area, case.name),
+                compared.map(|step| step.line).collect(),
+            )
         })
         .collect();
     let text = |value: &Option<serde_json::Value>| {
-        value.as_ref().map_or("(nothing)".to_owned(), ToString::to_string)
+        value
+            .as_ref()
+            .map_or("(nothing)".to_owned(), ToString::to_string)
     };
     let mut out = String::new();
     for found in differences {
-        let line = lines.get(&found.case).and_then(|lines| lines.get(found.step - 1));
+        let line = lines
+            .get(&found.case)
+            .and_then(|lines| lines.get(found.step - 1));
         out += &format!(
             "{} #{} (line {}) {}\n    real:     {}\n    embedded: {}\n",
             found.case,
@@ -128,7 +138,9 @@ async fn the_embedded_server_answers_as_the_real_one() {
     let real = match Assets::find() {
         Some(assets) => real(&assets, &cases).await,
         None => {
-            eprintln!("no kube-apiserver: compared with its recorded answers; see `cargo xtask envtest`");
+            eprintln!(
+                "no kube-apiserver: compared with its recorded answers; see `cargo xtask envtest`"
+            );
             kept.clone()
         }
     };
@@ -137,7 +149,10 @@ async fn the_embedded_server_answers_as_the_real_one() {
         .flatten()
         .filter_map(|(name, answers)| Some((name, answers.iter().find_map(|a| a.get("stopped"))?)))
         .collect();
-    assert!(stopped.is_empty(), "cases that the real server does not let be played: {stopped:#?}");
+    assert!(
+        stopped.is_empty(),
+        "cases that the real server does not let be played: {stopped:#?}"
+    );
     if std::env::var_os("CONFORMANCE_RECORD").is_some() {
         golden::write(&folder().join("golden"), &real).unwrap();
     } else {
@@ -148,8 +163,14 @@ async fn the_embedded_server_answers_as_the_real_one() {
             show(&stale, &cases)
         );
         for case in &cases {
-            let known = kept.get(&case.area).is_some_and(|c| c.contains_key(&case.name));
-            assert!(known, "{}: {}: nothing is recorded; CONFORMANCE_RECORD=1", case.area, case.name);
+            let known = kept
+                .get(&case.area)
+                .is_some_and(|c| c.contains_key(&case.name));
+            assert!(
+                known,
+                "{}: {}: nothing is recorded; CONFORMANCE_RECORD=1",
+                case.area, case.name
+            );
         }
     }
     let answers = embedded(&cases).await;
@@ -158,12 +179,26 @@ async fn the_embedded_server_answers_as_the_real_one() {
     let mut found = differing(&real, &answers);
     let all = found.len();
     found.retain(|difference| !allowed.permits(difference));
-    let compared: usize = cases.iter().flat_map(|c| &c.steps).filter(|s| s.is_compared()).count();
-    eprintln!("{} cases, {compared} requests and commands, {all} differences, {} of them unexplained",
-        cases.len(), found.len());
-    assert!(found.is_empty(), "the embedded server differs:\n{}", show(&found, &cases));
+    let compared: usize = cases
+        .iter()
+        .flat_map(|c| &c.steps)
+        .filter(|s| s.is_compared())
+        .count();
+    eprintln!(
+        "{} cases, {compared} requests and commands, {all} differences, {} of them unexplained",
+        cases.len(),
+        found.len()
+    );
+    assert!(
+        found.is_empty(),
+        "the embedded server differs:\n{}",
+        show(&found, &cases)
+    );
     if std::env::var_os("CONFORMANCE_ONLY").is_none() && Kubectl::available() {
         let unused = allowed.unused();
-        assert!(unused.is_empty(), "differences.md lists what does not differ: {unused:?}");
+        assert!(
+            unused.is_empty(),
+            "differences.md lists what does not differ: {unused:?}"
+        );
     }
 }

@@ -11,7 +11,13 @@ use serde_json::{Map, Value, json};
 use crate::client::Answer;
 
 /// Headers that tell something to a client.
-const HEADERS: [&str; 5] = ["content-type", "warning", "retry-after", "content-encoding", "vary"];
+const HEADERS: [&str; 5] = [
+    "content-type",
+    "warning",
+    "retry-after",
+    "content-encoding",
+    "vary",
+];
 
 /// Marks of one case.
 #[derive(Debug)]
@@ -30,9 +36,15 @@ macro_rules! pattern {
     };
 }
 
-pattern!(UID, r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}");
+pattern!(
+    UID,
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+);
 pattern!(TIME, r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z");
-pattern!(LONG_TIME, r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d{2} \w{3} \d{4} \d{2}:\d{2}:\d{2} [+-]\d{4}");
+pattern!(
+    LONG_TIME,
+    r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d{2} \w{3} \d{4} \d{2}:\d{2}:\d{2} [+-]\d{4}"
+);
 // The ranges of Services of both servers.
 pattern!(IP, r"\b10\.(9[6-9]|10\d|11[01]|0)\.\d{1,3}\.\d{1,3}\b");
 pattern!(KLOG, r"^([IWE])\d{4} \d{2}:\d{2}:\d{2}\.\d+ +\d+ ");
@@ -40,14 +52,23 @@ pattern!(JSON_REVISION, r#"("resourceVersion": )"\d+""#);
 pattern!(OTHERS_GROUP, r"^\S+\.example\.com/v\w+$");
 pattern!(CELL_AGE, r"^(<invalid>|\d+s)$");
 pattern!(LIST_REVISION, r#"(?m)^  resourceVersion: "\d+""#);
-pattern!(RECORD, r"\(\d+\)( does not match the ResourceVersion in record )\(\d+\)");
+pattern!(
+    RECORD,
+    r"\(\d+\)( does not match the ResourceVersion in record )\(\d+\)"
+);
 pattern!(STORED_KEY, r"Key: /(real|registry)/");
-pattern!(SHOWN_VALUE, r#"(?s)^(.*(?:Invalid|Duplicate) value: )("\{.*\}"|\{.*\}|\[.*\])(: .*|)$"#);
+pattern!(
+    SHOWN_VALUE,
+    r#"(?s)^(.*(?:Invalid|Duplicate) value: )("\{.*\}"|\{.*\}|\[.*\])(: .*|)$"#
+);
 pattern!(SPACES, r"  +");
 pattern!(AGE, r"(?m)(^| )(<invalid>|0s|[1-9]\d?s)( |$)");
 pattern!(TOKEN, r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+");
 pattern!(REVISION, r"(resourceVersion: |Resource Version: +)\S+");
-pattern!(TOO_OLD, r"(too old resource version|Too large resource version|requested): \d+ \(\d+\)");
+pattern!(
+    TOO_OLD,
+    r"(too old resource version|Too large resource version|requested): \d+ \(\d+\)"
+);
 pattern!(TOO_LARGE, r"(current): \d+");
 pattern!(NODE_PORT, r"\b3[0-2]\d{3}\b");
 pattern!(TEMPORARY, r"(LIVE|MERGED)-\d+");
@@ -94,7 +115,10 @@ impl Normaliser {
                 }
             }
         }
-        if headers.get("content-type").is_some_and(|v| v == "application/json") {
+        if headers
+            .get("content-type")
+            .is_some_and(|v| v == "application/json")
+        {
             headers.remove("content-type");
         }
         let mut told = json!({"status": answer.status});
@@ -106,7 +130,12 @@ impl Normaliser {
             body
         } else {
             only.iter()
-                .map(|pointer| (pointer.clone(), body.pointer(pointer).cloned().unwrap_or_default()))
+                .map(|pointer| {
+                    (
+                        pointer.clone(),
+                        body.pointer(pointer).cloned().unwrap_or_default(),
+                    )
+                })
                 .collect::<Map<_, _>>()
                 .into()
         };
@@ -141,7 +170,14 @@ impl Normaliser {
             return json!({"events": events});
         }
         if answer.body.starts_with(b"k8s\0") || std::str::from_utf8(&answer.body).is_err() {
-            return json!(format!("{} bytes of something else", if answer.body.len() > 100 { "many" } else { "few" }));
+            return json!(format!(
+                "{} bytes of something else",
+                if answer.body.len() > 100 {
+                    "many"
+                } else {
+                    "few"
+                }
+            ));
         }
         Value::String(self.text(&String::from_utf8_lossy(&answer.body)))
     }
@@ -163,7 +199,8 @@ impl Normaliser {
                     && !self.generated.iter().any(|(known, _)| known == name)
                 {
                     let number = self.generated.len() + 1;
-                    self.generated.push((name.to_owned(), format!("{prefix}<generated-{number}>")));
+                    self.generated
+                        .push((name.to_owned(), format!("{prefix}<generated-{number}>")));
                 }
                 map.values().for_each(|value| self.learn_generated(value));
             }
@@ -186,7 +223,9 @@ impl Normaliser {
                     }
                 }
                 if map.get("type").is_some_and(|v| v == "BOOKMARK")
-                    && let Some(revision) = map.get_mut("object").and_then(|o| o.pointer_mut("/metadata/resourceVersion"))
+                    && let Some(revision) = map
+                        .get_mut("object")
+                        .and_then(|o| o.pointer_mut("/metadata/resourceVersion"))
                 {
                     *revision = "<list resourceVersion>".into();
                 }
@@ -233,16 +272,25 @@ impl Normaliser {
             text = text.replace(name, mark);
         }
         text = self.shown_value(&text);
-        text = LIST_REVISION.replace_all(&text, "  resourceVersion: <list>").into_owned();
-        text = RECORD.replace_all(&text, "(<revision>)$1(<revision>)").into_owned();
-        text = STORED_KEY.replace_all(&text, "Key: /<prefix>/").into_owned();
+        text = LIST_REVISION
+            .replace_all(&text, "  resourceVersion: <list>")
+            .into_owned();
+        text = RECORD
+            .replace_all(&text, "(<revision>)$1(<revision>)")
+            .into_owned();
+        text = STORED_KEY
+            .replace_all(&text, "Key: /<prefix>/")
+            .into_owned();
         text = TIME.replace_all(&text, "<time>").into_owned();
         text = LONG_TIME.replace_all(&text, "<time>").into_owned();
         text = TOKEN.replace_all(&text, "<token>").into_owned();
-        text = TOO_OLD.replace_all(&text, "$1: <revision> (<revision>)").into_owned();
+        text = TOO_OLD
+            .replace_all(&text, "$1: <revision> (<revision>)")
+            .into_owned();
         text = TOO_LARGE.replace_all(&text, "$1: <revision>").into_owned();
         for (pattern, kind) in [(&UID, "uid"), (&IP, "ip")] {
-            let found = pattern.replace_all(&text, |found: &Captures<'_>| self.mark(kind, &found[0]));
+            let found =
+                pattern.replace_all(&text, |found: &Captures<'_>| self.mark(kind, &found[0]));
             text = found.into_owned();
         }
         text
@@ -281,13 +329,17 @@ impl Normaliser {
                 .map(|line| {
                     let line = self.text(line).replace(home, "<home>");
                     let line = REVISION.replace_all(&line, "${1}<revision>");
-                    let line = JSON_REVISION.replace_all(&line, "${1}<revision>").into_owned();
+                    let line = JSON_REVISION
+                        .replace_all(&line, "${1}<revision>")
+                        .into_owned();
                     let line = KLOG.replace(&line, "$1 ");
                     let line = TEMPORARY.replace_all(&line, "$1");
                     let line = KUBECTL_TEMPORARY.replace_all(&line, "<file>");
                     let line = NODE_PORT.replace_all(&line, "<port>");
                     let indent = line.len() - line.trim_start().len();
-                    let rest = SPACES.replace_all(line[indent..].trim_end(), "  ").into_owned();
+                    let rest = SPACES
+                        .replace_all(line[indent..].trim_end(), "  ")
+                        .into_owned();
                     let rest = AGE.replace_all(&rest, "$1<age>$3").into_owned();
                     format!("{}{rest}", &line[..indent]).into()
                 })

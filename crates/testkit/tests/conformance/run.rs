@@ -69,7 +69,10 @@ async fn play(client: &Client, case: &Case, answers: &mut Vec<Value>) -> Result<
             )
             .await?;
         if made.status != 201 {
-            bail!("make the namespace: {}", String::from_utf8_lossy(&made.body));
+            bail!(
+                "make the namespace: {}",
+                String::from_utf8_lossy(&made.body)
+            );
         }
     }
     for step in &case.steps {
@@ -120,14 +123,25 @@ impl Run<'_> {
                     .collect();
                 let body = case::bytes(&step.body, |text| self.fill(text))?;
                 let path = self.fill(path);
-                let answer = self.client.send(method, &path, &headers, body, *http1).await?;
+                let answer = self
+                    .client
+                    .send(method, &path, &headers, body, *http1)
+                    .await?;
                 if std::env::var_os("CONFORMANCE_TRACE").is_some() {
-                    eprintln!("{method} {path}: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
+                    eprintln!(
+                        "{method} {path}: {} {}",
+                        answer.status,
+                        String::from_utf8_lossy(&answer.body)
+                    );
                 }
                 self.capture(step, &answer)?;
                 if step.quiet {
                     if !(200..300).contains(&answer.status) {
-                        bail!("{method} {path}: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
+                        bail!(
+                            "{method} {path}: {} {}",
+                            answer.status,
+                            String::from_utf8_lossy(&answer.body)
+                        );
                     }
                     self.normaliser.answer(&answer, &[]);
                     return Ok(Some(json!(answer.status)));
@@ -151,12 +165,16 @@ impl Run<'_> {
             }
             Action::Kubectl { words, env } => {
                 let words: Vec<String> = words.iter().map(|word| self.fill(word)).collect();
-                let env: Vec<(&str, &str)> = env.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+                let env: Vec<(&str, &str)> =
+                    env.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
                 let body = case::bytes(&step.body, |text| self.fill(text))?;
                 let input = String::from_utf8(body)?;
                 let kubectl = match &self.kubectl {
                     Some(kubectl) => kubectl.clone(),
-                    None => self.kubectl.insert(Kubectl::new(self.client.kubeconfig())?).clone(),
+                    None => self
+                        .kubectl
+                        .insert(Kubectl::new(self.client.kubeconfig())?)
+                        .clone(),
                 };
                 let mut arguments = vec!["-n".to_owned(), self.case.namespace.clone()];
                 arguments.extend(words.iter().cloned());
@@ -181,7 +199,9 @@ impl Run<'_> {
             let value = body
                 .pointer(pointer)
                 .with_context(|| format!("no {pointer} in {body}"))?;
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
             self.known.insert(name.clone(), text);
         }
         Ok(())
