@@ -126,7 +126,10 @@ fn name_successors(spec: &Value, versions: &mut [ServedVersion]) {
             && higher
             && !said(&version.version, "deprecationWarning").is_string()
         {
-            *text += &format!("; use {group}/{better} {kind}");
+            text.push_str("; use ");
+            text.push_str(&crate::resources::api_version(group, &better));
+            text.push(' ');
+            text.push_str(kind);
         }
     }
 }

@@ -180,7 +180,7 @@ fn first_status(resource: &Resource) -> Option<Value> {
 pub(crate) fn condition_times(resource: &Resource, object: &mut Value) {
     let keys: &[&str] = match (&*resource.id.group, &*resource.id.resource) {
         ("apps", "deployments") => &["lastTransitionTime", "lastUpdateTime"],
-        ("apps", _) | ("", "namespaces") | ("autoscaling", _) => &["lastTransitionTime"],
+        ("apps" | "autoscaling", _) | ("", "namespaces") => &["lastTransitionTime"],
         ("", "pods") | ("batch", "jobs") => &["lastProbeTime", "lastTransitionTime"],
         _ => return,
     };

@@ -44,8 +44,8 @@ pub(crate) fn serve(call: &Call) -> Result<Reply, ApiError> {
             openapi::v2(registry, &call.cluster.version, accept)
         }
         ["openapi", "v3"] => Ok(openapi::index(registry)),
-        ["openapi", "v3", "api", version] => openapi::document(call, "", version),
-        ["openapi", "v3", "apis", group, version] => openapi::document(call, group, version),
+        ["openapi", "v3", "api", version] => Ok(openapi::document(call, "", version)),
+        ["openapi", "v3", "apis", group, version] => Ok(openapi::document(call, group, version)),
         _ => Err(ApiError::page_not_found()),
     }
 }

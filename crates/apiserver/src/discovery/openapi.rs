@@ -10,7 +10,6 @@ use super::groups;
 use crate::crd;
 use crate::http::{Call, Reply};
 use crate::resources::{Origin, Registry, Resource};
-use crate::status::ApiError;
 use crate::store::GroupResource;
 pub(super) use v2::document as v2;
 
@@ -52,10 +51,10 @@ fn written(call: &Call, resource: &Resource, version: &str) -> Option<Value> {
         .cloned()
 }
 
-pub(super) fn document(call: &Call, group: &str, version: &str) -> Result<Reply, ApiError> {
+pub(super) fn document(call: &Call, group: &str, version: &str) -> Reply {
     let found = groups::of_version(&call.cluster.registry, group, version);
     if found.is_empty() {
-        return Ok(Reply::bytes(404, "", bytes::Bytes::new()));
+        return Reply::bytes(404, "", bytes::Bytes::new());
     }
     let mut paths = Map::new();
     let mut schemas = schemas::Schemas::default();
@@ -96,7 +95,7 @@ pub(super) fn document(call: &Call, group: &str, version: &str) -> Result<Reply,
             }),
         );
     }
-    Ok(Reply::json(
+    Reply::json(
         200,
         &json!({
             "openapi": "3.0.0",
@@ -104,5 +103,5 @@ pub(super) fn document(call: &Call, group: &str, version: &str) -> Result<Reply,
             "paths": paths,
             "components": {"schemas": schemas.into_json()},
         }),
-    ))
+    )
 }

@@ -200,7 +200,7 @@ fn unrecognized(endpoint: &Endpoint, why: &str, body: &[u8]) -> ApiError {
     let mut summary = match body.first() {
         None => "<empty>".to_owned(),
         Some(b'{') => String::from_utf8_lossy(start).into_owned(),
-        Some(_) => start.iter().map(|byte| format!("{byte:02x}")).collect(),
+        Some(_) => hex(start),
     };
     if body.len() > SHOWN {
         summary += " ...";
@@ -209,6 +209,14 @@ fn unrecognized(endpoint: &Endpoint, why: &str, body: &[u8]) -> ApiError {
         "the object provided is unrecognized (must be of type {}): {why} ({summary})",
         endpoint.resource.kind
     ))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or_default();
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
 }
 
 /// The object in the body of a create or update; fields that stand there twice are reported as asked for.

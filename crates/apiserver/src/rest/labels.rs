@@ -150,7 +150,7 @@ impl Reader {
                     }
                 }
                 Word::End => return Ok(terms),
-                other => {
+                other @ Word::Sign(_) => {
                     return Err(Wrong(format!(
                         "found '{}', expected: !, identifier, or 'end of string'",
                         other.shown()
@@ -232,7 +232,7 @@ impl Reader {
                 self.at += 1;
                 Ok(value)
             }
-            other => Err(requirement(format!(
+            other @ Word::Sign(_) => Err(requirement(format!(
                 "found '{}', expected: identifier",
                 other.shown()
             ))),

@@ -389,10 +389,13 @@ fn autoscaler(spec: &Value, errors: &mut Vec<FieldError>) {
         "",
         errors,
     );
-    if !target["apiVersion"]
-        .as_str()
-        .unwrap_or_default()
-        .contains('/')
+    // The one that can be scaled and has no group.
+    let oldest = target["kind"] == "ReplicationController" && target["apiVersion"] == "v1";
+    if !oldest
+        && !target["apiVersion"]
+            .as_str()
+            .unwrap_or_default()
+            .contains('/')
     {
         errors.push(FieldError::invalid(
             "spec.scaleTargetRef.apiVersion",
