@@ -34,7 +34,7 @@ async fn shell(demo: &Demo, script: &str) -> Output {
 
 #[test]
 fn the_documentation_has_the_steps_that_the_demo_prints() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/install.md");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
     let page = std::fs::read_to_string(page).unwrap();
     let block: String = STEPS
         .lines()
@@ -46,7 +46,7 @@ fn the_documentation_has_the_steps_that_the_demo_prints() {
             }
         })
         .collect();
-    assert!(page.contains(&block), "docs/install.md lacks:\n{block}");
+    assert!(page.contains(&block), "README.md lacks:\n{block}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
