@@ -24,7 +24,7 @@ impl Baseline {
         let fields = managed::own_fields(answer)?;
         let mut digests = Vec::new();
         leaves(fields, Some(answer), &[], &mut |leaf| {
-            digests.push(leaf.digest)
+            digests.push(leaf.digest);
         });
         Some(Self {
             fields: fields.to_string().into(),

@@ -267,6 +267,24 @@ mod tests {
     }
 
     #[test]
+    fn entries_of_an_older_version_are_migrated_whoever_owns_them() {
+        let mut object = json!({"metadata": {"resourceVersion": "7", "managedFields": [
+            entry("kustomize-controller", "Apply", json!({"f:spec": {}})),
+            {"manager": "other", "operation": "Update", "subresource": "status", "apiVersion": "example.com/v1", "fieldsV1": {}},
+        ]}});
+        let operations = migration(&object, "example.com/v2").unwrap();
+        assert_eq!(
+            operations[0]["value"], "7",
+            "what changed meanwhile is not written over"
+        );
+        let migrated = operations[1]["value"].clone();
+        assert_eq!(migrated[0]["fieldsV1"], json!({"f:spec": {}}));
+        assert_eq!(migrated[1]["subresource"], "status");
+        object["metadata"]["managedFields"] = migrated;
+        assert_eq!(migration(&object, "example.com/v2"), None);
+    }
+
+    #[test]
     fn an_untouched_object_needs_no_takeover() {
         let object = json!({"metadata": {"managedFields": [
             entry("kustomize-controller", "Apply", json!({"f:data": {}})),

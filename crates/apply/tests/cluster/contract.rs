@@ -140,9 +140,8 @@ fn version(name: &str, storage: bool, properties: Value) -> Value {
     })
 }
 
-/// A definition gets a version that defaults a new field; the entries of managers that are still of the old version
-/// would make every apply fail.
-pub(crate) async fn a_new_version_with_a_new_default_is_migrated_to(mut cluster: Cluster) {
+/// A definition gets a version that defaults a new field, while the managers' entries are still of the old version.
+pub(crate) async fn a_new_version_with_a_new_default_is_followed(mut cluster: Cluster) {
     let old = json!({"a": {"type": "string"}});
     let new = json!({"a": {"type": "string"}, "b": {"type": "string", "default": "x"}});
     let gauge = |version: &str, a: &str| {

@@ -302,7 +302,7 @@ everywhere!(
     applying::termination_is_waited_for,
     contract::what_is_known_to_be_absent_is_applied_without_a_check,
     contract::fields_that_a_kind_does_not_have_are_left_out,
-    contract::a_new_version_with_a_new_default_is_migrated_to,
+    contract::a_new_version_with_a_new_default_is_followed,
     contract::a_fight_over_a_field_slows_down,
     contract::a_job_that_is_done_and_gone_is_left_so_by_a_correction,
     observing::a_hand_edit_is_seen_and_put_back,
