@@ -1,7 +1,5 @@
 //! Flux's own kustomize-controller builds from what Fairway serves, on a real API server.
 
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the way to fail")]
-
 use std::time::{Duration, Instant};
 
 use fairway_apply::{Connection, Strictness};

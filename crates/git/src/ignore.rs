@@ -352,4 +352,31 @@ mod tests {
             "a file of that name stays"
         );
     }
+
+    #[test]
+    fn flux_says_the_same() {
+        let cases = include_str!("../tests/data/sourceignore.txt");
+        let mut checked = 0;
+        for line in cases.lines().filter(|line| !line.starts_with("# ")) {
+            let (rules, paths) = line.split_once('\t').unwrap();
+            let mut files = Vec::new();
+            let mut spec = None;
+            for part in rules.split('¦') {
+                let (folder, text) = part.split_once('=').unwrap();
+                let text = text.replace('⏎', "\n");
+                match folder {
+                    "spec" => spec = Some(text),
+                    folder => files.push((folder.to_owned(), text)),
+                }
+            }
+            let parsed = Rules::new(&files, spec.as_deref());
+            for path in paths.split('¦') {
+                let (is_folder, excluded) = (path.starts_with('d'), path[1..].starts_with('1'));
+                let path = &path[2..];
+                assert_eq!(parsed.excludes(path, is_folder), excluded, "{rules}: {path}");
+                checked += 1;
+            }
+        }
+        assert_eq!(checked, 3600);
+    }
 }
