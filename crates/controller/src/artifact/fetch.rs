@@ -2,6 +2,7 @@
 
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::{ClientConfig, RootCertStore};
 
 use super::ArtifactOptions;
 use super::digest::{Unusable, expected};
@@ -65,10 +67,13 @@ pub enum FetchError {
     Io(#[from] std::io::Error),
 }
 
+type HttpClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+
 /// Fetches artifacts.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Fetcher {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    /// Made when there is something to fetch: most engines never have.
+    client: OnceLock<HttpClient>,
     folder: PathBuf,
     max_download: u64,
     limits: Limits,
@@ -78,20 +83,8 @@ impl Fetcher {
     /// A fetcher that keeps what it downloads in `folder`, in files without names.
     pub fn new(folder: PathBuf, options: &ArtifactOptions) -> std::io::Result<Self> {
         std::fs::create_dir_all(&folder)?;
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_connect_timeout(Some(PATIENCE));
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let https = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(provider)?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
         Ok(Self {
-            client: Client::builder(TokioExecutor::new())
-                .pool_max_idle_per_host(1)
-                .pool_idle_timeout(Duration::from_secs(15))
-                .build(https),
+            client: OnceLock::new(),
             folder,
             max_download: options.max_download,
             limits: Limits {
@@ -131,9 +124,10 @@ impl Fetcher {
             |error: &dyn std::fmt::Display| FetchError::Unreachable(format!("{url}: {error}"));
         let silent =
             |_| FetchError::Unreachable(format!("{url}: nothing was heard for {PATIENCE:?}"));
-        let answer = tokio::time::timeout(PATIENCE, self.client.request(request))
-            .await
-            .map_err(silent)?;
+        let answer =
+            tokio::time::timeout(PATIENCE, self.client.get_or_init(client).request(request))
+                .await
+                .map_err(silent)?;
         let response = answer.map_err(|error| {
             // The cause says more than "client error (Connect)".
             let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -178,4 +172,27 @@ impl Fetcher {
         .await
         .map_err(|error| FetchError::Unreachable(error.to_string()))?
     }
+}
+
+fn client() -> HttpClient {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_connect_timeout(Some(PATIENCE));
+    let provider = rustls::crypto::aws_lc_rs::default_provider;
+    let native = HttpsConnectorBuilder::new().with_provider_and_native_roots(provider());
+    let builder = native.unwrap_or_else(|error| {
+        // A machine that trusts nobody; Flux's artifacts are served over plain HTTP.
+        tracing::debug!(%error, "there are no certificates of authorities on this machine");
+        let nobody = ClientConfig::builder_with_provider(Arc::new(provider()))
+            .with_safe_default_protocol_versions()
+            .expect("aws-lc knows the default versions of TLS")
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        HttpsConnectorBuilder::new().with_tls_config(nobody)
+    });
+    let https = builder.https_or_http().enable_http1().wrap_connector(http);
+    Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(1)
+        .pool_idle_timeout(Duration::from_secs(15))
+        .build(https)
 }
