@@ -20,6 +20,7 @@ mod normalise;
 mod run;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use fairway_apiserver::{Config, Server};
@@ -128,7 +129,8 @@ fn show(differences: &[Difference], cases: &[Case]) -> String {
         let line = lines
             .get(&found.case)
             .and_then(|lines| lines.get(found.step - 1));
-        out += &format!(
+        let _ = write!(
+            out,
             "{} #{} (line {}) {}\n    real:     {}\n    embedded: {}\n",
             found.case,
             found.step,

@@ -213,12 +213,12 @@ impl Normaliser {
         match value {
             Value::Object(map) => {
                 // Lists tell the revision of the whole server, which other cases move.
-                if map.contains_key("items") || map.contains_key("rows") {
-                    if let Some(meta) = map.get_mut("metadata") {
-                        for key in ["resourceVersion", "continue"] {
-                            if let Some(found) = meta.get_mut(key).filter(|v| *v != "") {
-                                *found = format!("<list {key}>").into();
-                            }
+                if (map.contains_key("items") || map.contains_key("rows"))
+                    && let Some(meta) = map.get_mut("metadata")
+                {
+                    for key in ["resourceVersion", "continue"] {
+                        if let Some(found) = meta.get_mut(key).filter(|v| *v != "") {
+                            *found = format!("<list {key}>").into();
                         }
                     }
                 }
