@@ -373,7 +373,11 @@ mod tests {
             for path in paths.split('¦') {
                 let (is_folder, excluded) = (path.starts_with('d'), path[1..].starts_with('1'));
                 let path = &path[2..];
-                assert_eq!(parsed.excludes(path, is_folder), excluded, "{rules}: {path}");
+                assert_eq!(
+                    parsed.excludes(path, is_folder),
+                    excluded,
+                    "{rules}: {path}"
+                );
                 checked += 1;
             }
         }
