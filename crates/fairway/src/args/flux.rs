@@ -150,8 +150,8 @@ pub(crate) struct CreateKustomizationArgs {
     #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set, value_name = "BOOL")]
     pub(crate) wait: bool,
     /// How long health may take
-    #[arg(long, value_parser = duration, value_name = "DURATION")]
-    pub(crate) health_check_timeout: Option<Duration>,
+    #[arg(long, default_value = "2m", value_parser = duration, value_name = "DURATION")]
+    pub(crate) health_check_timeout: Duration,
     /// Object whose health counts, as KIND/NAME.NAMESPACE; may be given several times
     #[arg(long, value_delimiter = ',', value_name = "OBJECT")]
     pub(crate) health_check: Vec<String>,

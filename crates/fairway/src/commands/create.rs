@@ -67,21 +67,21 @@ pub(crate) async fn kustomization(
     spec["sourceRef"] = source(&args.source);
     spec["path"] = json!(args.path);
     spec["prune"] = json!(args.prune);
+    // As flux has it: with `wait` everything counts, else what is named.
     if args.wait {
         spec["wait"] = json!(true);
-    }
-    let durations = [
-        ("timeout", args.health_check_timeout),
-        ("retryInterval", args.retry_interval),
-    ];
-    for (field, value) in durations {
-        if let Some(value) = value {
-            spec[field] = json!(fairway_types::Duration::from(value).to_string());
+    } else {
+        for check in &args.health_check {
+            let checked = health_check(check)?;
+            push(&mut spec["healthChecks"], checked);
         }
     }
-    for check in &args.health_check {
-        let checked = health_check(check)?;
-        push(&mut spec["healthChecks"], checked);
+    if args.wait || !args.health_check.is_empty() {
+        let timeout = fairway_types::Duration::from(args.health_check_timeout);
+        spec["timeout"] = json!(timeout.to_string());
+    }
+    if let Some(interval) = args.retry_interval {
+        spec["retryInterval"] = json!(fairway_types::Duration::from(interval).to_string());
     }
     for name in &args.depends_on {
         let dependency = match name.split_once('/') {

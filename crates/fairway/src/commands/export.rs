@@ -69,6 +69,14 @@ fn plain(kind: Kind, object: &DynamicObject, keep: &dyn Fn(&str) -> bool) -> Val
     if let Some(spec) = spec.as_object_mut() {
         // As flux prints it: what is false by default is left out; prune is required.
         spec.retain(|key, value| key == "prune" || *value != Value::Bool(false));
+        for field in ["interval", "retryInterval", "timeout"] {
+            let text = spec.get(field).and_then(Value::as_str);
+            if let Some(duration) =
+                text.and_then(|text| text.parse::<fairway_types::Duration>().ok())
+            {
+                spec.insert(field.to_owned(), json!(duration.to_string()));
+            }
+        }
     }
     let mut out = json!({
         "apiVersion": resource.api_version,

@@ -139,9 +139,9 @@ async fn looks(demo: &Demo, head: &str) {
     assert_eq!(
         tree.stdout,
         "Kustomization/flux-system/flux-system\n\
+         ├── FleetKustomization/flux-system/web\n\
          ├── Kustomization/flux-system/flux-system\n\
-         ├── GitRepository/flux-system/flux-system\n\
-         └── FleetKustomization/flux-system/web\n"
+         └── GitRepository/flux-system/flux-system\n"
     );
     let events = demo
         .fairway(&["events", "--for", "Kustomization/web-one"])
