@@ -1,4 +1,4 @@
-//! `bench-reconcile`: starts the bench of `crates/fairway`, release build and all.
+//! `bench-reconcile` and `bench-idle`: start the benches of `crates/fairway`, release build and all.
 
 use std::process::Command;
 

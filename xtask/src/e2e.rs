@@ -9,7 +9,7 @@ use crate::envtest;
 
 const USAGE: &str = "usage: cargo xtask e2e [NAME]
 
-Runs the tests of crates/fairway/tests/real, or those whose name holds NAME (`handover`, `flux_cli`, `least_privilege`), on real API servers
+Runs the tests of crates/fairway/tests/real and tests/idle, or those whose name holds NAME (`handover`, `flux_cli`, `least_privilege`), on real API servers
 against Flux's own programs. Needs what `cargo xtask envtest --flux` builds, or KUBEBUILDER_ASSETS, and kubectl.";
 
 const WANTED: &[&str] = &[
@@ -51,7 +51,16 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        .args(["test", "--package", "fairway", "--test", "real", "--"])
+        .args([
+            "test",
+            "--package",
+            "fairway",
+            "--test",
+            "real",
+            "--test",
+            "idle",
+            "--",
+        ])
         .args(["--ignored", "--test-threads=1", "--nocapture"])
         .args(filter)
         .env("KUBEBUILDER_ASSETS", &folder);

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
+        ["bench-idle", rest @ ..] => bench::run("idle", rest),
         ["bench-reconcile", rest @ ..] => bench::run("reconcile", rest),
         ["crds", rest @ ..] => crds::run(rest),
         ["deps"] => deps::run(),
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
         ["schemas", rest @ ..] => schemas::run(rest),
         _ => {
             eprintln!(
-                "usage: cargo xtask crds [--check] | schemas [--check] | protobuf [--check] | deps | envtest [--flux] | e2e [NAME] | bench-reconcile"
+                "usage: cargo xtask crds [--check] | schemas [--check] | protobuf [--check] | deps | envtest [--flux] | e2e [NAME] | bench-reconcile | bench-idle"
             );
             return ExitCode::from(2);
         }

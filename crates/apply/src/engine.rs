@@ -2,7 +2,8 @@
 //!
 //! What an object costs: nothing where a [`Witness`] vouches for it, two requests where it is new (dry-run, apply) or
 //! unchanged (dry-run, get), three where it changes; on the first apply of an owner one where the witness knows that it
-//! is not there.
+//! is not there; later one less where the witness knows what it is now, and no dry-run where nothing else of its stage is
+//! written.
 
 mod change;
 mod check;
@@ -17,10 +18,8 @@ use std::{
 };
 
 use fairway_types::{Inventory, InventoryEntry, ObjectId, kustomization::IgnoreRule};
-use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 
 pub use change::{Action, Change, change_log};
-use check::Checked;
 pub use error::ApplyError;
 
 use crate::{
@@ -149,16 +148,8 @@ impl Run<'_> {
     async fn stages(&self, plan: &Plan, report: &mut Report) -> Result<(), ApplyError> {
         let mut new_definitions = false;
         for (stage, objects) in &plan.stages {
-            // Boxed, so that callers can prove that the whole apply may move between threads (rust#110338).
-            let checks: Vec<BoxFuture<'_, _>> = objects
-                .iter()
-                .map(|desired| self.check(desired, new_definitions).boxed())
-                .collect();
-            let checked: Vec<Checked> = stream::iter(checks)
-                .buffered(self.options.concurrency)
-                .try_collect()
-                .await?;
-            let pending = self.write(checked, report).await?;
+            let checked = self.check_stage(objects, new_definitions).await?;
+            let pending = self.write(objects, checked, report).await?;
             if *stage != Stage::Resources {
                 self.establish(pending).await?;
             }

@@ -317,6 +317,15 @@ impl Witness for Observer {
         self.inner.lock().store.set_busy(id, false);
     }
 
+    fn knows(&self, id: &ObjectId) -> Option<String> {
+        let state = self.inner.lock();
+        if state.is_watched(id) {
+            state.store.untouched_version(id)
+        } else {
+            None
+        }
+    }
+
     fn applied(&self, owner: &Owner, id: &ObjectId, digest: u64, object: &Value) {
         tracing::trace!(%owner, object = id.subject(), "applied");
         let mut state = self.inner.lock();

@@ -26,6 +26,13 @@ pub trait Witness: Send + Sync {
     /// Whether this content was applied, was a Job, has finished, and is gone since.
     fn has_finished(&self, id: &ObjectId, digest: u64) -> bool;
 
+    /// The resource version of an object that is, at this moment, what our last apply left behind, whatever its content
+    /// was then; none where it was touched since, says that it is to be treated in a special way, or is not watched.
+    fn knows(&self, id: &ObjectId) -> Option<String> {
+        let _ = id;
+        None
+    }
+
     /// The object is about to be written by us: until [`Self::applied`] or [`Self::abandoned`], what changes is no drift.
     fn applying(&self, id: &ObjectId);
 

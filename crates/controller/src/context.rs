@@ -305,14 +305,17 @@ impl Context {
             return;
         };
         for object in home.kustomizations.all() {
-            let namespace = object.namespace().unwrap_or_default();
             let depends = object.spec.depends_on.iter().any(|reference| {
-                reference.name == dependency.name
-                    && *reference.namespace.as_ref().unwrap_or(&namespace) == dependency.namespace
+                let namespace = reference.namespace.as_deref();
+                let namespace = namespace.or(object.metadata.namespace.as_deref());
+                reference.name == dependency.name && namespace == Some(&dependency.namespace)
             });
+            if !depends {
+                continue;
+            }
             let key = key_of(&home.id, &*object);
             // Who is past its own look at dependencies would only be interrupted.
-            if depends && !self.memory.has_begun(&key) && !self.is_settled(&home.id, &object) {
+            if !self.memory.has_begun(&key) && !self.is_settled(&home.id, &object) {
                 self.enqueue_kustomization(key);
             }
         }

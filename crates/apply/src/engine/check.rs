@@ -3,6 +3,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use fairway_types::{ObjectId, names::FIELD_MANAGER};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -26,6 +27,13 @@ pub(super) struct Checked {
 }
 
 pub(super) enum Step {
+    /// The object is as our last apply of other content left it, at this version: it will change, and what it is now need
+    /// not be asked.
+    Change {
+        object: Value,
+        digest: u64,
+        version: String,
+    },
     /// Nothing; a live object says how healthy it is.
     Nothing { action: Action, live: Option<Value> },
     /// It was not checked: most likely it is not there.
@@ -65,10 +73,86 @@ impl Run<'_> {
         }
     }
 
+    /// Finds out what is to be done with the objects of a stage. Whatever is written has passed a dry-run before, with
+    /// one exception: an object that is the only one to be written needs none, since its apply is refused as a whole.
+    pub(super) async fn check_stage(
+        &self,
+        objects: &[Desired],
+        patient: bool,
+    ) -> Result<Vec<Checked>, ApplyError> {
+        // Boxed, so that callers can prove that the whole apply may move between threads (rust#110338).
+        let checks: Vec<BoxFuture<'_, _>> = objects
+            .iter()
+            .map(|desired| self.check(desired, patient, true).boxed())
+            .collect();
+        let mut checked: Vec<Checked> = stream::iter(checks)
+            .buffered(self.options.concurrency)
+            .try_collect()
+            .await?;
+        let is_write = |checked: &&Checked| !matches!(checked.step, Step::Nothing { .. });
+        if checked.iter().filter(is_write).count() == 1 {
+            return Ok(checked);
+        }
+        let rest: Vec<BoxFuture<'_, _>> = checked
+            .iter()
+            .enumerate()
+            .filter(|(_, checked)| matches!(checked.step, Step::Change { .. }))
+            .map(|(index, checked)| {
+                let check = self.try_change(&objects[index], checked, patient);
+                check
+                    .map(move |result| result.map(|checked| (index, checked)))
+                    .boxed()
+            })
+            .collect();
+        let rest: Vec<(usize, Checked)> = stream::iter(rest)
+            .buffered(self.options.concurrency)
+            .try_collect()
+            .await?;
+        for (index, change) in rest {
+            checked[index] = change;
+        }
+        Ok(checked)
+    }
+
+    /// A change that is known to be one, tried by dry-run.
+    async fn try_change(
+        &self,
+        desired: &Desired,
+        checked: &Checked,
+        patient: bool,
+    ) -> Result<Checked, ApplyError> {
+        let Step::Change {
+            object,
+            digest,
+            version,
+        } = &checked.step
+        else {
+            return self.check(desired, patient, false).await;
+        };
+        match self.dry_run(&checked.resource, object).await {
+            Ok(answer) if version_of(&answer) == Some(version.as_str()) => Ok(Checked {
+                id: checked.id.clone(),
+                resource: checked.resource.clone(),
+                version: checked.version.clone(),
+                step: Step::Apply {
+                    object: object.clone(),
+                    digest: *digest,
+                    live: None,
+                    recreate: false,
+                    action: Action::Configured,
+                },
+            }),
+            // It went, it was touched this very moment, or it is refused: the long way round.
+            _ => self.check(desired, patient, false).await,
+        }
+    }
+
+    /// `trust` allows to believe what is known of the object.
     pub(super) async fn check(
         &self,
         desired: &Desired,
         patient: bool,
+        trust: bool,
     ) -> Result<Checked, ApplyError> {
         let mut id = desired.id.clone();
         if desired.policy == Policy::Skip {
@@ -141,6 +225,22 @@ impl Run<'_> {
                 return Ok(done(id, resource, step));
             }
         }
+        if trust
+            && desired.policy == Policy::Override
+            && self.options.ignore.is_empty()
+            && let Some(known) = self
+                .options
+                .witness
+                .as_ref()
+                .and_then(|witness| witness.knows(&id))
+        {
+            let step = Step::Change {
+                object,
+                digest,
+                version: known,
+            };
+            return Ok(done(id, resource, step));
+        }
         if desired.policy == Policy::IfNotPresent {
             let live = self.get(&resource, &id).await?;
             if live.is_some() {
@@ -192,11 +292,7 @@ impl Run<'_> {
             }
         };
         // The answer to a dry-run that would create has no version yet.
-        if answer
-            .pointer("/metadata/resourceVersion")
-            .and_then(Value::as_str)
-            .is_none_or(str::is_empty)
-        {
+        if version_of(&answer).is_none_or(str::is_empty) {
             let step = Step::Apply {
                 object,
                 digest,
@@ -321,4 +417,8 @@ impl Run<'_> {
             }),
         }
     }
+}
+
+pub(super) fn version_of(object: &Value) -> Option<&str> {
+    object.pointer("/metadata/resourceVersion")?.as_str()
 }

@@ -10,30 +10,31 @@ use tokio::time::Instant;
 
 use super::{
     Action, ApplyError, Report, Run,
-    check::{Checked, Step},
+    check::{Checked, Step, version_of},
 };
-use crate::{api::ApplyOptions, health, managed, mapper::Resource, order};
+use crate::{api::ApplyOptions, health, managed, mapper::Resource, order, plan::Desired};
 
 impl Run<'_> {
     /// Writes what the checks found to do, kinds one after the other, objects of a kind together. Answers the objects
     /// that are not yet as healthy as the next stage needs them.
     pub(super) async fn write(
         &self,
+        objects: &[Desired],
         checked: Vec<Checked>,
         report: &mut Report,
     ) -> Result<Vec<(ObjectId, Resource)>, ApplyError> {
         let mut pending = Vec::new();
         let now = Timestamp::now();
-        let mut rest = checked.into_iter().peekable();
+        let mut rest = objects.iter().zip(checked).peekable();
         while let Some(first) = rest.next() {
-            let rank = order::rank(&first.id.kind);
+            let rank = order::rank(&first.1.id.kind);
             let mut group = vec![first];
-            while let Some(next) = rest.next_if(|next| order::rank(&next.id.kind) == rank) {
+            while let Some(next) = rest.next_if(|next| order::rank(&next.1.id.kind) == rank) {
                 group.push(next);
             }
             let writes: Vec<BoxFuture<'_, _>> = group
                 .into_iter()
-                .map(|checked| self.write_one(checked).boxed())
+                .map(|(desired, checked)| self.write_one(desired, checked).boxed())
                 .collect();
             let mut results = stream::iter(writes).buffered(self.options.concurrency);
             let mut failure = None;
@@ -58,8 +59,31 @@ impl Run<'_> {
 
     async fn write_one(
         &self,
+        desired: &Desired,
         checked: Checked,
     ) -> Result<(ObjectId, Resource, String, Action, Option<Value>), ApplyError> {
+        let mut checked = checked;
+        if let Step::Change {
+            object,
+            digest,
+            version,
+        } = &checked.step
+        {
+            let changed = self
+                .change(&checked.id, &checked.resource, object, *digest, version)
+                .await;
+            if let Some((answer, action)) = changed {
+                let Checked {
+                    id,
+                    resource,
+                    version,
+                    ..
+                } = checked;
+                return Ok((id, resource, version, action, Some(answer)));
+            }
+            // Refused, perhaps. The long way round says why, or what else is to be done.
+            checked = self.check(desired, false, false).await?;
+        }
         let Checked {
             id,
             resource,
@@ -76,6 +100,9 @@ impl Run<'_> {
                 let (answer, action) = self.make(&resource, &id, object, merge).await?;
                 self.remember(&id, digest, &answer);
                 return Ok((id, resource, version, action, Some(answer)));
+            }
+            Step::Change { object, digest, .. } => {
+                (object, digest, None, false, Action::Configured)
             }
             Step::Apply {
                 object,
@@ -138,6 +165,35 @@ impl Run<'_> {
             .write_object(resource, id, &object, live, false)
             .await?;
         Ok((answer, Action::Configured))
+    }
+
+    /// The only change of its stage, applied as it is. None where that does not work.
+    async fn change(
+        &self,
+        id: &ObjectId,
+        resource: &Resource,
+        object: &Value,
+        digest: u64,
+        known: &str,
+    ) -> Option<(Value, Action)> {
+        if let Some(witness) = &self.options.witness {
+            witness.applying(id);
+        }
+        let result = self
+            .write_object(resource, id, object, None, false)
+            .await
+            .ok();
+        match (&result, &self.options.witness) {
+            (Some(answer), _) => self.remember(id, digest, answer),
+            (None, Some(witness)) => witness.abandoned(id),
+            (None, None) => {}
+        }
+        let answer = result?;
+        let action = match version_of(&answer) {
+            Some(version) if version == known => Action::Unchanged,
+            _ => Action::Configured,
+        };
+        Some((answer, action))
     }
 
     async fn write_object(

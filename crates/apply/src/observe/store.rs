@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use fairway_types::{ObjectId, kustomization::IgnoreRule};
+use fairway_types::{ObjectId, kustomization::IgnoreRule, names};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -46,6 +46,8 @@ struct Entry {
     /// The same, whether or not the object still is what that left behind.
     content: Option<u64>,
     baseline: Option<Baseline>,
+    /// It says itself, by a label or annotation, how it is to be applied.
+    marked: bool,
     /// We are writing it: what changes meanwhile is judged when that is done.
     busy: bool,
 }
@@ -86,6 +88,13 @@ impl Store {
         self.objects
             .get(id)
             .is_some_and(|entry| entry.applied == Some(digest) && entry.drift.is_none())
+    }
+
+    pub(super) fn untouched_version(&self, id: &ObjectId) -> Option<String> {
+        let entry = self.objects.get(id)?;
+        let untouched =
+            entry.applied.is_some() && entry.drift.is_none() && !entry.marked && !entry.busy;
+        untouched.then(|| entry.version.clone())
     }
 
     pub(super) fn set_busy(&mut self, id: &ObjectId, busy: bool) {
@@ -138,6 +147,7 @@ impl Store {
             applied: Some(digest),
             content: Some(digest),
             baseline: Baseline::of(object),
+            marked: is_marked(object),
             busy: false,
         };
         if let Some(newer) = newer {
@@ -161,21 +171,32 @@ impl Store {
             text(object, "/metadata/uid"),
             text(object, "/metadata/resourceVersion"),
         );
-        let health = judge.of(object, Timestamp::now());
         let judged_by = judge.fingerprint(&id.group, &id.kind);
         let mut changes = Vec::new();
+        let health_now = || judge.of(object, Timestamp::now());
         let entry = match self.objects.get_mut(id) {
             Some(entry) if entry.uid == uid => {
                 if is_older(version, &entry.version) {
                     return changes;
                 }
                 let same_version = entry.version == version;
+                if same_version
+                    && entry.judged_by == judged_by
+                    && entry.applied.is_some()
+                    && entry.drift.is_none()
+                    && !entry.busy
+                {
+                    // What the server answered to our own apply.
+                    return changes;
+                }
+                let health = health_now();
                 if entry.health != health {
                     changes.push(ObjectChange::Health(health.clone()));
                 }
                 version.clone_into(&mut entry.version);
                 entry.health = health;
                 entry.judged_by = judged_by;
+                entry.marked = is_marked(object);
                 if same_version && entry.drift.is_some() {
                     // Seen again by a new list: told before.
                     return changes;
@@ -183,6 +204,7 @@ impl Store {
                 entry
             }
             _ => {
+                let health = health_now();
                 changes.push(ObjectChange::Health(health.clone()));
                 let known = self.objects.remove(id);
                 let entry = Entry {
@@ -195,6 +217,7 @@ impl Store {
                     // have.
                     applied: None,
                     content: known.as_ref().and_then(|entry| entry.content),
+                    marked: is_marked(object),
                     busy: known.as_ref().is_some_and(|entry| entry.busy),
                     baseline: known.and_then(|entry| entry.baseline),
                 };
@@ -236,6 +259,17 @@ impl Store {
         }
         Some(ObjectChange::Gone { finished })
     }
+}
+
+/// Whether labels or annotations say how the object is to be applied; that it is ours they all say.
+fn is_marked(object: &Value) -> bool {
+    let maps = ["/metadata/labels", "/metadata/annotations"].map(|place| object.pointer(place));
+    maps.into_iter()
+        .flatten()
+        .filter_map(Value::as_object)
+        .flat_map(serde_json::Map::keys)
+        .filter_map(|key| key.strip_prefix(names::KUSTOMIZE_GROUP))
+        .any(|rest| !matches!(rest, "/name" | "/namespace"))
 }
 
 fn has_finished(job: &Value) -> bool {

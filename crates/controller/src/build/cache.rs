@@ -6,8 +6,7 @@
 //! all that an unchanged Kustomization needs.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use fairway_kustomize::{FileTree, Options, ReadSet, TreeError};
 
@@ -37,15 +36,17 @@ struct Entry {
     finished: HashMap<[u8; 32], Finished>,
 }
 
+/// The objects are kept by who works with them: finishing them again costs little, and a thousand Kustomizations that
+/// are built from one folder would hold a thousand copies.
 #[derive(Debug, Clone)]
 struct Finished {
-    digest: String,
-    rendered: Option<Arc<Rendered>>,
+    digest: Box<str>,
+    rendered: Weak<Rendered>,
 }
 
 /// Newer and older: a rollback finds what it goes back to.
 const RESULTS_A_PLACE: usize = 2;
-const FINISHED_A_RESULT: usize = 256;
+const FINISHED_A_RESULT: usize = 16_384;
 
 #[derive(Debug, Default)]
 struct Slot {
@@ -65,10 +66,10 @@ struct Inner {
 /// What the cache knows about a place and a tree.
 #[derive(Debug, Clone)]
 pub enum Known {
-    /// Built and finished: the digest, and the objects if they are still in memory.
+    /// Finished: the digest, and the objects if somebody still works with them.
     Finished(String, Option<Arc<Rendered>>),
-    /// Built, not yet finished this way.
-    Built(Arc<Vec<serde_json::Value>>),
+    /// Built; the digest where it has been finished this way before.
+    Built(Arc<Vec<serde_json::Value>>, Option<String>),
     /// Nothing, or no objects any more.
     Nothing,
 }
@@ -136,12 +137,14 @@ impl Cache {
             return Ok(Known::Nothing);
         };
         commit.clone_into(&mut entry.commit);
-        Ok(match (entry.finished.get(finish), &entry.built) {
-            (Some(finished), _) => {
-                Known::Finished(finished.digest.clone(), finished.rendered.clone())
-            }
-            (None, Some(built)) => Known::Built(built.clone()),
-            (None, None) => Known::Nothing,
+        let finished = entry.finished.get(finish);
+        let rendered = finished.and_then(|finished| finished.rendered.upgrade());
+        let digest = finished.map(|finished| String::from(finished.digest.clone()));
+        Ok(match (digest, rendered, &entry.built) {
+            (Some(digest), None, Some(built)) => Known::Built(built.clone(), Some(digest)),
+            (Some(digest), rendered, _) => Known::Finished(digest, rendered),
+            (None, _, Some(built)) => Known::Built(built.clone(), None),
+            (None, _, None) => Known::Nothing,
         })
     }
 
@@ -195,20 +198,14 @@ impl Cache {
         else {
             return;
         };
-        let before = entry.held();
         if entry.finished.len() >= FINISHED_A_RESULT {
             entry.finished.clear();
         }
-        entry.finished.insert(
-            finish,
-            Finished {
-                digest: rendered.digest.clone(),
-                rendered: Some(rendered.clone()),
-            },
-        );
-        let after = entry.held();
-        inner.weight = (inner.weight + after).saturating_sub(before);
-        inner.shrink(self.max_weight, self.max_places);
+        let finished = Finished {
+            digest: rendered.digest.as_str().into(),
+            rendered: Arc::downgrade(rendered),
+        };
+        entry.finished.insert(finish, finished);
     }
 
     /// Bytes of objects that are held, by estimate.
@@ -219,21 +216,11 @@ impl Cache {
 
 impl Entry {
     fn held(&self) -> usize {
-        let built = if self.built.is_some() { self.weight } else { 0 };
-        built
-            + self
-                .finished
-                .values()
-                .filter_map(|f| f.rendered.as_ref())
-                .map(|r| r.weight())
-                .sum::<usize>()
+        if self.built.is_some() { self.weight } else { 0 }
     }
 
     fn drop_objects(&mut self) {
         self.built = None;
-        self.finished
-            .values_mut()
-            .for_each(|finished| finished.rendered = None);
     }
 }
 
@@ -331,9 +318,10 @@ mod tests {
         build(&cache, &place("p"), "c1", &first);
         assert!(matches!(
             cache.look_up(&place("p"), "c1", &first, &PLAIN),
-            Ok(Known::Built(_))
+            Ok(Known::Built(_, None))
         ));
-        cache.finished(&place("p"), "c1", PLAIN, &rendered());
+        let objects = rendered();
+        cache.finished(&place("p"), "c1", PLAIN, &objects);
         let other = tree("1", "2");
         assert!(matches!(
             cache.look_up(&place("p"), "c2", &other, &PLAIN),
@@ -343,13 +331,16 @@ mod tests {
             cache.look_up(&place("p"), "c3", &tree("2", "1"), &PLAIN),
             Ok(Known::Nothing)
         ));
+        drop(objects);
+        let again = cache.look_up(&place("p"), "c2", &other, &PLAIN).unwrap();
+        assert!(matches!(again, Known::Built(_, Some(digest)) if digest == "sha256:1"));
         assert!(matches!(
             cache.look_up(&place("q"), "c1", &first, &PLAIN),
             Ok(Known::Nothing)
         ));
         assert!(matches!(
             cache.look_up(&place("p"), "c1", &first, &[1; 32]),
-            Ok(Known::Built(_))
+            Ok(Known::Built(_, None))
         ));
     }
 
@@ -360,7 +351,7 @@ mod tests {
         build(&cache, &place("p"), "c2", &tree("2", ""));
         assert!(matches!(
             cache.look_up(&place("p"), "c3", &tree("1", ""), &PLAIN),
-            Ok(Known::Built(_))
+            Ok(Known::Built(_, None))
         ));
         build(&cache, &place("p"), "c4", &tree("4", ""));
         assert!(matches!(
@@ -384,7 +375,7 @@ mod tests {
         assert!(matches!(old, Known::Finished(digest, None) if digest == "sha256:1"));
         assert!(matches!(
             cache.look_up(&place("9"), "c", &tree("1", ""), &PLAIN),
-            Ok(Known::Finished(_, Some(_)))
+            Ok(Known::Built(_, Some(_)))
         ));
     }
 }

@@ -103,7 +103,7 @@ impl Builder {
         tokio::task::spawn_blocking(move || {
             let tree = CommitTree(source.tree.clone());
             match this.cache.look_up(&place, &source.commit, &tree, &key) {
-                Ok(Known::Finished(digest, _)) => {
+                Ok(Known::Finished(digest, _) | Known::Built(_, Some(digest))) => {
                     this.hits.fetch_add(1, Ordering::Relaxed);
                     Some(digest)
                 }
@@ -155,7 +155,7 @@ impl Builder {
                 self.hits.fetch_add(1, Ordering::Relaxed);
                 return Ok(rendered);
             }
-            Known::Built(built) => {
+            Known::Built(built, _) => {
                 self.hits.fetch_add(1, Ordering::Relaxed);
                 built
             }

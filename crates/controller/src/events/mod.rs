@@ -1,11 +1,12 @@
 //! Events on objects, as Flux writes them: core/v1, the reason of the Ready condition, metadata as annotations.
 //!
-//! Recording never waits and never fails: events go through a bounded channel to one task for each cluster, and what
-//! does not fit is dropped and counted. Messages come from conditions, which never hold secret values.
+//! Recording never waits and never fails: events go through bounded channels to a few tasks for each cluster (those of
+//! one object to the same one, so that they keep their order), and what does not fit is dropped and counted. Messages come from conditions, which never hold secret values.
 
 mod limit;
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -45,28 +46,38 @@ pub struct Happening {
 
 /// The longest message that is written.
 const MAX_MESSAGE: usize = 8 * 1024;
-const CAPACITY: usize = 1024;
+/// Events of a lane that wait.
+const CAPACITY: usize = 2048;
+/// Events that are written to one cluster at the same time.
+const LANES: usize = 4;
 
 /// Writes events to one cluster.
 #[derive(Debug, Clone)]
 pub struct Recorder {
-    sender: mpsc::Sender<Happening>,
+    lanes: Arc<[mpsc::Sender<Box<Happening>>; LANES]>,
     dropped: Arc<AtomicU64>,
 }
 
 impl Recorder {
-    /// Starts the task that writes. It ends, after what is in the channel, when `stop` is cancelled.
+    /// Starts the tasks that write. They end, after what is in the channels, when `stop` is cancelled.
     pub fn start(client: kube::Client, component: &'static str, stop: CancellationToken) -> Self {
-        let (sender, receiver) = mpsc::channel(CAPACITY);
         let dropped = Arc::new(AtomicU64::new(0));
-        tokio::spawn(write_all(
-            client,
-            component,
-            receiver,
-            stop,
-            dropped.clone(),
-        ));
-        Self { sender, dropped }
+        let lanes = std::array::from_fn(|_| {
+            let (sender, receiver) = mpsc::channel(CAPACITY);
+            let (client, stop) = (client.clone(), stop.clone());
+            tokio::spawn(write_all(
+                client,
+                component,
+                receiver,
+                stop,
+                dropped.clone(),
+            ));
+            sender
+        });
+        Self {
+            lanes: Arc::new(lanes),
+            dropped,
+        }
     }
 
     /// Records what happened.
@@ -97,7 +108,8 @@ impl Recorder {
                 );
             }
         }
-        if self.sender.try_send(happening).is_err() {
+        let lane = &self.lanes[lane_of(&happening.object)];
+        if lane.try_send(Box::new(happening)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -108,10 +120,16 @@ impl Recorder {
     }
 }
 
+fn lane_of(object: &ObjectReference) -> usize {
+    let mut hasher = DefaultHasher::new();
+    (&object.kind, &object.namespace, &object.name).hash(&mut hasher);
+    hasher.finish() as usize % LANES
+}
+
 async fn write_all(
     client: kube::Client,
     component: &'static str,
-    mut receiver: mpsc::Receiver<Happening>,
+    mut receiver: mpsc::Receiver<Box<Happening>>,
     stop: CancellationToken,
     dropped: Arc<AtomicU64>,
 ) {
@@ -129,7 +147,7 @@ async fn write_all(
             .clone()
             .unwrap_or_else(|| "default".to_owned());
         let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
-        if let Err(error) = write(&api, component, &mut limiter, happening).await {
+        if let Err(error) = write(&api, component, &mut limiter, *happening).await {
             dropped.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(%error, "event not written");
         }

@@ -67,7 +67,7 @@ impl Work<'_> {
         let is_new = attempt.status.last_applied_revision.as_deref() != Some(self.revision);
         let started = Instant::now();
         self.target.settle().await;
-        let mut options = wait::Options::new(Duration::from_millis(300));
+        let mut options = wait::Options::new(Duration::from_secs(1));
         options.witness = self.target.witness();
         options.vanishing = jobs_with_ttl(self.rendered);
         // Most of the time everything is fine already, and a status that says "checking" would only be noise.

@@ -1,11 +1,12 @@
 //! One run of one engine: a fresh control plane, the three phases, and what each took.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 use fairway_testkit::Process;
-use fairway_testkit::real::Assets;
+use fairway_testkit::real::{Assets, KustomizeController, SourceStandIn, install_flux_kinds};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -44,50 +45,96 @@ impl Kind {
 const TRAIL: Duration = Duration::from_secs(2);
 const START: Duration = Duration::from_secs(60);
 
-/// The running processes of an engine.
-struct Running {
-    processes: Vec<Process>,
-    _folder: TempDir,
+/// What does the work.
+enum Worker {
+    /// This process.
+    Here,
+    Fairway(Process),
+    Flux {
+        controller: KustomizeController,
+        _source: SourceStandIn,
+    },
 }
 
-impl Running {
-    fn pids(&self) -> Vec<i32> {
-        if self.processes.is_empty() {
-            // The bound is this process.
-            return vec![std::process::id() as i32];
+impl Worker {
+    async fn start(
+        kind: Kind,
+        assets: &Assets,
+        plane: &Plane,
+        binary: &Path,
+        folder: &TempDir,
+    ) -> Result<Self> {
+        Ok(match kind {
+            Kind::Bound => Self::Here,
+            Kind::Fairway => {
+                let kubeconfig = folder.path().join("kubeconfig");
+                let mut command = fairway(binary, &["controller", "--profile=flux"], &kubeconfig);
+                command
+                    .arg("--storage-path")
+                    .arg(folder.path().join("storage"));
+                Self::Fairway(Process::spawn(command)?)
+            }
+            Kind::Flux => {
+                let source = SourceStandIn::start(plane.kubeconfig(), false).await?;
+                let arguments = ["--concurrent=20"];
+                let controller =
+                    KustomizeController::start(assets, plane.kubeconfig(), &arguments).await?;
+                Self::Flux {
+                    controller,
+                    _source: source,
+                }
+            }
+        })
+    }
+
+    fn pid(&self) -> i32 {
+        match self {
+            Self::Here => std::process::id() as i32,
+            Self::Fairway(process) => process.id(),
+            Self::Flux { controller, .. } => controller.id(),
         }
-        self.processes.iter().map(Process::id).collect()
+    }
+
+    /// The end of what it logged.
+    fn log(&self) -> String {
+        let log = match self {
+            Self::Here => String::new(),
+            Self::Fairway(process) => process.stderr(),
+            Self::Flux { controller, .. } => controller.log(),
+        };
+        let mut start = log.len().saturating_sub(2000);
+        while !log.is_char_boundary(start) {
+            start += 1;
+        }
+        log[start..].to_owned()
     }
 }
 
-pub(crate) async fn run(assets: &Assets, run: Run, seen: &mut dyn FnMut(Row)) -> Result<()> {
+pub(crate) async fn run(
+    assets: &Assets,
+    binary: &Path,
+    run: Run,
+    seen: &mut dyn FnMut(Row),
+) -> Result<()> {
     let plane = Plane::start(assets).await?;
     let folder = tempfile::tempdir()?;
     let kubeconfig = folder.path().join("kubeconfig");
     std::fs::write(&kubeconfig, plane.kubeconfig())?;
-    let installed = fairway(&["install"], &kubeconfig).output().await?;
+    let installed = fairway(binary, &["install", "--replicas=0"], &kubeconfig)
+        .output()
+        .await?;
     ensure!(
         installed.status.success(),
         "fairway install: {}",
         String::from_utf8_lossy(&installed.stderr)
     );
+    if run.engine == Kind::Flux {
+        install_flux_kinds(assets, &plane.control).await?;
+    }
     load::prepare(&plane.api).await?;
     let git = load::repository().await?;
     load::create_source(&plane.api, &git.url()).await?;
-    let processes = match run.engine {
-        Kind::Bound => Vec::new(),
-        Kind::Fairway => {
-            let storage = folder.path().join("storage");
-            let mut command = fairway(&["controller", "--profile=flux"], &kubeconfig);
-            command.arg("--storage-path").arg(storage);
-            vec![Process::spawn(command)?]
-        }
-        Kind::Flux => bail!("Flux's controllers are not there"),
-    };
-    let mut running = Running {
-        processes,
-        _folder: folder,
-    };
+    let worker = Worker::start(run.engine, assets, &plane, binary, &folder).await?;
     let first = format!("main@sha1:{}", git.head()?);
     if run.engine != Kind::Bound {
         until_source(&plane, &first).await?;
@@ -97,7 +144,7 @@ pub(crate) async fn run(assets: &Assets, run: Run, seen: &mut dyn FnMut(Row)) ->
         run,
         plane: &plane,
         progress: &progress,
-        running: &mut running,
+        worker: &worker,
         seen,
     };
     let api = &plane.api;
@@ -130,9 +177,9 @@ pub(crate) async fn run(assets: &Assets, run: Run, seen: &mut dyn FnMut(Row)) ->
         .await
 }
 
-/// The release build of this workspace, away from the home of whoever runs this.
-fn fairway(arguments: &[&str], kubeconfig: &std::path::Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fairway"));
+/// The binary, away from the home of whoever runs this.
+fn fairway(binary: &Path, arguments: &[&str], kubeconfig: &Path) -> Command {
+    let mut command = Command::new(binary);
     command
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -153,7 +200,7 @@ struct Phases<'a> {
     run: Run,
     plane: &'a Plane,
     progress: &'a Progress,
-    running: &'a mut Running,
+    worker: &'a Worker,
     seen: &'a mut dyn FnMut(Row),
 }
 
@@ -166,9 +213,10 @@ impl Phases<'_> {
         begin: impl Future<Output = Result<()>>,
     ) -> Result<()> {
         let run = self.run;
-        let pids = self.running.pids();
+        let pid = self.worker.pid();
         let before = Counted::read(&self.plane.api).await?;
-        let cpu = cpu_seconds(&pids)?;
+        let gone = || format!("the engine has ended: {}", self.worker.log());
+        let cpu = cpu_seconds(pid).with_context(gone)?;
         let started = Instant::now();
         begin.await?;
         let reached = self
@@ -176,23 +224,13 @@ impl Phases<'_> {
             .until(run.n, generation, revision, started, run.limit)
             .await;
         tokio::time::sleep(TRAIL).await;
-        for process in &mut self.running.processes {
-            if !process.is_running() {
-                let log = process.stderr();
-                let end = log.len().saturating_sub(2000);
-                bail!(
-                    "the process has ended: {}",
-                    log.get(end..).unwrap_or_default()
-                );
-            }
-        }
         let row = Row {
             run,
             phase: name,
             took: reached.took,
             count: reached.count,
-            cpu: cpu_seconds(&pids)? - cpu,
-            memory: peak_memory(&pids)?,
+            cpu: cpu_seconds(pid).with_context(gone)? - cpu,
+            memory: peak_memory(pid)?,
             counted: Counted::read(&self.plane.api).await?.since(&before),
         };
         eprintln!("{}", row.line());

@@ -6,38 +6,30 @@ use anyhow::{Context as _, Result};
 
 use crate::api::Api;
 
-/// Processor time in seconds, of the processes and of what they started and waited for.
-pub(crate) fn cpu_seconds(pids: &[i32]) -> Result<f64> {
+/// Processor time in seconds, of a process and of what it started and waited for.
+pub(crate) fn cpu_seconds(pid: i32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name, in parentheses, may hold anything.
+    let rest = stat.rsplit_once(") ").context("an odd stat file")?.1;
+    let fields: Vec<&str> = rest.split(' ').collect();
     let mut ticks = 0;
-    for pid in pids {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))
-            .with_context(|| format!("process {pid} is gone"))?;
-        // The name, in parentheses, may hold anything.
-        let rest = stat.rsplit_once(") ").context("an odd stat file")?.1;
-        let fields: Vec<&str> = rest.split(' ').collect();
-        // utime, stime, cutime, cstime
-        for field in fields.get(11..15).context("a short stat file")? {
-            ticks += field.parse::<u64>()?;
-        }
+    // utime, stime, cutime, cstime
+    for field in fields.get(11..15).context("a short stat file")? {
+        ticks += field.parse::<u64>()?;
     }
     // USER_HZ is 100 on every architecture that Linux runs on today.
     Ok(ticks as f64 / 100.0)
 }
 
-/// The most memory that each process ever held, summed, in bytes.
-pub(crate) fn peak_memory(pids: &[i32]) -> Result<u64> {
-    let mut sum = 0;
-    for pid in pids {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
-            .with_context(|| format!("process {pid} is gone"))?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .context("no VmHWM")?;
-        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
-        sum += kilobytes * 1024;
-    }
-    Ok(sum)
+/// The most memory that a process ever held, in bytes.
+pub(crate) fn peak_memory(pid: i32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .context("no VmHWM")?;
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kilobytes * 1024)
 }
 
 /// What a request is: verb (`APPLY` is server-side apply) with `dry` where nothing was stored, and resource.
