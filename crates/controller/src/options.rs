@@ -214,7 +214,7 @@ impl Options {
             controllers: Controller::ALL.into(),
             namespace: fairway_types::names::SYSTEM_NAMESPACE.to_owned(),
             concurrent: 256,
-            concurrent_per_cluster: 6,
+            concurrent_per_cluster: 12,
             concurrent_builds: std::thread::available_parallelism()
                 .map_or(2, std::num::NonZero::get),
             build_cache_bytes: 256 << 20,
