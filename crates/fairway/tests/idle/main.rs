@@ -16,7 +16,7 @@ use servers::{Counts, Servers};
 
 /// A hand edit is put back within this time.
 const PUT_BACK: Duration = Duration::from_secs(2);
-/// What trails behind a change: events, the last status.
+/// What trails behind a change (events, the last status) is over when nothing is asked for this long.
 const TRAIL: Duration = Duration::from_secs(3);
 
 fn number(variable: &str, default: u64) -> u64 {
@@ -49,7 +49,7 @@ async fn converged_is_cheap(servers: Servers, quiet_for: u64) {
         fleet.clusters(),
         started.elapsed()
     );
-    tokio::time::sleep(TRAIL).await;
+    settled(&fleet).await;
 
     // Each Kustomization is reconciled every ten seconds, and asks nobody.
     let before = fleet.servers.counts().await;
@@ -70,15 +70,30 @@ async fn converged_is_cheap(servers: Servers, quiet_for: u64) {
     }
     eprintln!("a hand edit is put back after {best:?}");
     assert!(best < PUT_BACK, "{best:?}");
-    tokio::time::sleep(TRAIL).await;
+    settled(&fleet).await;
 
     // One application changes, on all clusters.
     let before = fleet.servers.counts().await;
     fleet.change_one_app().await;
-    tokio::time::sleep(TRAIL).await;
+    settled(&fleet).await;
     let asked = fleet.servers.counts().await.since(&before);
     eprintln!("asked for by a commit: {asked}");
     commit_costs_what_it_changes(&fleet, &asked);
+}
+
+/// Waits until nothing trails behind any more, two minutes at most.
+async fn settled(fleet: &Fleet) {
+    for _ in 0..40 {
+        let before = fleet.servers.counts().await;
+        tokio::time::sleep(TRAIL).await;
+        let asked = fleet.servers.counts().await.since(&before);
+        if asked
+            .iter()
+            .all(|(_, verb, resource, _)| is_background(verb, resource))
+        {
+            return;
+        }
+    }
 }
 
 /// What may be asked at any time: watches that are renewed, Leases, and what is no resource (the version; the metrics that this
