@@ -43,6 +43,10 @@ pub const SUBSTITUTE: &str = "kustomize.toolkit.fluxcd.io/substitute";
 pub const DECRYPT: &str = "kustomize.toolkit.fluxcd.io/decrypt";
 /// Event metadata: the revision.
 pub const REVISION: &str = "kustomize.toolkit.fluxcd.io/revision";
+/// Event metadata: the state of the commit is to be updated.
+pub const COMMIT_STATUS: &str = "kustomize.toolkit.fluxcd.io/commit_status";
+/// Annotations of an object with this prefix become metadata of its events.
+pub const EVENT_PREFIX: &str = "event.toolkit.fluxcd.io/";
 /// The value that switches something off.
 pub const DISABLED: &str = "disabled";
 /// The value that switches something on.

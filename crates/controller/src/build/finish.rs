@@ -18,12 +18,24 @@ pub struct Variables {
     pub strategy: SubstituteStrategy,
     /// Whether a variable without value and without default is an error.
     pub strict: bool,
+    /// Values that came from Secrets, the longest first: they are masked where a message might quote them.
+    pub secrets: Vec<String>,
 }
 
 impl Variables {
     /// Values as Flux reads them: without line breaks.
     pub fn set(&mut self, name: impl Into<String>, value: &str) {
         self.values.insert(name.into(), value.replace('\n', ""));
+    }
+
+    /// A value that came from a Secret.
+    pub fn set_secret(&mut self, name: impl Into<String>, value: &str) {
+        self.set(name, value);
+        let value = value.replace('\n', "");
+        if !value.is_empty() && !self.secrets.contains(&value) {
+            self.secrets.push(value);
+            self.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        }
     }
 
     fn digest(&self, hasher: &mut Sha256) {

@@ -36,7 +36,7 @@ pub enum ConnectError {
         error: kube::Error,
     },
     /// The Secret has no such key.
-    #[error("KubeConfig secret '{namespace}/{name}' does not contain a '{key}' key with data")]
+    #[error("KubeConfig secret '{namespace}/{name}' does not contain a '{key}' key with a kubeconfig")]
     NoKey {
         /// Its namespace.
         namespace: String,

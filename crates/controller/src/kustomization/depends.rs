@@ -25,7 +25,9 @@ pub fn why_not(
 ) -> Option<String> {
     let id = format!("{namespace}/{name}");
     let Some(dependency) = dependency else {
-        return Some(format!("dependency '{id}' not found"));
+        return Some(format!(
+            "dependency '{id}' not found: kustomizations.kustomize.toolkit.fluxcd.io \"{name}\" not found"
+        ));
     };
     let not_ready = || Some(format!("dependency '{id}' is not ready"));
     let Some(status) = &dependency.status else {
@@ -89,7 +91,10 @@ mod tests {
     #[test]
     fn exists_is_current_ready_and_of_the_same_revision() {
         let why = |dependency: Option<&Kustomization>, known| why_not("ns", "b", dependency, known);
-        assert_eq!(why(None, ALONE).unwrap(), "dependency 'ns/b' not found");
+        assert_eq!(
+            why(None, ALONE).unwrap(),
+            "dependency 'ns/b' not found: kustomizations.kustomize.toolkit.fluxcd.io \"b\" not found"
+        );
         assert_eq!(why(Some(&dependency("True", 2, "r1")), ALONE), None);
         assert_eq!(
             why(Some(&dependency("True", 1, "r1")), ALONE).unwrap(),

@@ -15,6 +15,12 @@ pub(super) enum Failure {
         reason: &'static str,
         message: String,
     },
+    /// Tried again after `retryInterval`, and said on the object alone.
+    #[error("{message}")]
+    Unsaid {
+        reason: &'static str,
+        message: String,
+    },
     /// Something else has to happen first: looked at again soon.
     #[error("{message}")]
     Waiting {
@@ -34,12 +40,37 @@ pub(super) enum Failure {
     /// A newer request ended the wait for health.
     #[error("New reconciliation triggered, health checks canceled")]
     Superseded,
+    /// The engine stops, or leads no more: the next one carries on.
+    #[error("stopped")]
+    Stopped,
     /// Nothing to say: the status stays as it is, and the object is looked at again when something is heard.
     #[error("waiting quietly")]
     Quiet,
 }
 
 impl Failure {
+    /// An expression that cannot be read, in Flux's words.
+    pub(super) fn invalid_expression(error: impl ToString) -> Self {
+        Self::Stalled {
+            reason: reason::INVALID_CEL_EXPRESSION,
+            message: format!(
+                "Reconciliation failed terminally due to configuration error: {}",
+                error.to_string()
+            ),
+        }
+    }
+
+    /// The same with values taken out that nobody may read.
+    pub(super) fn masked(self, secrets: &[String]) -> Self {
+        match self {
+            Self::Failed { reason, message } => Self::Failed {
+                reason,
+                message: mask(message, secrets),
+            },
+            other => other,
+        }
+    }
+
     pub(super) fn failed(reason: &'static str, message: impl ToString) -> Self {
         Self::Failed {
             reason,
@@ -56,6 +87,16 @@ impl From<build::Error> for Failure {
         };
         Self::failed(reason, error)
     }
+}
+
+/// An API server may quote a value that it refuses.
+fn mask(mut message: String, secrets: &[String]) -> String {
+    for secret in secrets {
+        if message.contains(secret.as_str()) {
+            message = message.replace(secret.as_str(), "*****");
+        }
+    }
+    message
 }
 
 /// A plan that cannot be made. What is wrong with the build is the build's failure.
@@ -77,6 +118,16 @@ pub(super) fn of_plan(error: &PlanError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_of_secrets_are_masked() {
+        let secrets = ["s3cr3t-value".to_owned(), "s3cr3t".to_owned()];
+        let failure = Failure::failed("X", "metadata.labels: Invalid value: \"s3cr3t-value\"");
+        assert_eq!(
+            failure.masked(&secrets),
+            Failure::failed("X", "metadata.labels: Invalid value: \"*****\"")
+        );
+    }
 
     #[test]
     fn an_empty_build_says_how_to_allow_it() {

@@ -141,7 +141,7 @@ impl Work<'_> {
             return tokio::select! {
                 report = wait::wait(session, &self.target.mapper, entries, options) => Ok(report),
                 () = ticket.superseded() => Err(Failure::Superseded),
-                () = self.context.stop.cancelled() => Err(Failure::Superseded),
+                () = self.context.stop.cancelled() => Err(Failure::Stopped),
             };
         }
         let deadline = Instant::now() + options.timeout;
@@ -161,7 +161,7 @@ impl Work<'_> {
             let report = tokio::select! {
                 report = wait::wait(session, &self.target.mapper, &run, &step) => report,
                 () = ticket.superseded() => return Err(Failure::Superseded),
-                () = self.context.stop.cancelled() => return Err(Failure::Superseded),
+                () = self.context.stop.cancelled() => return Err(Failure::Stopped),
             };
             if report.end != End::TimedOut || left.is_zero() {
                 return Ok(report);

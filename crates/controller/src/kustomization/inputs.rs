@@ -86,7 +86,10 @@ pub(super) fn source(
             "gitrepositories.source.toolkit.fluxcd.io \"{}\" not found",
             key.name
         );
-        return Err(Failure::failed(reason::ARTIFACT_FAILED, message));
+        return Err(Failure::Unsaid {
+            reason: reason::ARTIFACT_FAILED,
+            message,
+        });
     };
     if let Some(source) = context.sources.get(&key) {
         return Ok(source);

@@ -167,6 +167,14 @@ pub fn stalled(status: &mut KustomizationStatus, reason: &str, message: &str, no
     status.observed_generation = now.generation;
 }
 
+/// Nothing is done while it is suspended; where all was well, that is true of the newest generation too.
+pub fn resting(status: &mut KustomizationStatus, now: Now) {
+    if conditions::is_true(&status.conditions, names::READY) {
+        conditions::remove(&mut status.conditions, names::RECONCILING);
+        status.observed_generation = now.generation;
+    }
+}
+
 /// Nobody here can run it.
 pub fn not_run(status: &mut KustomizationStatus, message: &str, now: Now) {
     conditions::remove(&mut status.conditions, names::RECONCILING);
@@ -242,6 +250,23 @@ mod tests {
         assert_eq!(types, [("Ready", "True"), ("Healthy", "True")]);
         assert_eq!(status.conditions[0].message, "Applied revision: r1");
         assert_eq!(status.observed_generation, Some(7));
+    }
+
+    #[test]
+    fn suspending_leaves_nothing_unfinished() {
+        let mut status = KustomizationStatus::default();
+        resting(&mut status, now(1));
+        assert_eq!(status, KustomizationStatus::default(), "never reconciled");
+        succeeded(&mut status, "r1", now(1));
+        let later = Now {
+            generation: Some(8),
+            ..now(2)
+        };
+        resting(&mut status, later);
+        assert_eq!(status.observed_generation, Some(8));
+        failed(&mut status, reason::BUILD_FAILED, "no", now(3));
+        resting(&mut status, Now { generation: Some(9), ..now(4) });
+        assert_eq!(status.observed_generation, Some(8));
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub(crate) async fn reconcile(context: Arc<Context>, mut ticket: Ticket<Key>) ->
         }
     };
     if object.spec.suspend {
-        return Outcome::Done;
+        return rest(&context, &home, &key, object).await;
     }
     Metrics::count(&context.metrics.reconciles);
     let mut attempt = Attempt::new(&context, &home, object.clone());
@@ -85,6 +85,26 @@ pub(crate) async fn reconcile(context: Arc<Context>, mut ticket: Ticket<Key>) ->
         durations.observe("Kustomization", &key.namespace, &key.name, took);
     }
     conclude(&mut attempt, &key, result).await
+}
+
+/// A suspended object is left alone, but its status does not fall behind: a request is answered, and suspending it does
+/// not make it look unfinished.
+async fn rest(
+    context: &Arc<Context>,
+    home: &Arc<Home>,
+    key: &Key,
+    object: Arc<Kustomization>,
+) -> Outcome {
+    let mut attempt = Attempt::new(context, home, object);
+    progress::resting(&mut attempt.status, attempt.now());
+    attempt.handled();
+    match attempt.write().await {
+        Err(error) if !status::is_gone(&error) => {
+            tracing::warn!(%key, %error, "status of suspended Kustomization not written");
+            Outcome::Backoff
+        }
+        _ => Outcome::Done,
+    }
 }
 
 async fn add_finalizer(
@@ -120,31 +140,35 @@ async fn conclude(attempt: &mut Attempt<'_>, key: &Key, result: Result<Ended, Fa
     let options = &context.options;
     let interval = options.interval(spec.interval.get());
     let retry = spec.retry_interval().get().max(options.min_interval);
-    let revision = attempt.status.last_attempted_revision.clone();
+    let revision = attempt.revision.clone();
     let now = attempt.now();
     if !matches!(
         result,
-        Err(Failure::Quiet | Failure::Superseded) | Ok(Ended::Deferred)
-    ) && let Some(requested) = attempt.object.annotations().get(names::REQUESTED_AT)
-    {
-        attempt.status.last_handled_reconcile_at = Some(requested.clone());
+        Err(Failure::Quiet | Failure::Superseded | Failure::Stopped) | Ok(Ended::Deferred)
+    ) {
+        attempt.handled();
     }
     let outcome = match result {
         Ok(Ended::Applied) => {
-            let next = fairway_types::Duration::from(spec.interval.get());
-            let took = fairway_types::Duration::from(Duration::from_millis(
-                attempt.started.elapsed().as_millis() as u64,
-            ));
-            attempt.tell(
-                Severity::Info,
-                None,
-                format!("Reconciliation finished in {took}, next run in {next}"),
-                revision.as_deref(),
-            );
+            attempt.tell_success();
             Outcome::After(interval)
         }
         Ok(Ended::Unchanged) => Outcome::After(interval),
-        Ok(Ended::Deferred) | Err(Failure::Superseded) => Outcome::Done,
+        Ok(Ended::Deferred) | Err(Failure::Stopped) => Outcome::Done,
+        Err(Failure::Superseded) => {
+            let trigger = attempt.trigger();
+            let message = format!("New reconciliation triggered by {trigger}");
+            let why = reason::HEALTH_CHECK_CANCELED;
+            progress::failed(&mut attempt.status, why, &message, now);
+            let told =
+                format!("Health checks canceled due to new reconciliation triggered by {trigger}");
+            attempt.tell(Severity::Info, None, told, revision.as_deref());
+            Outcome::Done
+        }
+        Err(Failure::Unsaid { reason, message }) => {
+            progress::failed(&mut attempt.status, reason, &message, now);
+            Outcome::RetryAfter(retry)
+        }
         Err(Failure::Quiet) => Outcome::After(options.interval(options.requeue_dependency)),
         Err(Failure::Failed { reason, message }) => {
             Metrics::count(&context.metrics.failures);
@@ -198,6 +222,7 @@ async fn run(
         });
     }
     let source = source(context, home, &object, offline)?;
+    attempt.revision = Some(source.revision.clone());
     refuse_cycle(home, key)?;
     let target = target(context, home, &object).await?;
     context.goes_to(key, &target);
@@ -318,6 +343,15 @@ async fn work(
         account,
     } = inputs;
     let context = attempt.context;
+    let requested = is_requested(
+        &*attempt.object,
+        attempt.status.last_handled_reconcile_at.as_deref(),
+    );
+    let secrets = finish
+        .variables
+        .as_ref()
+        .map(|variables| variables.secrets.clone())
+        .unwrap_or_default();
     let rendered = match context
         .builder
         .render(source.clone(), &attempt.object.spec, finish)
@@ -325,7 +359,9 @@ async fn work(
     {
         Ok(rendered) => context.stand_in(key, rendered),
         Err(error) => {
-            attempt.status.last_attempted_revision = Some(source.revision.clone());
+            if !matches!(error, build::Error::PathNotFound { .. }) {
+                attempt.status.last_attempted_revision = Some(source.revision.clone());
+            }
             let remote = matches!(error, build::Error::Refused(_));
             return Err(not_run_if(
                 remote && context.options.remotes.is_limited(),
@@ -345,6 +381,7 @@ async fn work(
         Ok(changed) => {
             let now = attempt.now();
             let quiet = !changed
+                && !requested
                 && conditions::is_true(&attempt.status.conditions, names::READY)
                 && attempt.status.last_applied_revision.as_deref() == Some(&source.revision)
                 && attempt.status.observed_generation == attempt.object.metadata.generation;
@@ -370,10 +407,12 @@ async fn work(
         }
         Err(failure) => {
             attempt.status.last_attempted_revision = Some(source.revision.clone());
-            if let Failure::Failed { reason, .. } = &failure {
+            if let Failure::Failed { reason, .. } = &failure
+                && *reason != reason::BUILD_FAILED
+            {
                 remember(attempt, &rendered.digest, &source.revision, reason);
             }
-            Err(failure)
+            Err(failure.masked(&secrets))
         }
     }
 }

@@ -66,7 +66,7 @@ pub(super) async fn finish(
                 {
                     Some(found) => {
                         for (name, value) in found.data.unwrap_or_default() {
-                            variables.set(name, &String::from_utf8_lossy(&value.0));
+                            variables.set_secret(name, &String::from_utf8_lossy(&value.0));
                         }
                     }
                     None if reference.optional => {}
