@@ -128,6 +128,17 @@ impl Impersonation {
     }
 }
 
+/// Brings the bearer token for each request: one that expires and is renewed.
+pub trait Bearer: fmt::Debug + Send + Sync {
+    /// A token that is valid now, or why there is none (without quoting one).
+    fn token(&self) -> futures::future::BoxFuture<'_, Result<String, String>>;
+
+    /// The server refused the last token: answers whether the next one may be another.
+    fn refused(&self) -> bool {
+        false
+    }
+}
+
 /// A connection to one cluster. Cheap to clone; clones share their connections, whoever they impersonate.
 #[derive(Clone)]
 pub struct Connection {
@@ -182,6 +193,19 @@ impl Connection {
             return Self::through(config, rules, Some(&proxy));
         }
         Self::from_config(config, rules)
+    }
+
+    /// Connects to the cluster of a kubeconfig, with tokens from elsewhere instead of its credentials.
+    pub async fn from_kubeconfig_with_bearer(
+        kubeconfig: Kubeconfig,
+        rules: Strictness,
+        bearer: Arc<dyn Bearer>,
+    ) -> Result<Self, ConnectionError> {
+        let mut connection = Self::from_kubeconfig(kubeconfig, None, rules).await?;
+        if let Some(transport) = Arc::get_mut(&mut connection.transport) {
+            transport.set_bearer(bearer);
+        }
+        Ok(connection)
     }
 
     /// Connects as a pod does in its own cluster.

@@ -59,7 +59,7 @@ pub mod wait;
 pub mod witness;
 
 pub use api::Session;
-pub use connection::{Connection, ConnectionError, Impersonation, Strictness};
+pub use connection::{Bearer, Connection, ConnectionError, Impersonation, Strictness};
 pub use error::RequestError;
 pub use mapper::{Mapper, Resource};
 pub use observe::Observer;

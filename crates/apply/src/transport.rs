@@ -3,6 +3,7 @@
 mod credential;
 pub(crate) mod dial;
 mod reach;
+mod served;
 mod verb;
 
 use std::{
@@ -30,10 +31,11 @@ use kube::{Config, client::Body};
 use credential::Credential;
 use dial::Dial;
 use reach::Reach;
+use served::Served;
 pub(crate) use verb::Verb;
 
 use crate::{
-    connection::{ConnectionError, REQUEST_TIMEOUT},
+    connection::{Bearer, ConnectionError, REQUEST_TIMEOUT},
     error::{RequestError, chain},
 };
 
@@ -64,6 +66,7 @@ pub(crate) struct Transport {
     requests: Pool,
     watches: Mutex<Vec<WatchPool>>,
     credential: Credential,
+    served: Served,
     reach: Reach,
     headers: Vec<(HeaderName, HeaderValue)>,
     counts: [AtomicU64; Verb::ALL.len()],
@@ -127,11 +130,17 @@ impl Transport {
             connector,
             watches: Mutex::default(),
             credential: Credential::of(info)?,
+            served: Served::default(),
             reach: Reach::default(),
             headers,
             counts: std::array::from_fn(|_| AtomicU64::new(0)),
             server,
         })
+    }
+
+    /// Asks this one for a token before each request, whatever the configuration says.
+    pub(crate) fn set_bearer(&mut self, bearer: Arc<dyn Bearer>) {
+        self.credential = Credential::Bearer(bearer);
     }
 
     pub(crate) fn server(&self) -> &str {
@@ -176,8 +185,42 @@ impl Transport {
             .map_err(|error| RequestError::Invalid(error.to_string()))
     }
 
-    /// Sends a request whose target is a path; `account` replaces the headers of the connection's own account.
+    /// Sends a request whose target is a path; `account` replaces the headers of the connection's own account. Flux's kinds
+    /// are asked for in the version that is served.
     pub(crate) async fn send(
+        &self,
+        request: Request<Bytes>,
+        account: &[(HeaderName, HeaderValue)],
+    ) -> Result<Response<Answer>, RequestError> {
+        let Some(group) = Served::group_of(request.uri().path()) else {
+            return self.send_plain(request, account).await;
+        };
+        let response = self
+            .send_plain(self.served.request(group, request.clone()), account)
+            .await?;
+        if response.status() != StatusCode::NOT_FOUND || is_about_an_object(&response) {
+            return Ok(response);
+        }
+        let mut question = Request::new(Bytes::new());
+        *question.uri_mut() = format!("/apis/{group}")
+            .parse()
+            .map_err(|_| RequestError::Invalid(group.to_owned()))?;
+        let answer = self.send_plain(question, &[]).await?;
+        let old = match answer.body() {
+            Answer::Whole(Some(body)) => Served::says_old(body),
+            _ => None,
+        };
+        match old {
+            Some(old) if old != self.served.is_old(group) => {
+                self.served.set(group, old);
+                self.send_plain(self.served.request(group, request), account)
+                    .await
+            }
+            _ => Ok(response),
+        }
+    }
+
+    async fn send_plain(
         &self,
         request: Request<Bytes>,
         account: &[(HeaderName, HeaderValue)],
@@ -319,6 +362,19 @@ fn pool(connector: &HttpsConnector<Dial>) -> Pool {
         .http2_keep_alive_timeout(PING_TIMEOUT)
         .http2_adaptive_window(true)
         .build(connector.clone())
+}
+
+/// Whether a "not found" is about one object, and not about the path as such.
+fn is_about_an_object(response: &Response<Answer>) -> bool {
+    match response.body() {
+        Answer::Whole(Some(body)) => {
+            serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|status| {
+                let details = &status["details"];
+                details["name"].is_string() || details["uid"].is_string()
+            })
+        }
+        _ => false,
+    }
 }
 
 /// How long the server asks to wait before the request is sent again.

@@ -13,7 +13,7 @@ use kube::ResourceExt;
 
 use crate::context::{Context, key_of};
 use crate::home::{HomeId, Key};
-use crate::kustomization::ALLOW_EMPTY;
+use crate::kustomization::{ABANDON, ALLOW_EMPTY};
 use crate::objects::Change;
 use crate::source::{NOT_RUN, enqueue_includers};
 
@@ -48,7 +48,7 @@ impl Context {
                 };
                 // Kustomizations that were told there is no such source, or that it is not run.
                 if old.is_none() || old.as_deref().and_then(ready) != ready(new) {
-                    self.notify_source(&key_of(home, &**new));
+                    self.notify_waiting(&key_of(home, &**new));
                 }
             }
             Change::Gone(object) => {
@@ -84,13 +84,13 @@ impl Context {
                     ))
                 };
                 let (before, after) = (old.as_deref().and_then(seen), seen(new));
-                if before == after && old.is_some() {
+                let same = before == after && old.is_some();
+                let is_ready = after.is_some_and(|(status, reason, ..)| {
+                    status == ConditionStatus::True || reason == NOT_RUN
+                });
+                self.notify_dependents(&key_of(home, &**new), is_ready && !same);
+                if same {
                     return;
-                }
-                if let Some((status, reason, ..)) = after
-                    && (status == ConditionStatus::True || reason == NOT_RUN)
-                {
-                    self.notify_dependents(&key_of(home, &**new));
                 }
                 new
             }
@@ -208,5 +208,6 @@ pub(crate) fn needs_run<K: kube::Resource>(old: Option<&K>, new: &K) -> bool {
         || old.meta().generation != new.meta().generation
         || old.annotations().get(names::REQUESTED_AT) != new.annotations().get(names::REQUESTED_AT)
         || old.annotations().get(ALLOW_EMPTY) != new.annotations().get(ALLOW_EMPTY)
+        || old.annotations().get(ABANDON) != new.annotations().get(ABANDON)
         || old.meta().deletion_timestamp != new.meta().deletion_timestamp
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fairway_apply::Connection;
 use fairway_git::Mirrors;
+use fairway_types::reference::KubeConfigReference;
 use fairway_types::{
     Cluster, ClusterSelector, FleetKustomization, GitRepository, Kustomization, conditions, names,
 };
@@ -220,13 +221,10 @@ impl Context {
             .get(&key.home)
             .and_then(|home| home.kustomizations.get(&key.namespace, &key.name))
             .and_then(|object| {
-                object
-                    .spec
-                    .kube_config
-                    .as_ref()?
-                    .secret_ref
-                    .as_ref()
-                    .map(|secret| secret.name.clone())
+                let reference = object.spec.kube_config.as_ref()?;
+                let secret = reference.secret_ref.as_ref().map(|secret| &secret.name);
+                let map = reference.config_map_ref.as_ref().map(|map| &map.name);
+                secret.or(map).cloned()
             });
         Lane::from(match secret {
             Some(secret) => format!("{}/{}/{secret}", key.home, key.namespace),
@@ -299,8 +297,24 @@ impl Context {
         }
     }
 
-    /// A Kustomization is ready: who waited for that looks again.
-    pub(crate) fn notify_dependents(&self, dependency: &Key) {
+    /// A source says something new of itself: who may wait for that looks again. Who is at work has its revision.
+    pub(crate) fn notify_waiting(&self, source: &Key) {
+        let Some(home) = self.homes.get(&source.home) else {
+            return;
+        };
+        for object in home.kustomizations.all() {
+            let key = key_of(&home.id, &*object);
+            if source_key(&home.id, &object).as_ref() == Some(source)
+                && !self.memory.has_begun(&key)
+            {
+                self.enqueue_kustomization(key);
+            }
+        }
+    }
+
+    /// A Kustomization is ready: who waited for that looks again. Where it has only changed, who asks for more than that
+    /// by an expression does.
+    pub(crate) fn notify_dependents(&self, dependency: &Key, is_ready: bool) {
         let Some(home) = self.homes.get(&dependency.home) else {
             return;
         };
@@ -308,7 +322,9 @@ impl Context {
             let depends = object.spec.depends_on.iter().any(|reference| {
                 let namespace = reference.namespace.as_deref();
                 let namespace = namespace.or(object.metadata.namespace.as_deref());
-                reference.name == dependency.name && namespace == Some(&dependency.namespace)
+                (is_ready || reference.ready_expr.is_some())
+                    && reference.name == dependency.name
+                    && namespace == Some(&dependency.namespace)
             });
             if !depends {
                 continue;
@@ -343,18 +359,18 @@ impl Context {
         name: &str,
         watched: bool,
     ) {
-        if kind == "Secret" {
-            self.connections.invalidate(&home.id, namespace, name);
-            if home.id == HomeId::Hub {
-                for cluster in self.clusters.all() {
-                    let refers = cluster
-                        .spec
-                        .kube_config
-                        .as_ref()
-                        .is_some_and(|kc| kc.secret_ref.name == name);
-                    if refers && cluster.namespace().as_deref() == Some(namespace) {
-                        self.enqueue_cluster((namespace.to_owned(), cluster.name_any()));
-                    }
+        self.connections.invalidate(&home.id, kind, namespace, name);
+        let leads_there = |reference: &KubeConfigReference| {
+            let secret = reference.secret_ref.as_ref().map(|secret| &secret.name);
+            let map = reference.config_map_ref.as_ref().map(|map| &map.name);
+            (kind == "Secret" && secret.is_some_and(|found| found == name))
+                || (kind == "ConfigMap" && map.is_some_and(|found| found == name))
+        };
+        if home.id == HomeId::Hub {
+            for cluster in self.clusters.all() {
+                let refers = cluster.spec.kube_config.as_ref().is_some_and(leads_there);
+                if refers && cluster.namespace().as_deref() == Some(namespace) {
+                    self.enqueue_cluster((namespace.to_owned(), cluster.name_any()));
                 }
             }
         }
@@ -363,12 +379,7 @@ impl Context {
                 continue;
             }
             let spec = &object.spec;
-            let is_kubeconfig = kind == "Secret"
-                && spec
-                    .kube_config
-                    .iter()
-                    .filter_map(|kc| kc.secret_ref.as_ref())
-                    .any(|secret| secret.name == name);
+            let is_kubeconfig = spec.kube_config.as_ref().is_some_and(leads_there);
             let is_variable = watched
                 && spec
                     .post_build

@@ -150,11 +150,11 @@ async fn listen<K: Followed>(
                 context.notify_config(&hub, &kind, &namespace, &name, watched);
             }
             // A list after a gap: what changed meanwhile is not known.
-            Ok(Event::InitApply(object)) if is_secret => {
-                let namespace = object.namespace().unwrap_or_default();
+            Ok(Event::InitApply(object)) => {
+                let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
                 context
                     .connections
-                    .invalidate(&hub.id, &namespace, &object.name_any());
+                    .invalidate(&hub.id, &kind, &namespace, &name);
             }
             Err(error) => {
                 if is_secret {

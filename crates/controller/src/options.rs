@@ -143,6 +143,8 @@ pub fn listen_address(text: &str) -> Result<Option<SocketAddr>, String> {
 /// See the fields; [`Options::new`] has the defaults.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// What the defaults were taken from.
+    pub profile: Profile,
     /// Folder for the mirrors of repositories. Everything in it can be fetched again.
     pub data_dir: PathBuf,
     /// The reconcilers to run.
@@ -210,6 +212,7 @@ impl Options {
     pub fn new(data_dir: impl Into<PathBuf>, profile: Profile) -> Self {
         let locked = profile == Profile::Locked;
         Self {
+            profile,
             data_dir: data_dir.into(),
             controllers: Controller::ALL.into(),
             namespace: fairway_types::names::SYSTEM_NAMESPACE.to_owned(),

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     condition::{Condition, ConditionStatus, seconds},
-    reference::{LocalObjectReference, SecretKeyReference, SourceReference, is_false, non_empty},
+    reference::{KubeConfigReference, LocalObjectReference, SourceReference, is_false, non_empty},
     selector::{LabelSelector, Requirement},
 };
 
@@ -69,21 +69,13 @@ use crate::{
 pub struct ClusterSpec {
     /// How to reach the cluster; without it, the cluster that this object is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kube_config: Option<ClusterKubeConfig>,
+    pub kube_config: Option<KubeConfigReference>,
     /// Leaves the cluster alone while it is true: no FleetKustomization changes it, no `sync` runs.
     #[serde(default, skip_serializing_if = "is_false")]
     pub suspend: bool,
     /// Runs the cluster as if Flux were bootstrapped in it at this path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync: Option<ClusterSync>,
-}
-
-/// How to reach a cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ClusterKubeConfig {
-    /// Secret with a self-contained kubeconfig, in the same namespace.
-    pub secret_ref: SecretKeyReference,
 }
 
 /// What is reconciled in a cluster as its own Flux would.

@@ -1,7 +1,7 @@
 //! What goes into the Authorization header.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -10,7 +10,10 @@ use http::HeaderValue;
 use kube::config::AuthInfo;
 use secrecy::ExposeSecret as _;
 
-use crate::{connection::ConnectionError, error::RequestError};
+use crate::{
+    connection::{Bearer, ConnectionError},
+    error::RequestError,
+};
 
 /// How long a token that was read from a file is used.
 const TOKEN_FILE_TTL: Duration = Duration::from_mins(1);
@@ -21,6 +24,7 @@ const LEAST_AGE: Duration = Duration::from_secs(1);
 pub(super) enum Credential {
     None,
     Header(HeaderValue),
+    Bearer(Arc<dyn Bearer>),
     TokenFile {
         path: String,
         cached: Mutex<Option<(HeaderValue, Instant)>>,
@@ -54,6 +58,12 @@ impl Credential {
         let (path, cached) = match self {
             Self::None => return Ok(None),
             Self::Header(value) => return Ok(Some(value.clone())),
+            Self::Bearer(bearer) => {
+                let token = bearer.token().await.map_err(RequestError::Credentials)?;
+                return secret_header(&format!("Bearer {}", token.trim()))
+                    .map(Some)
+                    .map_err(|error| RequestError::Credentials(error.to_string()));
+            }
             Self::TokenFile { path, cached } => (path, cached),
         };
         let lock = || cached.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,8 +89,10 @@ impl Credential {
 
     /// The server refused this value: answers whether there may be another one by now.
     pub(super) fn refused(&self, value: Option<&HeaderValue>) -> bool {
-        let Self::TokenFile { cached, .. } = self else {
-            return false;
+        let cached = match self {
+            Self::TokenFile { cached, .. } => cached,
+            Self::Bearer(bearer) => return bearer.refused(),
+            Self::None | Self::Header(_) => return false,
         };
         let mut cached = cached.lock().unwrap_or_else(PoisonError::into_inner);
         match &*cached {

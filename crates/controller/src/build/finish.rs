@@ -34,7 +34,8 @@ impl Variables {
         let value = value.replace('\n', "");
         if !value.is_empty() && !self.secrets.contains(&value) {
             self.secrets.push(value);
-            self.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+            self.secrets
+                .sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         }
     }
 

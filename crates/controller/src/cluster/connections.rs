@@ -1,7 +1,7 @@
 //! Connections to target clusters, one for each kubeconfig that is in use.
 //!
-//! A connection lives as long as the kubeconfig in its Secret stays the same. The Secret is read again when a watch
-//! says that it changed; where that watch is not allowed, when half a minute has passed.
+//! A connection lives as long as the kubeconfig in its Secret (or what its ConfigMap says) stays the same. That is read
+//! again when a watch says that it changed; where that watch is not allowed, when half a minute has passed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,15 +9,17 @@ use std::time::Duration;
 
 use fairway_apply::{Connection, ConnectionError, Strictness};
 use fairway_types::names;
-use fairway_types::reference::SecretKeyReference;
+use fairway_types::reference::KubeConfigReference;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::target::Target;
+use super::workload;
 use crate::home::{Home, HomeId};
 use crate::objects::Name;
+use crate::options::Options;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +38,9 @@ pub enum ConnectError {
         error: kube::Error,
     },
     /// The Secret has no such key.
-    #[error("KubeConfig secret '{namespace}/{name}' does not contain a '{key}' key with a kubeconfig")]
+    #[error(
+        "KubeConfig secret '{namespace}/{name}' does not contain a '{key}' key with a kubeconfig"
+    )]
     NoKey {
         /// Its namespace.
         namespace: String,
@@ -45,6 +49,14 @@ pub enum ConnectError {
         /// The key, or the keys.
         key: String,
     },
+    /// There is neither a Secret nor a ConfigMap.
+    #[error(
+        "invalid .spec.kubeConfig, neither .spec.kubeConfig.configMapRef nor .spec.kubeConfig.secretRef is set"
+    )]
+    Nothing,
+    /// The ConfigMap does not lead to a cluster.
+    #[error(transparent)]
+    Workload(#[from] workload::Error),
     /// The kubeconfig cannot be used.
     #[error("KubeConfig secret '{namespace}/{name}': {error}")]
     Invalid {
@@ -57,11 +69,49 @@ pub enum ConnectError {
     },
 }
 
+/// What a Secret or ConfigMap leads to.
+enum Read {
+    /// To where it has led before.
+    Same(Arc<Target>),
+    /// To a new connection.
+    New([u8; 32], Connection),
+}
+
+impl ConnectError {
+    /// Whether what the reference names is not there.
+    fn is_absent(&self) -> bool {
+        match self {
+            Self::NoSecret(..) => true,
+            Self::Workload(error) => error.is_absent(),
+            _ => false,
+        }
+    }
+
+    /// Whether nobody could tell.
+    fn is_unreadable(&self) -> bool {
+        match self {
+            Self::Unreadable { .. } => true,
+            Self::Workload(error) => error.is_unreadable(),
+            _ => false,
+        }
+    }
+
+    /// Whether trying again is no use before somebody changes something.
+    pub(crate) fn is_misconfigured(&self) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Workload(error) => error.is_misconfigured(),
+            _ => false,
+        }
+    }
+}
+
 /// Where a kubeconfig is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Place {
     home: HomeId,
-    secret: Name,
+    kind: &'static str,
+    name: Name,
     key: Option<String>,
 }
 
@@ -110,13 +160,24 @@ impl Connections {
         &self,
         home: &Home,
         namespace: &str,
-        reference: &SecretKeyReference,
+        reference: &KubeConfigReference,
+        options: &Options,
         make: impl FnOnce(Connection) -> Arc<Target>,
     ) -> Result<Arc<Target>, ConnectError> {
-        let place = Place {
-            home: home.id.clone(),
-            secret: (namespace.to_owned(), reference.name.clone()),
-            key: reference.key.clone(),
+        let place = match (&reference.secret_ref, &reference.config_map_ref) {
+            (Some(secret), _) => Place {
+                home: home.id.clone(),
+                kind: "Secret",
+                name: (namespace.to_owned(), secret.name.clone()),
+                key: secret.key.clone(),
+            },
+            (None, Some(map)) => Place {
+                home: home.id.clone(),
+                kind: "ConfigMap",
+                name: (namespace.to_owned(), map.name.clone()),
+                key: None,
+            },
+            (None, None) => return Err(ConnectError::Nothing),
         };
         let watched =
             self.watched.load(std::sync::atomic::Ordering::Relaxed) && home.id == HomeId::Hub;
@@ -127,65 +188,28 @@ impl Connections {
         {
             return Ok(known.target.clone());
         }
-        let name = || (namespace.to_owned(), reference.name.clone());
-        let api: Api<Secret> = Api::namespaced(home.connection.client(), namespace);
-        let secret = match api.get_opt(&reference.name).await {
-            Ok(Some(secret)) => secret,
-            Ok(None) => {
-                if let Some(known) = self.lock().remove(&place) {
-                    known.target.stop.cancel();
-                }
-                let (namespace, name) = name();
-                return Err(ConnectError::NoSecret(namespace, name));
-            }
+        let read = if place.kind == "Secret" {
+            self.from_secret(home, &place).await
+        } else {
+            self.from_config_map(home, &place, options).await
+        };
+        let (digest, connection) = match read {
+            Ok(Read::Same(target)) => return Ok(target),
+            Ok(Read::New(digest, connection)) => (digest, connection),
             Err(error) => {
-                // The hub does not answer: what was true a moment ago will do.
-                if let Some(known) = self.lock().get(&place) {
+                if error.is_absent() {
+                    if let Some(known) = self.lock().remove(&place) {
+                        known.target.stop.cancel();
+                    }
+                } else if error.is_unreadable()
+                    && let Some(known) = self.lock().get(&place)
+                {
+                    // The hub does not answer: what was true a moment ago will do.
                     return Ok(known.target.clone());
                 }
-                let (namespace, name) = name();
-                return Err(ConnectError::Unreadable {
-                    namespace,
-                    name,
-                    error,
-                });
+                return Err(error);
             }
         };
-        let data = secret.data.unwrap_or_default();
-        let wanted: Vec<&str> = match &reference.key {
-            Some(key) => vec![key],
-            None => names::KUBECONFIG_KEYS.to_vec(),
-        };
-        let Some(bytes) = wanted
-            .iter()
-            .find_map(|key| data.get(*key))
-            .map(|bytes| &bytes.0)
-        else {
-            let (namespace, name) = name();
-            return Err(ConnectError::NoKey {
-                namespace,
-                name,
-                key: wanted.join("' or '"),
-            });
-        };
-        let digest: [u8; 32] = Sha256::digest(bytes).into();
-        if let Some(known) = self.lock().get_mut(&place)
-            && known.digest == digest
-        {
-            known.checked = Some(Instant::now());
-            return Ok(known.target.clone());
-        }
-        let text = String::from_utf8_lossy(bytes);
-        let connection = Connection::from_kubeconfig_yaml(&text, None, self.strictness)
-            .await
-            .map_err(|error| {
-                let (namespace, name) = name();
-                ConnectError::Invalid {
-                    namespace,
-                    name,
-                    error,
-                }
-            })?;
         let mut known = self.lock();
         if let Some(other) = known.get_mut(&place)
             && other.digest == digest
@@ -209,10 +233,86 @@ impl Connections {
         Ok(target)
     }
 
-    /// A Secret has changed: look at it again before the next use.
-    pub fn invalidate(&self, home: &HomeId, namespace: &str, name: &str) {
+    /// The connection that is known already, if the same text leads to it.
+    fn same(&self, place: &Place, digest: [u8; 32]) -> Option<Arc<Target>> {
+        let mut all = self.lock();
+        let known = all.get_mut(place)?;
+        if known.digest != digest {
+            return None;
+        }
+        known.checked = Some(Instant::now());
+        Some(known.target.clone())
+    }
+
+    async fn from_secret(&self, home: &Home, place: &Place) -> Result<Read, ConnectError> {
+        let (namespace, name) = place.name.clone();
+        let api: Api<Secret> = Api::namespaced(home.connection.client(), &namespace);
+        let secret = match api.get_opt(&name).await {
+            Ok(Some(secret)) => secret,
+            Ok(None) => return Err(ConnectError::NoSecret(namespace, name)),
+            Err(error) => {
+                return Err(ConnectError::Unreadable {
+                    namespace,
+                    name,
+                    error,
+                });
+            }
+        };
+        let data = secret.data.unwrap_or_default();
+        let wanted: Vec<&str> = match &place.key {
+            Some(key) => vec![key],
+            None => names::KUBECONFIG_KEYS.to_vec(),
+        };
+        let Some(bytes) = wanted
+            .iter()
+            .find_map(|key| data.get(*key))
+            .map(|bytes| &bytes.0)
+        else {
+            return Err(ConnectError::NoKey {
+                namespace,
+                name,
+                key: wanted.join("' or '"),
+            });
+        };
+        let digest: [u8; 32] = Sha256::digest(bytes).into();
+        if let Some(target) = self.same(place, digest) {
+            return Ok(Read::Same(target));
+        }
+        let text = String::from_utf8_lossy(bytes);
+        let connection = Connection::from_kubeconfig_yaml(&text, None, self.strictness)
+            .await
+            .map_err(|error| ConnectError::Invalid {
+                namespace,
+                name,
+                error,
+            })?;
+        Ok(Read::New(digest, connection))
+    }
+
+    async fn from_config_map(
+        &self,
+        home: &Home,
+        place: &Place,
+        options: &Options,
+    ) -> Result<Read, ConnectError> {
+        let (namespace, name) = &place.name;
+        let cluster = workload::read(home, namespace, name, options).await?;
+        let digest = cluster.digest();
+        if let Some(target) = self.same(place, digest) {
+            return Ok(Read::Same(target));
+        }
+        let connection = cluster.connect(home, self.strictness).await?;
+        Ok(Read::New(digest, connection))
+    }
+
+    /// A Secret or ConfigMap has changed: look at it again before the next use.
+    pub fn invalidate(&self, home: &HomeId, kind: &str, namespace: &str, name: &str) {
         for (place, known) in self.lock().iter_mut() {
-            if place.home == *home && place.secret.0 == namespace && place.secret.1 == name {
+            if place.home == *home
+                && place.kind == kind
+                && place.name.0 == namespace
+                && place.name.1 == name
+            {
                 known.checked = None;
             }
         }

@@ -14,6 +14,7 @@ pub mod residents;
 mod sync;
 mod target;
 mod watch;
+mod workload;
 
 pub use connections::{ConnectError, Connections};
 pub(crate) use reconcile::reconcile;

@@ -127,7 +127,7 @@ async fn look(context: &Arc<Context>, cluster: &Cluster, id: &HomeId) -> Seen {
             let make = |connection| context.target(connection);
             match context
                 .connections
-                .resolve(&hub, &namespace, &reference.secret_ref, make)
+                .resolve(&hub, &namespace, reference, &context.options, make)
                 .await
             {
                 Ok(target) => target,

@@ -61,7 +61,7 @@ async fn definitions(target: &Target) -> Result<(), RequestError> {
     ];
     let mut missing = false;
     for (group, kind) in wanted {
-        match target.mapper.resource(&format!("{group}/v1"), kind).await {
+        match target.mapper.served(group, "v1", kind).await {
             Ok(_) => {}
             Err(RequestError::UnknownKind { .. }) => missing = true,
             Err(error) => return Err(error),

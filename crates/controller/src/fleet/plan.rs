@@ -176,11 +176,7 @@ pub fn render(
         _ => Map::new(),
     };
     if let Some(reference) = &cluster.spec.kube_config {
-        let mut secret = json!({"name": reference.secret_ref.name});
-        if let Some(key) = &reference.secret_ref.key {
-            secret["key"] = json!(key);
-        }
-        spec.insert("kubeConfig".into(), json!({"secretRef": secret}));
+        spec.insert("kubeConfig".into(), json!(reference));
     }
     if !fleet.spec.depends_on.is_empty() {
         let siblings = fleet

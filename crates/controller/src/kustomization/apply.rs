@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use fairway_apply::engine::{self, change_log};
+use fairway_apply::health::Judge;
 use fairway_apply::plan::{self, Owner, Plan, PlanError, Settings};
 use fairway_apply::{Impersonation, RequestError, Session, prune};
 use fairway_types::names::{self, reason};
@@ -63,6 +64,7 @@ pub(super) struct Work<'a> {
     pub account: Option<&'a str>,
     pub revision: &'a str,
     pub rendered: &'a Rendered,
+    pub judge: &'a Judge,
 }
 
 impl Work<'_> {
@@ -105,6 +107,7 @@ impl Work<'_> {
         };
         let interval = self.context.options.interval(spec.interval.get());
         options.correction = self.context.memory.is_correction(self.key, cause, interval);
+        self.target.observer.judge(&owner, self.judge.clone());
         Metrics::count(&self.context.metrics.applies);
         // Whatever happens from here on, the cluster is not what it was known to be.
         self.context.memory.uncertain(self.key);

@@ -1,9 +1,47 @@
 //! Whether a dependency is ready, as Flux judges it.
 
+use fairway_apply::cel::Expression;
 use fairway_types::{Kustomization, conditions, names};
 use kube::ResourceExt;
 
 use crate::source::NOT_RUN;
+
+/// Why a run has to wait for its dependencies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Blocked {
+    /// One is not ready.
+    NotReady(String),
+    /// An expression cannot be read: nothing changes before it does.
+    Invalid(String),
+}
+
+/// Asks a `readyExpr`, over `self` and `dep`.
+pub fn by_expression(
+    text: &str,
+    object: &Kustomization,
+    dependency: &Kustomization,
+) -> Result<(), Blocked> {
+    let (namespace, name) = (
+        dependency.namespace().unwrap_or_default(),
+        dependency.name_any(),
+    );
+    let expression = Expression::compile(text, &["self", "dep"]).map_err(|error| {
+        Blocked::Invalid(format!(
+            "terminal error: failed to evaluate dependency {name}: {error}"
+        ))
+    })?;
+    let json = |object: &Kustomization| {
+        serde_json::to_value(object).map_err(|error| Blocked::NotReady(error.to_string()))
+    };
+    let (object, dependency) = (json(object)?, json(dependency)?);
+    match expression.is_true(&[("self", &object), ("dep", &dependency)]) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Blocked::NotReady(format!(
+            "dependency '{namespace}/{name}' is not ready according to readyExpr eval"
+        ))),
+        Err(error) => Err(Blocked::NotReady(error.to_string())),
+    }
+}
 
 /// What is known about a dependency beside the object itself.
 #[derive(Debug, Clone, Copy)]
@@ -123,6 +161,34 @@ mod tests {
             ),
             None
         );
+    }
+
+    #[test]
+    fn an_expression_is_asked_about_both() {
+        let (object, not_ready) = (dependency("True", 2, "r1"), dependency("False", 2, "r1"));
+        let ask = |text: &str| by_expression(text, &object, &not_ready);
+        assert_eq!(
+            ask("dep.status.lastAppliedRevision == self.status.lastAppliedRevision"),
+            Ok(())
+        );
+        assert_eq!(
+            ask("dep.status.conditions.exists(c, c.type == 'Ready' && c.status == 'True')"),
+            Err(Blocked::NotReady(
+                "dependency 'ns/b' is not ready according to readyExpr eval".into()
+            ))
+        );
+        let Err(Blocked::Invalid(why)) = ask("dep.status.") else {
+            panic!("read an expression that ends in a dot")
+        };
+        assert!(
+            why.starts_with("terminal error: failed to evaluate dependency b: failed to parse"),
+            "{why}"
+        );
+        assert!(matches!(ask("other.status == 1"), Err(Blocked::Invalid(_))));
+        assert!(matches!(
+            ask("dep.status.nothing == 'x'"),
+            Err(Blocked::NotReady(_))
+        ));
     }
 
     #[test]

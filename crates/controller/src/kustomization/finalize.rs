@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use fairway_apply::engine::change_log;
-use fairway_apply::{plan, prune};
+use fairway_apply::{RequestError, plan, prune};
 use fairway_types::kustomization::DeletionPolicy;
 use fairway_types::names::{self, reason};
 use fairway_types::{Kustomization, conditions};
@@ -12,8 +12,8 @@ use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
-use super::apply;
-use crate::cluster::ConnectError;
+use super::{ABANDON, apply};
+use crate::cluster::Target;
 use crate::context::Context;
 use crate::events::{Happening, Severity, reference};
 use crate::home::{Home, Key};
@@ -34,9 +34,17 @@ pub(super) async fn run(
         return Outcome::Done;
     }
     if deletes(object) {
-        match delete(context, home, object).await {
+        match delete(context, home, key, object).await {
             Ok(()) => {}
-            Err(message) => {
+            Err(Stuck::Unreachable(why)) if is_abandoned(object) => {
+                let message = format!(
+                    "abandoned as its annotation {ABANDON} says, {why}; left where they are:\n{}",
+                    inventory_of(object).join("\n")
+                );
+                tell(home, object, Severity::Error, reason::PRUNE_FAILED, message);
+            }
+            Err(stuck) => {
+                let message = stuck.to_string();
                 tell(
                     home,
                     object,
@@ -72,11 +80,79 @@ fn deletes(object: &Kustomization) -> bool {
     !object.spec.suspend && has_objects && object.spec.deletion_policy() != DeletionPolicy::Orphan
 }
 
+/// Why the objects are still there.
+#[derive(Debug, thiserror::Error)]
+enum Stuck {
+    /// Nobody can be asked to delete them.
+    #[error(
+        "unable to prune objects: {0}\n\
+         hint: if the cluster is gone for good, annotate this Kustomization with {ABANDON}: \"true\""
+    )]
+    Unreachable(String),
+    /// Some could not be deleted.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Stuck {
+    fn of_request(error: &RequestError) -> Self {
+        let message = error.to_string();
+        if error.is_unreachable() || error.is_unauthorized() {
+            Self::Unreachable(message)
+        } else {
+            Self::Failed(message)
+        }
+    }
+}
+
+fn is_abandoned(object: &Kustomization) -> bool {
+    object
+        .annotations()
+        .get(ABANDON)
+        .is_some_and(|value| value == "true")
+}
+
+/// The objects that were applied, as people write them.
+fn inventory_of(object: &Kustomization) -> Vec<String> {
+    let inventory = object.status.as_ref().and_then(|s| s.inventory.as_ref());
+    inventory
+        .iter()
+        .flat_map(|inventory| &inventory.entries)
+        .filter_map(|entry| entry.object().ok())
+        .map(|id| id.subject())
+        .collect()
+}
+
+/// Whether the account that would delete the objects is gone: then nothing can, and as in Flux that is told and the
+/// finalizer goes.
+async fn account_is_gone(
+    target: &Target,
+    namespace: &str,
+    account: Option<&str>,
+) -> Result<bool, RequestError> {
+    let Some(account) = account else {
+        return Ok(false);
+    };
+    let resource = target.mapper.resource("v1", "ServiceAccount").await?;
+    match target
+        .connection
+        .session()
+        .get(&resource, namespace, account)
+        .await
+    {
+        Ok(found) => Ok(found.is_none()),
+        // Who may not look tries to delete instead.
+        Err(error) if error.is_forbidden() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 async fn delete(
     context: &Arc<Context>,
     home: &Arc<Home>,
+    key: &Key,
     object: &Arc<Kustomization>,
-) -> Result<(), String> {
+) -> Result<(), Stuck> {
     let namespace = object.namespace().unwrap_or_default();
     let inventory = object
         .status
@@ -86,35 +162,45 @@ async fn delete(
     let target = match &object.spec.kube_config {
         None => home.target.clone(),
         Some(reference) => {
-            let Some(secret) = &reference.secret_ref else {
-                return Err("spec.kubeConfig.configMapRef is not supported yet".to_owned());
-            };
             let make = |connection| context.target(connection);
-            match context
+            context
                 .connections
-                .resolve(home, &namespace, secret, make)
+                .resolve(home, &namespace, reference, &context.options, make)
                 .await
-            {
-                Ok(target) => target,
-                // As in Flux: nobody can delete them any more, so they are named and left.
-                Err(error @ (ConnectError::NoSecret(..) | ConnectError::NoKey { .. })) => {
-                    let left: Vec<String> = inventory
-                        .entries
-                        .iter()
-                        .filter_map(|entry| entry.object().ok())
-                        .map(|id| id.subject())
-                        .collect();
-                    let message = format!("unable to prune objects, {error}:\n{}", left.join("\n"));
-                    tell(home, object, Severity::Error, reason::PRUNE_FAILED, message);
-                    return Ok(());
-                }
-                Err(error) => return Err(error.to_string()),
+                .map_err(|error| Stuck::Unreachable(error.to_string()))?
+        }
+    };
+    context.goes_to(key, &target);
+    if let Some(why) = target.why_down() {
+        return Err(Stuck::Unreachable(format!("cluster unreachable: {why}")));
+    }
+    // One question tells a cluster that is gone from one that refuses.
+    let answers = async {
+        target.connection.version().await?;
+        let account = apply::account(context, object);
+        account_is_gone(&target, &namespace, account.as_deref()).await
+    };
+    let gone = match answers.await {
+        Ok(gone) => gone,
+        Err(error) => {
+            if error.is_unreachable() {
+                target.went_down(error.to_string());
             }
+            return Err(Stuck::of_request(&error));
         }
     };
     let account = apply::account(context, object);
+    if gone {
+        let left = inventory_of(object).join("\n");
+        let message = format!(
+            "unable to prune objects: \n{left}\nthe service account '{namespace}/{}' that would delete them is gone",
+            account.unwrap_or_default()
+        );
+        tell(home, object, Severity::Error, reason::PRUNE_FAILED, message);
+        return Ok(());
+    }
     let session = apply::session(&target, &namespace, account.as_deref())
-        .map_err(|failure| failure.to_string())?;
+        .map_err(|failure| Stuck::Failed(failure.to_string()))?;
     let owner = apply::owner(object);
     let stale = plan::stale(&inventory, &HashSet::new());
     let timeout = object.spec.timeout().get();
@@ -124,10 +210,10 @@ async fn delete(
     )
     .await
     .map_err(|_| {
-        format!(
+        Stuck::Failed(format!(
             "pruning did not finish within the timeout of {}",
             object.spec.timeout()
-        )
+        ))
     })?;
     let log = change_log(&pruned.changes);
     if !log.is_empty() {
@@ -141,7 +227,7 @@ async fn delete(
         tell(home, object, Severity::Info, &why, log);
     }
     if let Some(message) = pruned.message() {
-        return Err(message);
+        return Err(Stuck::Failed(message));
     }
     if object.spec.deletion_policy() == DeletionPolicy::WaitForTermination
         && let Err(error) = prune::wait_for_termination(&session, &pruned.deleted, timeout).await

@@ -69,6 +69,7 @@ impl Work<'_> {
         self.target.settle().await;
         let mut options = wait::Options::new(Duration::from_secs(1));
         options.witness = self.target.witness();
+        options.judge = self.judge.clone();
         options.vanishing = jobs_with_ttl(self.rendered);
         // Most of the time everything is fine already, and a status that says "checking" would only be noise.
         let mut missing = Missing {

@@ -6,6 +6,7 @@ use fairway_types::names::{self, reason};
 use fairway_types::{Kustomization, conditions};
 use kube::ResourceExt;
 
+use super::depends::Blocked;
 use super::failure::Failure;
 use super::{cycle, depends, variables};
 use crate::cluster::{ConnectError, Target};
@@ -16,25 +17,7 @@ use crate::source::{NOT_RUN, Source, external};
 /// The first field that would change what happens in a way that is not there yet.
 pub(super) fn unsupported(object: &Kustomization) -> Option<&'static str> {
     let spec = &object.spec;
-    if spec.decryption.is_some() {
-        Some("spec.decryption")
-    } else if !spec.health_check_exprs.is_empty() {
-        Some("spec.healthCheckExprs")
-    } else if spec
-        .depends_on
-        .iter()
-        .any(|dependency| dependency.ready_expr.is_some())
-    {
-        Some("spec.dependsOn[].readyExpr")
-    } else if spec
-        .kube_config
-        .as_ref()
-        .is_some_and(|reference| reference.config_map_ref.is_some())
-    {
-        Some("spec.kubeConfig.configMapRef")
-    } else {
-        None
-    }
+    spec.decryption.is_some().then_some("spec.decryption")
 }
 
 /// The source's current state, or why there is none.
@@ -166,7 +149,7 @@ pub(super) fn refuse_cycle(home: &Home, key: &Key) -> Result<(), Failure> {
 }
 
 /// What a Kustomization depends on.
-fn dependencies(object: &Kustomization) -> Vec<cycle::Id> {
+pub(crate) fn dependencies(object: &Kustomization) -> Vec<cycle::Id> {
     let own = object.namespace().unwrap_or_default();
     object
         .spec
@@ -186,9 +169,18 @@ pub(super) async fn check_dependencies(
     home: &Arc<Home>,
     object: &Kustomization,
     source: &Arc<Source>,
-) -> Result<(), String> {
-    for (namespace, name) in dependencies(object) {
+) -> Result<(), Blocked> {
+    for ((namespace, name), reference) in dependencies(object)
+        .into_iter()
+        .zip(&object.spec.depends_on)
+    {
         let dependency = home.kustomizations.get(&namespace, &name);
+        if let (Some(text), Some(dependency)) = (&reference.ready_expr, dependency.as_deref()) {
+            depends::by_expression(text, object, dependency)?;
+            if !context.options.additive_cel_dependency_check {
+                continue;
+            }
+        }
         let shared = dependency
             .as_deref()
             .filter(|dependency| depends::share_source(object, dependency));
@@ -209,7 +201,7 @@ pub(super) async fn check_dependencies(
             not_run_is_ready: context.options.remotes.is_limited(),
         };
         if let Some(why) = depends::why_not(&namespace, &name, dependency.as_deref(), known) {
-            return Err(why);
+            return Err(Blocked::NotReady(why));
         }
     }
     Ok(())
@@ -250,22 +242,20 @@ pub(super) async fn target(
     let Some(reference) = &object.spec.kube_config else {
         return Ok(home.target.clone());
     };
-    let Some(secret) = &reference.secret_ref else {
-        return Err(Failure::Stalled {
-            reason: "UnsupportedField",
-            message: "spec.kubeConfig.configMapRef is not supported yet".to_owned(),
-        });
-    };
     let namespace = object.namespace().unwrap_or_default();
     let make = |connection| context.target(connection);
     context
         .connections
-        .resolve(home, &namespace, secret, make)
+        .resolve(home, &namespace, reference, &context.options, make)
         .await
         .map_err(|error| match error {
             error @ ConnectError::Invalid { .. } => {
                 Failure::failed(reason::RECONCILIATION_FAILED, error)
             }
+            error if error.is_misconfigured() => Failure::Stalled {
+                reason: reason::RECONCILIATION_FAILED,
+                message: error.to_string(),
+            },
             error => Failure::failed(
                 reason::RECONCILIATION_FAILED,
                 format!("failed to build kube client: {error}"),

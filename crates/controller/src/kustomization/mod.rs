@@ -26,5 +26,10 @@ mod variables;
 pub use memory::Memory;
 pub(crate) use reconcile::reconcile;
 
+/// Annotation (`"true"`) on a Kustomization that is being deleted: its cluster is gone for good. Where the cluster cannot be
+/// reached, the objects are left there, named in an event, and the Kustomization goes. Where it answers after all, they are
+/// deleted as ever.
+pub const ABANDON: &str = "fleet.fairway.dev/abandon";
+
 /// Annotation on a Kustomization: an empty build may delete everything that was applied before.
 pub const ALLOW_EMPTY: &str = "fleet.fairway.dev/allow-empty";

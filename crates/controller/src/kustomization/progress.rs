@@ -265,7 +265,13 @@ mod tests {
         resting(&mut status, later);
         assert_eq!(status.observed_generation, Some(8));
         failed(&mut status, reason::BUILD_FAILED, "no", now(3));
-        resting(&mut status, Now { generation: Some(9), ..now(4) });
+        resting(
+            &mut status,
+            Now {
+                generation: Some(9),
+                ..now(4)
+            },
+        );
         assert_eq!(status.observed_generation, Some(8));
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fairway_apply::health::Judge;
 use fairway_types::names::{self, reason};
 use fairway_types::{Kustomization, conditions};
 use kube::ResourceExt;
@@ -11,6 +12,7 @@ use serde_json::json;
 
 use super::apply::{self, Work};
 use super::attempt::Attempt;
+use super::depends::Blocked;
 use super::failure::Failure;
 use super::inputs::{check_dependencies, not_run_if, refuse_cycle, source, target, unsupported};
 use super::memory::Applied;
@@ -96,7 +98,8 @@ async fn rest(
     object: Arc<Kustomization>,
 ) -> Outcome {
     let mut attempt = Attempt::new(context, home, object);
-    progress::resting(&mut attempt.status, attempt.now());
+    let now = attempt.now();
+    progress::resting(&mut attempt.status, now);
     attempt.handled();
     match attempt.write().await {
         Err(error) if !status::is_gone(&error) => {
@@ -215,6 +218,7 @@ async fn run(
     let (context, home, object) = (attempt.context, attempt.home, attempt.object.clone());
     let spec = &object.spec;
     let offline = context.options.remotes.is_limited();
+    let judge = Judge::new(&spec.health_check_exprs).map_err(Failure::invalid_expression)?;
     if !offline && let Some(field) = unsupported(&object) {
         return Err(Failure::Stalled {
             reason: "UnsupportedField",
@@ -251,7 +255,11 @@ async fn run(
     );
     let nothing_to_ask = is_same && !requested && (is_new_revision || target.is_watched());
 
-    if let Err(why) = check_dependencies(context, home, &object, &source).await {
+    if let Err(blocked) = check_dependencies(context, home, &object, &source).await {
+        let why = match blocked {
+            Blocked::Invalid(error) => return Err(Failure::invalid_expression(error)),
+            Blocked::NotReady(why) => why,
+        };
         // It stays as good as it is: nothing would change on its cluster.
         return Err(if nothing_to_ask {
             Failure::Quiet
@@ -318,6 +326,7 @@ async fn run(
             finish,
             target,
             account,
+            judge,
         },
     )
     .await
@@ -328,6 +337,7 @@ struct Inputs {
     finish: Finish,
     target: Arc<Target>,
     account: Option<String>,
+    judge: Judge,
 }
 
 async fn work(
@@ -341,6 +351,7 @@ async fn work(
         finish,
         target,
         account,
+        judge,
     } = inputs;
     let context = attempt.context;
     let requested = is_requested(
@@ -376,6 +387,7 @@ async fn work(
         account: account.as_deref(),
         revision: &source.revision,
         rendered: &rendered,
+        judge: &judge,
     };
     match work.run(attempt, ticket).await {
         Ok(changed) => {

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the way to fail")]
 
+mod beside;
+mod contract;
+mod economy;
+mod faults;
 mod fleet;
 mod one_cluster;
 mod sources;

@@ -234,7 +234,7 @@ async fn dependencies_wait_cycles_are_named_and_missing_paths_are_told() {
         .ready("Kustomization", "b", |_, status, reason, message| {
             status == "False"
                 && reason == "DependencyNotReady"
-                && message == "dependency 'flux-system/a' not found"
+                && message.starts_with("dependency 'flux-system/a' not found: ")
         })
         .await;
     world

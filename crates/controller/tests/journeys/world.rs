@@ -14,7 +14,7 @@ pub(crate) const HUB: &str = "management";
 pub(crate) const NS: &str = "flux-system";
 
 /// How long anything may take until it is called a failure.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) struct World {
     pub(crate) server: Server,
@@ -27,6 +27,11 @@ pub(crate) struct World {
 impl World {
     /// A hub and these workload clusters; nothing runs yet.
     pub(crate) async fn new(clusters: &[&str]) -> Self {
+        Self::with_definitions(clusters, &fairway_types::crds()).await
+    }
+
+    /// The same with other definitions on the hub.
+    pub(crate) async fn with_definitions(clusters: &[&str], definitions: &[Value]) -> Self {
         let names: Vec<String> = std::iter::once(HUB)
             .chain(clusters.iter().copied())
             .map(str::to_owned)
@@ -53,14 +58,30 @@ impl World {
             sessions,
             data: tempfile::tempdir().unwrap(),
         };
-        for definition in fairway_types::crds() {
-            world.apply(HUB, &definition).await;
+        for definition in definitions {
+            world.apply(HUB, definition).await;
         }
         world.namespace(HUB, NS).await;
         for cluster in clusters {
             world.namespace(cluster, NS).await;
         }
         world
+    }
+
+    /// The same clusters and the same repository, and a hub that has nothing of what was on the old one.
+    pub(crate) async fn with_empty_hub(mut self) -> Self {
+        assert!(self.engine.is_none(), "the engine still runs");
+        self.server.remove_cluster(HUB).unwrap();
+        self.server.add_cluster(HUB).await.unwrap();
+        let connection = connect(&self.server, HUB).await;
+        let known = (connection.session(), Mapper::new(&connection), connection);
+        self.sessions.insert(HUB.to_owned(), known);
+        self.data = tempfile::tempdir().unwrap();
+        for definition in fairway_types::crds() {
+            self.apply(HUB, &definition).await;
+        }
+        self.namespace(HUB, NS).await;
+        self
     }
 
     /// Where the engine may keep its mirrors.
@@ -293,6 +314,62 @@ impl World {
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             }
         }
+    }
+
+    /// Changes a Kustomization by a merge patch of its metadata's annotations.
+    pub(crate) async fn annotate(&self, name: &str, annotations: Value) {
+        self.merge(
+            "Kustomization",
+            name,
+            json!({"metadata": {"annotations": annotations}}),
+        )
+        .await;
+    }
+
+    /// Changes the spec of a Kustomization by a merge patch.
+    pub(crate) async fn change(&self, name: &str, spec: Value) {
+        self.merge("Kustomization", name, json!({"spec": spec}))
+            .await;
+    }
+
+    /// A merge patch on an object of the hub.
+    pub(crate) async fn merge(&self, kind: &str, name: &str, patch: Value) {
+        let (_, mapper, connection) = self.at(HUB);
+        let resource = mapper.of_kind(kind).await.unwrap();
+        let kind = kube::core::GroupVersionKind::gvk(&resource.group, &resource.version, kind);
+        let kind = kube::core::ApiResource::from_gvk_with_plural(&kind, &resource.plural);
+        let api: kube::Api<kube::core::DynamicObject> =
+            kube::Api::namespaced_with(connection.client(), NS, &kind);
+        let params = kube::api::PatchParams::default();
+        api.patch(name, &params, &kube::api::Patch::Merge(&patch))
+            .await
+            .unwrap();
+    }
+
+    /// Waits for an Event about an object of the hub.
+    pub(crate) async fn event(&self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.until(async || {
+            let (session, mapper, _) = self.at(HUB);
+            let resource = mapper.resource("v1", "Event").await.unwrap();
+            let events = session.list(&resource, NS, "").await.unwrap().items;
+            let of: Vec<&Value> = events
+                .iter()
+                .filter(|event| event["involvedObject"]["name"] == name)
+                .collect();
+            match of.iter().find(|event| wanted(event)) {
+                Some(found) => Ok((*found).clone()),
+                None => Err(format!("no such event of {name}: {of:?}")),
+            }
+        })
+        .await
+    }
+
+    /// Waits until the source is at a revision.
+    pub(crate) async fn source_at(&self, revision: &str) {
+        self.ready("GitRepository", "fleet", |object, _, _, _| {
+            object["status"]["artifact"]["revision"] == revision
+        })
+        .await;
     }
 
     pub(crate) async fn until_gone(&self, cluster: &str, kind: &str, namespace: &str, name: &str) {
