@@ -347,7 +347,7 @@ spec:
       schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
 ";
     let mut world = World::new(&[]).await;
-    let lamp = "apiVersion: example.com/v1\nkind: Lamp\nmetadata: {name: red, namespace: default}\ndata: {light: none}\n";
+    let lamp = "apiVersion: example.com/v1\nkind: Lamp\nmetadata: {name: red, namespace: default}\nspec: {on: true}\n";
     let revision = world
         .push(&[
             ("lamps/definition.yaml", Some(definition)),
@@ -360,9 +360,9 @@ spec:
         "wait": true, "timeout": "1m",
         "healthCheckExprs": [{
             "apiVersion": "example.com/v1", "kind": "Lamp",
-            "inProgress": "data.light == 'none'",
-            "failed": "data.light == 'broken'",
-            "current": "data.light == 'shines'",
+            "inProgress": "!has(spec.light)",
+            "failed": "has(spec.light) && spec.light == 'broken'",
+            "current": "has(spec.light) && spec.light == 'shines'",
         }],
     });
     world.kustomization("lamps", "lamps", health).await;
@@ -392,10 +392,13 @@ spec:
         .await;
     world.applied("apps", &revision).await;
 
-    let light = |light: &str| json!([{"op": "add", "path": "/data", "value": {"light": light}}]);
-    world
-        .edit(HUB, "Lamp", "default", "red", light("broken"))
-        .await;
+    let light = |light: &str| {
+        json!({
+            "apiVersion": "example.com/v1", "kind": "Lamp",
+            "metadata": {"name": "red", "namespace": "default"}, "spec": {"light": light},
+        })
+    };
+    world.apply(HUB, &light("broken")).await;
     world
         .ready(
             "Kustomization",
@@ -408,9 +411,7 @@ spec:
             },
         )
         .await;
-    world
-        .edit(HUB, "Lamp", "default", "red", light("shines"))
-        .await;
+    world.apply(HUB, &light("shines")).await;
     world.applied("lamps", &revision).await;
 }
 
