@@ -83,14 +83,13 @@ pub(crate) async fn registered(hub: &Client, cluster: &Cluster) -> anyhow::Resul
     let Some(config) = &cluster.spec.kube_config else {
         anyhow::bail!("it is the management cluster itself (no spec.kubeConfig)");
     };
+    let Some(secret) = &config.secret_ref else {
+        anyhow::bail!(
+            "it is reached with tokens that only the controller asks for (spec.kubeConfig.configMapRef)"
+        );
+    };
     let namespace = cluster.namespace().unwrap_or_default();
-    let text = kubeconfig(
-        hub,
-        &namespace,
-        &config.secret_ref.name,
-        config.secret_ref.key.as_deref(),
-    )
-    .await?;
+    let text = kubeconfig(hub, &namespace, &secret.name, secret.key.as_deref()).await?;
     Ok(Connection::from_kubeconfig_yaml(&text, None, Strictness::default()).await?)
 }
 
