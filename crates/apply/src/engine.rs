@@ -105,7 +105,7 @@ pub struct Stopped {
     /// Why.
     #[source]
     pub error: ApplyError,
-    /// What had been applied.
+    /// What had been applied; its inventory also names what may have been, for want of an answer.
     pub report: Box<Report>,
 }
 

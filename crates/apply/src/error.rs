@@ -99,6 +99,16 @@ impl RequestError {
         self.code() == 422
     }
 
+    /// Whether the API server said no, or was never asked: what the request was to do is not done. Anything else may have been
+    /// done without an answer.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Status(status) => (400..500).contains(&status.code),
+            Self::Credentials(_) | Self::Invalid(_) | Self::UnknownKind { .. } => true,
+            Self::Unreachable { .. } | Self::Timeout { .. } | Self::Answer { .. } => false,
+        }
+    }
+
     /// Nobody answered; the request may be tried again later.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Timeout { .. })

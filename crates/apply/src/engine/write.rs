@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fairway_types::{ObjectId, names::FIELD_MANAGER};
+use fairway_types::{InventoryEntry, ObjectId, names::FIELD_MANAGER};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -12,7 +12,9 @@ use super::{
     Action, ApplyError, Report, Run,
     check::{Checked, Step, version_of},
 };
-use crate::{api::ApplyOptions, health, managed, mapper::Resource, order, plan::Desired};
+use crate::{
+    RequestError, api::ApplyOptions, health, managed, mapper::Resource, order, plan::Desired,
+};
 
 impl Run<'_> {
     /// Writes what the checks found to do, kinds one after the other, objects of a kind together. Answers the objects
@@ -32,13 +34,18 @@ impl Run<'_> {
             while let Some(next) = rest.next_if(|next| order::rank(&next.1.id.kind) == rank) {
                 group.push(next);
             }
+            let entries: Vec<InventoryEntry> = group
+                .iter()
+                .map(|(_, checked)| InventoryEntry::new(&checked.id, &*checked.version))
+                .collect();
             let writes: Vec<BoxFuture<'_, _>> = group
                 .into_iter()
                 .map(|(desired, checked)| self.write_one(desired, checked).boxed())
                 .collect();
-            let mut results = stream::iter(writes).buffered(self.options.concurrency);
+            let results = stream::iter(writes).buffered(self.options.concurrency);
+            let mut results = results.zip(stream::iter(entries));
             let mut failure = None;
-            while let Some(result) = results.next().await {
+            while let Some((result, entry)) = results.next().await {
                 match result {
                     Ok((id, resource, version, action, object)) => {
                         if object.is_some_and(|object| !health::of(&object, now).is_current()) {
@@ -47,7 +54,13 @@ impl Run<'_> {
                         report.add(id, &version, action);
                     }
                     // The others of the group are under way: what they made must be reported.
-                    Err(error) => failure = failure.or(Some(error)),
+                    Err(error) => {
+                        if !error.request().is_some_and(RequestError::is_refusal) {
+                            // It may have been made all the same.
+                            report.inventory.insert(entry);
+                        }
+                        failure = failure.or(Some(error));
+                    }
                 }
             }
             if let Some(error) = failure {

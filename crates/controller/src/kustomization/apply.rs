@@ -78,7 +78,8 @@ impl Work<'_> {
         let spec = &object.spec;
         let session = session(self.target, self.key.namespace.as_str(), self.account)?;
         let owner = owner(&object);
-        let previous = attempt.status.inventory.clone().unwrap_or_default();
+        let listed = attempt.status.inventory.clone();
+        let previous = listed.clone().unwrap_or_default();
         let allow_empty = object
             .annotations()
             .get(ALLOW_EMPTY)
@@ -126,6 +127,17 @@ impl Work<'_> {
         let report = match applied {
             Ok(report) => report,
             Err(stopped) => {
+                // What was announced and then refused is not there, and nobody has to delete it.
+                let done = &stopped.report.inventory.entries;
+                if done.is_empty() {
+                    attempt.status.inventory = listed;
+                } else {
+                    let mut inventory = previous.clone();
+                    for entry in done {
+                        inventory.insert(entry.clone());
+                    }
+                    attempt.status.inventory = Some(inventory);
+                }
                 let log = change_log(&stopped.report.changes);
                 let text = stopped.error.to_string();
                 let message = if log.is_empty() {
