@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 use fairway_testkit::Process;
 use serde_json::json;
 
-use crate::binary::until;
 use crate::cluster::{Cluster, SYSTEM};
 use crate::snapshot::differences;
-use crate::world::{Picture, WORKLOADS, World};
+use crate::world::{Engine, Picture, WORKLOADS, World};
 
 /// The Kustomization that starts the fleet, and four for each of two clusters.
 const COUNT: usize = 9;
@@ -125,7 +124,7 @@ async fn handover_from_flux_and_back() {
     flux.stop().await;
 
     let fairway = world.start_fairway();
-    until_leads(&world, Engine::Fairway).await;
+    world.until_leads(Engine::Fairway).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_same(
         "Fairway took over from Flux",
@@ -160,7 +159,7 @@ async fn handover_from_flux_and_back() {
         &before,
         &world.settled().await,
     );
-    assert_eq!(leader(&world).await, Engine::Flux);
+    assert_eq!(world.leader().await, Engine::Flux);
     ask_for_all(&world).await;
     assert_same(
         "Flux reconciles beside a waiting Fairway",
@@ -168,7 +167,7 @@ async fn handover_from_flux_and_back() {
         &world.settled().await,
     );
     flux.stop().await;
-    until_leads(&world, Engine::Fairway).await;
+    world.until_leads(Engine::Fairway).await;
     let flux = world.start_flux().await;
     ask_for_all(&world).await;
     assert_same(
@@ -177,7 +176,7 @@ async fn handover_from_flux_and_back() {
         &world.settled().await,
     );
     let_a_change_flow(&world, "fairway", 5).await;
-    assert_eq!(leader(&world).await, Engine::Fairway);
+    assert_eq!(world.leader().await, Engine::Fairway);
 
     // What Flux and Fairway together put there, either removes: the finalizer is one for both.
     let dev = Cluster::of(world.clusters.get("dev").unwrap().kubeconfig(), "dev").await;
@@ -185,7 +184,7 @@ async fn handover_from_flux_and_back() {
     dev.until_gone("Deployment", "apps", "web").await;
     println!("a Kustomization that Flux made is deleted, and its objects, under Fairway");
     stop(fairway).await;
-    until_leads(&world, Engine::Flux).await;
+    world.until_leads(Engine::Flux).await;
     world.delete_kustomization("dev-modes").await;
     dev.until_gone("ConfigMap", "apps", "merged").await;
     assert!(
@@ -194,43 +193,4 @@ async fn handover_from_flux_and_back() {
     );
     println!("a Kustomization that Fairway ran is deleted, and its objects, under Flux");
     flux.stop().await;
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Engine {
-    Fairway,
-    Flux,
-    Nobody,
-}
-
-/// Who holds the Leases of both of Flux's controllers.
-async fn leader(world: &World) -> Engine {
-    let mut engines = Vec::new();
-    for name in ["kustomize-controller", "source-controller"] {
-        let lease = format!("{name}-leader-election");
-        let lease = world.hub.get("Lease", SYSTEM, &lease).await;
-        let holder = lease.map(|lease| lease["spec"]["holderIdentity"].clone());
-        let holder = holder.unwrap_or_default();
-        engines.push(match holder.as_str().unwrap_or_default() {
-            "" => Engine::Nobody,
-            holder if holder.contains("fairway") => Engine::Fairway,
-            _ => Engine::Flux,
-        });
-    }
-    if engines[0] == engines[1] {
-        engines[0]
-    } else {
-        Engine::Nobody
-    }
-}
-
-async fn until_leads(world: &World, engine: Engine) {
-    until(&format!("{engine:?} leads"), async || {
-        let leader = leader(world).await;
-        if leader == engine {
-            return Ok(());
-        }
-        Err(format!("{leader:?}"))
-    })
-    .await;
 }

@@ -17,4 +17,6 @@ mod cluster;
 mod snapshot;
 mod world;
 
+mod flux_cli;
 mod handover;
+mod least_privilege;

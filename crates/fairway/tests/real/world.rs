@@ -82,6 +82,12 @@ impl World {
             .await
             .unwrap();
         }
+        self.start_fleet().await;
+    }
+
+    /// The two objects that start the fleet.
+    pub(crate) async fn start_fleet(&self) {
+        let hub = self.kubectl.in_context("hub");
         hub.apply(&format!(
             "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {{name: fleet, namespace: {SYSTEM}}}\n\
              spec: {{interval: 1s, url: {url}, ref: {{branch: main}}}}\n---\n\
@@ -192,6 +198,39 @@ impl World {
         .await;
     }
 
+    /// Who holds the Leases of both of Flux's controllers.
+    pub(crate) async fn leader(&self) -> Engine {
+        let mut engines = Vec::new();
+        for name in ["kustomize-controller", "source-controller"] {
+            let lease = format!("{name}-leader-election");
+            let lease = self.hub.get("Lease", SYSTEM, &lease).await;
+            let holder = lease.map(|lease| lease["spec"]["holderIdentity"].clone());
+            let holder = holder.unwrap_or_default();
+            engines.push(match holder.as_str().unwrap_or_default() {
+                "" => Engine::Nobody,
+                holder if holder.contains("fairway") => Engine::Fairway,
+                _ => Engine::Flux,
+            });
+        }
+        if engines[0] == engines[1] {
+            engines[0]
+        } else {
+            Engine::Nobody
+        }
+    }
+
+    /// Waits until this engine holds the Leases of both of Flux's controllers.
+    pub(crate) async fn until_leads(&self, engine: Engine) {
+        until(&format!("{engine:?} leads"), async || {
+            let leader = self.leader().await;
+            if leader == engine {
+                return Ok(());
+            }
+            Err(format!("{leader:?}"))
+        })
+        .await;
+    }
+
     /// What must not change; taken when two looks, some time apart, see the same.
     pub(crate) async fn settled(&self) -> Picture {
         let mut last = self.picture().await;
@@ -217,6 +256,14 @@ impl World {
             sources: Statuses::of_sources(&self.hub).await,
         }
     }
+}
+
+/// Who is in charge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Fairway,
+    Flux,
+    Nobody,
 }
 
 /// Everything that a handover must leave as it is.

@@ -90,6 +90,7 @@ const CONTROLLERS: &[&str] = &[
     "resourcequota-controller",
     "root-ca-certificate-publisher-controller",
     "serviceaccount-controller",
+    "serviceaccount-token-controller",
     "statefulset-controller",
     "ttl-after-finished-controller",
 ];
