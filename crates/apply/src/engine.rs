@@ -1,8 +1,8 @@
 //! Applies a plan to a cluster: stage by stage, each stage checked by dry-run before anything of it is written.
 //!
 //! What an object costs: nothing where a [`Witness`] vouches for it, two requests where it is new (dry-run, apply) or
-//! unchanged (dry-run, get), three where it changes; on the first apply of an owner one where the witness knows that it
-//! is not there; later one less where the witness knows what it is now, and no dry-run where nothing else of its stage is
+//! unchanged (dry-run, get), three where it changes; on the first apply of an owner an answer "not found" takes the place
+//! of the dry-run; later one less where the witness knows what it is now, and no dry-run where nothing else of its stage is
 //! written.
 
 mod change;
@@ -41,8 +41,8 @@ pub struct Options {
     pub witness: Option<Arc<dyn Witness>>,
     /// Requests under way at the same time.
     pub concurrency: usize,
-    /// Nothing of this owner was ever applied: what is known not to be there is applied at once, without a dry-run
-    /// first. If one of them is refused, others of its stage may have been made.
+    /// Nothing of this owner was ever applied: what is not there is applied at once, without a dry-run first. If one of
+    /// them is refused, others of its stage may have been made.
     pub first: bool,
     /// This is only to put back what others changed: a Job that had finished before it went is left as it is.
     pub correction: bool,

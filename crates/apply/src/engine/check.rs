@@ -216,7 +216,11 @@ impl Run<'_> {
                 };
                 return Ok(done(id, resource, step));
             }
-            if self.options.first && witness.knows_absent(&id) {
+            // The witness knows of our own objects only: somebody else's may stand there, and may say that it is to be left.
+            if self.options.first
+                && witness.knows_absent(&id)
+                && matches!(self.get(&resource, &id).await, Ok(None))
+            {
                 let step = Step::Make {
                     object,
                     digest,

@@ -73,6 +73,34 @@ pub(crate) async fn what_is_known_to_be_absent_is_applied_without_a_check(mut cl
         "kubectl's fields are taken over"
     );
 
+    // What somebody keeps from us is left alone on a first apply too, and so is what is only made where it lacks.
+    for (name, ours, theirs) in [
+        (
+            "kept",
+            json!({}),
+            json!({"kustomize.toolkit.fluxcd.io/reconcile": "disabled"}),
+        ),
+        (
+            "seeded",
+            json!({"kustomize.toolkit.fluxcd.io/ssa": "IfNotPresent"}),
+            json!({}),
+        ),
+    ] {
+        cluster
+            .made_by_kubectl(&json!({
+                "apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": name, "namespace": "default", "annotations": theirs},
+                "data": {"key": "theirs"},
+            }))
+            .await;
+        become_new(&mut cluster, "fifth");
+        let mut object = config_map(name, "ours");
+        object["metadata"]["annotations"] = ours;
+        cluster.apply(&[object]).await.unwrap();
+        let live = cluster.config_map(name).await.unwrap();
+        assert_eq!(live["data"], json!({"key": "theirs"}), "{name}");
+    }
+
     // What is there and ours is checked as ever.
     become_new(&mut cluster, "third");
     let writes = cluster.writes();
