@@ -98,10 +98,12 @@ impl Run<'_> {
             .enumerate()
             .filter(|(_, checked)| matches!(checked.step, Step::Change { .. }))
             .map(|(index, checked)| {
-                let check = self.try_change(&objects[index], checked, patient);
-                check
-                    .map(move |result| result.map(|checked| (index, checked)))
-                    .boxed()
+                let desired = &objects[index];
+                async move {
+                    let changed = self.try_change(desired, checked, patient).await?;
+                    Ok::<_, ApplyError>((index, changed))
+                }
+                .boxed()
             })
             .collect();
         let rest: Vec<(usize, Checked)> = stream::iter(rest)
