@@ -188,7 +188,7 @@ pub(crate) async fn while_leading(
 async fn lost(standing: &mut watch::Receiver<Standing>) {
     let changed = standing.wait_for(|standing| *standing != Standing::Leading);
     if changed.await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -155,7 +155,7 @@ fn resources(text: &mut String, context: &Context) {
         for object in home.repositories.all() {
             let status = object.status.clone().unwrap_or_default();
             let revision = status.artifact.map(|artifact| artifact.revision);
-            let more = format!(",revision=\"{}\"", escape(&revision.unwrap_or_default()),);
+            let more = format!(",revision=\"{}\"", escape(&revision.unwrap_or_default()));
             let (namespace, of) = (object.namespace().unwrap_or_default(), object.name_any());
             let suspended = object.spec.suspend;
             line(

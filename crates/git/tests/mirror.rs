@@ -713,7 +713,13 @@ async fn mirrors_that_nothing_needs_go() {
     };
     assert_eq!(count(), 4);
     let day = Duration::from_hours(24);
-    assert_eq!(mirrors.sweep(&[used.clone()], day).await.unwrap(), 0);
+    assert_eq!(
+        mirrors
+            .sweep(std::slice::from_ref(&used), day)
+            .await
+            .unwrap(),
+        0
+    );
     assert_eq!(mirrors.sweep(&[used], Duration::ZERO).await.unwrap(), 1);
     assert_eq!(count(), 3);
     assert!(kept.repository().contains(commit));

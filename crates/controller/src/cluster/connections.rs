@@ -189,9 +189,9 @@ impl Connections {
             return Ok(known.target.clone());
         }
         let read = if place.kind == "Secret" {
-            self.from_secret(home, &place).await
+            self.read_secret(home, &place).await
         } else {
-            self.from_config_map(home, &place, options).await
+            self.read_config_map(home, &place, options).await
         };
         let (digest, connection) = match read {
             Ok(Read::Same(target)) => return Ok(target),
@@ -244,7 +244,7 @@ impl Connections {
         Some(known.target.clone())
     }
 
-    async fn from_secret(&self, home: &Home, place: &Place) -> Result<Read, ConnectError> {
+    async fn read_secret(&self, home: &Home, place: &Place) -> Result<Read, ConnectError> {
         let (namespace, name) = place.name.clone();
         let api: Api<Secret> = Api::namespaced(home.connection.client(), &namespace);
         let secret = match api.get_opt(&name).await {
@@ -289,7 +289,7 @@ impl Connections {
         Ok(Read::New(digest, connection))
     }
 
-    async fn from_config_map(
+    async fn read_config_map(
         &self,
         home: &Home,
         place: &Place,
