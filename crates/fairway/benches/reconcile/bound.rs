@@ -96,15 +96,10 @@ impl One<'_> {
         self.status(&self.ready(2)).await
     }
 
-    fn condition(&self, kind: &str, status: &str, message: &str) -> Value {
-        json!({"type": kind, "status": status, "reason": "Progressing", "message": message,
-               "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z"})
-    }
-
     fn progressing(&self) -> Value {
         let message = format!("Detecting drift for revision {}", self.revision);
         json!({
-            "conditions": [self.condition("Ready", "Unknown", "Reconciliation in progress"), self.condition("Reconciling", "True", &message)],
+            "conditions": [condition("Ready", "Unknown", "Reconciliation in progress"), condition("Reconciling", "True", &message)],
             "lastAttemptedRevision": self.revision,
         })
     }
@@ -112,7 +107,7 @@ impl One<'_> {
     fn ready(&self, generation: i64) -> Value {
         let message = format!("Applied revision: {}", self.revision);
         json!({
-            "conditions": [self.condition("Ready", "True", &message), self.condition("Healthy", "True", "Health check passed")],
+            "conditions": [condition("Ready", "True", &message), condition("Healthy", "True", "Health check passed")],
             "observedGeneration": generation,
             "lastAppliedRevision": self.revision,
             "lastAttemptedRevision": self.revision,
@@ -179,4 +174,9 @@ fn path(object: &Value) -> String {
     let root = if api.contains('/') { "apis" } else { "api" };
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     format!("/{root}/{api}/namespaces/{NAMESPACE}/{plural}/{name}")
+}
+
+fn condition(kind: &str, status: &str, message: &str) -> Value {
+    json!({"type": kind, "status": status, "reason": "Progressing", "message": message,
+           "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z"})
 }

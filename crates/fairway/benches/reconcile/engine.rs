@@ -43,7 +43,7 @@ impl Kind {
 
 /// After a phase, what trails behind (events, mostly) is counted in for this long.
 const TRAIL: Duration = Duration::from_secs(2);
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// What does the work.
 enum Worker {

@@ -15,7 +15,7 @@ pub(crate) const APPS: usize = 20;
 pub(crate) const OBJECTS: usize = 10;
 const SYSTEM: &str = "flux-system";
 /// Generous: other work may have the processors.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 const KUSTOMIZATIONS: &str =
     "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flux-system/kustomizations";
 

@@ -1,5 +1,6 @@
 //! The real `flux` command: the same session under Flux and under Fairway prints the same.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use fairway_testkit::real::FluxCommand;
@@ -207,11 +208,13 @@ async fn session(flux: &FluxCommand, engine: &str) -> Vec<String> {
         let output = flux.run(arguments).await.unwrap();
         let text = format!("{}{}", output.stderr, output.stdout);
         if output.code != *code || !text.contains(wanted) {
-            wrong.push_str(&format!(
+            write!(
+                wrong,
                 "flux {} under {engine} (wanted {code} and {wanted:?}) ended with {}:\n{text}\n",
                 arguments.join(" "),
                 output.code
-            ));
+            )
+            .unwrap();
         }
         // Events are each engine's own.
         let is_compared = arguments[0] != "events";
@@ -265,9 +268,8 @@ async fn flux_cli_prints_the_same_under_either_engine() {
     for ((step, expected), found) in SESSION.iter().zip(&expected).zip(&found) {
         if expected != found {
             let shown = step.0.join(" ");
-            differences.push_str(&format!(
-                "flux {shown}\n  under Flux:\n{expected}\n  under Fairway:\n{found}\n"
-            ));
+            differences +=
+                &format!("flux {shown}\n  under Flux:\n{expected}\n  under Fairway:\n{found}\n");
         }
     }
     assert_eq!(differences, "", "{differences}");

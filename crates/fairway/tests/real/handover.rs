@@ -20,7 +20,7 @@ fn assert_same(what: &str, before: &Picture, after: &Picture) {
         objects += old.0.len();
         let differences = differences(&old.0, &new.0);
         if !differences.is_empty() {
-            found.push_str(&format!("on {name}:\n{differences}"));
+            found.extend(["on ", name, ":\n", &differences]);
         }
     }
     let (old, new) = (&before.kustomizations.0, &after.kustomizations.0);
