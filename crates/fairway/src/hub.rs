@@ -1,14 +1,19 @@
 //! The person's own way to a cluster: a context of a kubeconfig, with whatever credentials it has.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use fairway_apply::{Connection, Strictness};
 use fairway_types::Cluster;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
+use kube::client::ClientBuilder;
+use kube::client::retry::{InvalidBackoff, RetryPolicy};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, ResourceExt as _};
+use tower::buffer::BufferLayer;
+use tower::retry::RetryLayer;
 
 use crate::args::Global;
 use crate::exit::Hinted;
@@ -26,7 +31,19 @@ pub(crate) async fn client_for(
     let mut config = config(file, context).await?;
     // kube would try a server that is broken for good fifteen times, the last pauses being minutes.
     config.default_retry = false;
-    Client::try_from(config).context("failed to set up the connection")
+    let failed = "failed to set up the connection";
+    Ok(ClientBuilder::try_from(config)
+        .context(failed)?
+        .with_layer(&BufferLayer::new(64))
+        .with_layer(&RetryLayer::new(patience().context(failed)?))
+        .build())
+}
+
+/// An API server that is about to be ready (it prepares a kind that was defined a moment ago) is asked again for ten seconds
+/// or so.
+fn patience() -> Result<RetryPolicy, InvalidBackoff> {
+    let (first, longest) = (Duration::from_millis(250), Duration::from_secs(1));
+    RetryPolicy::new(first, longest, 12, false)
 }
 
 /// Reads one context of one kubeconfig file; none named: `$KUBECONFIG`, `~/.kube/config`, then the pod's own account.
@@ -49,7 +66,7 @@ pub(crate) async fn config(file: Option<&Path>, context: Option<&str>) -> anyhow
             )
         })?,
     };
-    config.connect_timeout = Some(std::time::Duration::from_secs(10));
+    config.connect_timeout = Some(Duration::from_secs(10));
     Ok(config)
 }
 

@@ -99,19 +99,6 @@ pub(crate) async fn run(global: &Global, args: UninstallArgs) -> anyhow::Result<
     })
 }
 
-/// Asks again while the API server says that it is not ready for a kind that was defined a moment ago.
-async fn patient<T>(ask: impl AsyncFn() -> kube::Result<T>) -> kube::Result<T> {
-    for _ in 0..20 {
-        match ask().await {
-            Err(kube::Error::Api(status)) if status.code == 429 || status.code == 503 => {
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
-            answer => return answer,
-        }
-    }
-    ask().await
-}
-
 fn confirm(namespace: &str) -> anyhow::Result<()> {
     if !std::io::stdin().is_terminal() {
         return Err(Misuse(
@@ -232,7 +219,7 @@ impl Removal {
     async fn release_clusters(&self) -> anyhow::Result<Vec<String>> {
         let mut unreachable = Vec::new();
         let api: Api<Cluster> = Api::all(self.client.clone());
-        let clusters = match patient(async || api.list(&ListParams::default()).await).await {
+        let clusters = match api.list(&ListParams::default()).await {
             Ok(list) => list.items,
             Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
             Err(error) => {
@@ -281,7 +268,7 @@ impl Removal {
             Kind::GitRepository,
         ] {
             let api = kind.api(client, None);
-            let objects = match patient(async || api.list(&ListParams::default()).await).await {
+            let objects = match api.list(&ListParams::default()).await {
                 Ok(list) => list.items,
                 Err(kube::Error::Api(status)) if status.code == 404 => continue,
                 Err(error) => return Err(super::kinds::explain(error, kind, "", "")),

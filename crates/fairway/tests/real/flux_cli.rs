@@ -268,8 +268,11 @@ async fn flux_cli_prints_the_same_under_either_engine() {
     for ((step, expected), found) in SESSION.iter().zip(&expected).zip(&found) {
         if expected != found {
             let shown = step.0.join(" ");
-            differences +=
-                &format!("flux {shown}\n  under Flux:\n{expected}\n  under Fairway:\n{found}\n");
+            writeln!(
+                differences,
+                "flux {shown}\n  under Flux:\n{expected}\n  under Fairway:\n{found}"
+            )
+            .unwrap();
         }
     }
     assert_eq!(differences, "", "{differences}");
