@@ -194,25 +194,22 @@ pub(crate) fn elect(
     let campaign = async move {
         loop {
             let mut leader: Option<String> = None;
+            let mut round = Vec::with_capacity(candidates.len());
             for (index, candidate) in candidates.iter_mut().enumerate() {
                 // The first one says which replica it is; only it goes on to the rest.
                 let standing = match &leader {
                     Some(other) => candidate.yield_to(other).await,
                     None => candidate.turn().await,
                 };
-                let Some(standing) = standing else { continue };
-                if let Standing::Following { holder } = &standing
+                if let Some(Standing::Following { holder }) = &standing
                     && is_fairway(holder)
                     && index == 0
                 {
                     leader = Some(holder.clone());
                 }
-                candidate.sender.send_if_modified(|old| {
-                    let changed = *old != standing;
-                    *old = standing;
-                    changed
-                });
+                round.push(standing);
             }
+            announce(&candidates, &round);
             tokio::select! {
                 () = tokio::time::sleep(crate::queue::jitter(timing.retry, 20)) => {}
                 () = stop.cancelled() => break,
@@ -226,6 +223,29 @@ pub(crate) fn elect(
         }
     };
     (receivers, campaign)
+}
+
+/// Tells each reconciler where it stands. None begins before all know, since what another engine leads keeps the others
+/// from touching anything.
+fn announce(candidates: &[Candidate], round: &[Option<Standing>]) {
+    let told = candidates.iter().zip(round);
+    let unknown = told.clone().any(|(candidate, standing)| {
+        standing.is_none() && *candidate.sender.borrow() == Standing::Waiting
+    });
+    for leading in [false, true] {
+        for (candidate, standing) in told.clone() {
+            let Some(standing) = standing else { continue };
+            let leads = *standing == Standing::Leading;
+            if leads != leading || (leads && unknown) {
+                continue;
+            }
+            candidate.sender.send_if_modified(|old| {
+                let changed = old != standing;
+                old.clone_from(standing);
+                changed
+            });
+        }
+    }
 }
 
 struct Candidate {
