@@ -41,7 +41,8 @@ async fn least_privilege_is_enough() {
 
     let plane = world.clusters.get("hub").unwrap();
     let kubeconfig = plane.kubeconfig_of(SYSTEM, "fairway").await.unwrap();
-    let fairway = world.start_fairway_as(&kubeconfig, &[]);
+    // As the Deployment that `install` makes starts it.
+    let fairway = world.start_fairway_as(&kubeconfig, &["--profile=locked"]);
     world.until_converged(COUNT).await;
     for name in WORKLOADS {
         world
