@@ -59,6 +59,7 @@ async fn a_sick_cluster_delays_nobody() {
             assert!(took < bound, "{what}: {took:?}, usually {usual:?}");
         }
         world.faults("bad").clear();
+        world.reachable("bad").await;
         let value = number.to_string();
         world.until_data("bad", "default", "a", "key", &value).await;
     }

@@ -170,6 +170,23 @@ impl World {
         session.get(&resource, namespace, name).await.unwrap()
     }
 
+    /// Until a cluster that was away listens again.
+    pub(crate) async fn reachable(&self, cluster: &str) {
+        let (session, mapper, _) = self.at(cluster);
+        let until = async {
+            loop {
+                if let Ok(resource) = mapper.of_kind("Namespace").await
+                    && session.get(&resource, "", "default").await.is_ok()
+                {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let listens = tokio::time::timeout(Duration::from_secs(20), until).await;
+        listens.unwrap_or_else(|_| panic!("{cluster} listens again"));
+    }
+
     pub(crate) async fn list(&self, cluster: &str, kind: &str, namespace: &str) -> Vec<Value> {
         let (session, mapper, _) = self.at(cluster);
         let resource = mapper.of_kind(kind).await.unwrap();
