@@ -99,9 +99,8 @@ fn writes(verb: &str, resource: &str) -> bool {
         && (resource.contains("configmaps") || resource.contains("deployments"))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_new_hub_adopts_nine_clusters_and_writes_to_none_of_their_objects() {
-    let mut world = World::new(&CLUSTERS).await;
+/// Commits every app: a ConfigMap and a Deployment each.
+async fn push_apps(world: &World) -> String {
     let mut files = Vec::new();
     for app in APPS {
         files.push((format!("apps/{app}/map.yaml"), config_map(app, "1")));
@@ -114,7 +113,13 @@ async fn a_new_hub_adopts_nine_clusters_and_writes_to_none_of_their_objects() {
         .iter()
         .map(|(path, text)| (path.as_str(), Some(text.as_str())))
         .collect();
-    let revision = world.push(&files).await;
+    world.push(&files).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_hub_adopts_nine_clusters_and_writes_to_none_of_their_objects() {
+    let mut world = World::new(&CLUSTERS).await;
+    let revision = push_apps(&world).await;
     objects(&world).await;
     world.start().await;
     converged(&world, &revision).await;
@@ -166,19 +171,7 @@ async fn a_new_hub_adopts_nine_clusters_and_writes_to_none_of_their_objects() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_touches_one_app_asks_for_that_app_alone() {
     let mut world = World::new(&CLUSTERS).await;
-    let mut files = Vec::new();
-    for app in APPS {
-        files.push((format!("apps/{app}/map.yaml"), config_map(app, "1")));
-        files.push((
-            format!("apps/{app}/deployment.yaml"),
-            deployment(app, "nginx:1"),
-        ));
-    }
-    let files: Vec<(&str, Option<&str>)> = files
-        .iter()
-        .map(|(path, text)| (path.as_str(), Some(text.as_str())))
-        .collect();
-    let revision = world.push(&files).await;
+    let revision = push_apps(&world).await;
     objects(&world).await;
     world.start().await;
     converged(&world, &revision).await;
