@@ -29,6 +29,7 @@
 //! assert_eq!(id.kind, "Service");
 //! ```
 
+pub mod check;
 pub mod condition;
 pub mod crds;
 pub mod duration;
@@ -41,6 +42,7 @@ pub mod names;
 pub mod reference;
 pub mod selector;
 
+pub use check::{Check, Evidence, Verdict};
 pub use condition::{Condition, ConditionStatus, conditions};
 pub use crds::crds;
 pub use duration::Duration;
