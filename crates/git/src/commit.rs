@@ -1,6 +1,7 @@
 //! What a commit says: who, when, why, and on top of what.
 
 use crate::objects::Objects;
+use crate::verify::SigningKey;
 use crate::{Error, Oid};
 use gix_object::Kind;
 
@@ -35,6 +36,19 @@ pub struct Signature {
     pub seconds: i64,
     /// The offset of the person's clock from UTC, in minutes.
     pub offset_minutes: i32,
+}
+
+/// Who makes a commit, with which words, and signed by whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Draft<'a> {
+    /// The whole message.
+    pub message: &'a str,
+    /// Who wrote the change.
+    pub author: &'a Signature,
+    /// Who makes the commit.
+    pub committer: &'a Signature,
+    /// Signs it, where there is one.
+    pub key: Option<&'a SigningKey>,
 }
 
 impl Signature {
@@ -191,27 +205,25 @@ impl Commit {
     }
 
     /// The bytes of a new commit.
-    pub(crate) fn encode(
-        tree: Oid,
-        parents: &[Oid],
-        author: &Signature,
-        committer: &Signature,
-        message: &str,
-    ) -> Vec<u8> {
+    pub(crate) fn encode(tree: Oid, parents: &[Oid], draft: &Draft<'_>) -> Result<Vec<u8>, Error> {
         use std::fmt::Write as _;
-        let mut out = format!("tree {tree}\n");
+        let mut headers = format!("tree {tree}\n");
         for parent in parents {
-            let _ = writeln!(out, "parent {parent}");
+            let _ = writeln!(headers, "parent {parent}");
         }
-        let message = message.replace(['\0', '\r'], "");
         let _ = write!(
-            out,
-            "author {}\ncommitter {}\n\n{}\n",
-            author.encode(),
-            committer.encode(),
-            message.trim_end()
+            headers,
+            "author {}\ncommitter {}\n",
+            draft.author.encode(),
+            draft.committer.encode(),
         );
-        out.into_bytes()
+        let message = draft.message.replace(['\0', '\r'], "");
+        let message = format!("\n{}\n", message.trim_end());
+        if let Some(key) = draft.key {
+            let signature = key.sign(format!("{headers}{message}").as_bytes())?;
+            let _ = writeln!(headers, "gpgsig {}", signature.replace('\n', "\n "));
+        }
+        Ok(format!("{headers}{message}").into_bytes())
     }
 }
 
@@ -229,7 +241,13 @@ mod tests {
         let committer = Signature::new("", "", 5);
         let message =
             "Promote myapp\n\nBecause.\n\nFairway-Promotion: myapp-1\nSigned-off-by: Ann <a@b>\n";
-        let data = Commit::encode(tree, &[parent], &author, &committer, message);
+        let draft = Draft {
+            message,
+            author: &author,
+            committer: &committer,
+            key: None,
+        };
+        let data = Commit::encode(tree, &[parent], &draft).unwrap();
         let commit = Commit::parse(Oid([3; 20]), &data).unwrap();
         assert_eq!((commit.tree, &commit.parents[..]), (tree, &[parent][..]));
         assert_eq!(commit.author.name, "Ann x");
@@ -247,13 +265,14 @@ mod tests {
 
     #[test]
     fn prose_holds_no_trailers() {
-        let data = Commit::encode(
-            Oid([1; 20]),
-            &[],
-            &Signature::new("a", "b", 0),
-            &Signature::new("a", "b", 0),
-            "x\n\nNote: this\nand that.",
-        );
+        let who = Signature::new("a", "b", 0);
+        let draft = Draft {
+            message: "x\n\nNote: this\nand that.",
+            author: &who,
+            committer: &who,
+            key: None,
+        };
+        let data = Commit::encode(Oid([1; 20]), &[], &draft).unwrap();
         assert!(
             Commit::parse(Oid([3; 20]), &data)
                 .unwrap()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gix_object::Kind;
 
-use crate::commit::Commit;
+use crate::commit::{Commit, Draft};
 use crate::objects::{Entry, Mode, Objects, Tree};
 use crate::tree::{join, normalised};
 use crate::{Error, Oid, Repository, Signature};
@@ -13,7 +13,73 @@ use crate::{Error, Oid, Repository, Signature};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     path: String,
-    content: Option<Vec<u8>>,
+    becomes: Becomes,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Becomes {
+    Content(Vec<u8>),
+    Entry(TreeEntry),
+    Nothing,
+    NothingBelow,
+}
+
+/// A file or a folder as a tree holds it: its content by id, and its mode. Equal entries are equal files, or equal folders
+/// with all that is in them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TreeEntry {
+    mode: Mode,
+    id: Oid,
+}
+
+impl TreeEntry {
+    /// The blob, or the tree of a folder.
+    pub fn id(self) -> Oid {
+        self.id
+    }
+
+    /// Whether it is a regular file: no symbolic link, and no submodule.
+    pub fn is_file(self) -> bool {
+        matches!(self.mode, Mode::File | Mode::Executable)
+    }
+
+    /// Whether it is a folder.
+    pub fn is_folder(self) -> bool {
+        self.mode == Mode::Tree
+    }
+}
+
+/// `<id>`, with the mode before it where that is not the usual one: `100755 <id>`.
+impl std::fmt::Display for TreeEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.mode {
+            Mode::File => write!(f, "{}", self.id),
+            other => write!(f, "{} {}", other.octal(), self.id),
+        }
+    }
+}
+
+impl std::str::FromStr for TreeEntry {
+    type Err = crate::InvalidOid;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (mode, id) = match text.split_once(' ') {
+            None => (Mode::File, text),
+            Some((octal, id)) => {
+                let known = [Mode::Tree, Mode::Executable, Mode::Symlink, Mode::Submodule];
+                let mode = known.into_iter().find(|mode| mode.octal() == octal);
+                // The whole text is no id then.
+                (
+                    mode.unwrap_or(Mode::File),
+                    if mode.is_some() { id } else { text },
+                )
+            }
+        };
+        Ok(Self {
+            mode,
+            id: id.parse()?,
+        })
+    }
 }
 
 impl Change {
@@ -21,7 +87,15 @@ impl Change {
     pub fn write(path: impl Into<String>, content: impl Into<Vec<u8>>) -> Self {
         Self {
             path: path.into(),
-            content: Some(content.into()),
+            becomes: Becomes::Content(content.into()),
+        }
+    }
+
+    /// The path is exactly this file or folder, which the repository holds already, whatever it was before.
+    pub fn place(path: impl Into<String>, entry: TreeEntry) -> Self {
+        Self {
+            path: path.into(),
+            becomes: Becomes::Entry(entry),
         }
     }
 
@@ -29,7 +103,15 @@ impl Change {
     pub fn delete(path: impl Into<String>) -> Self {
         Self {
             path: path.into(),
-            content: None,
+            becomes: Becomes::Nothing,
+        }
+    }
+
+    /// The file is gone, or the folder with all that is in it.
+    pub fn delete_all(path: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            becomes: Becomes::NothingBelow,
         }
     }
 
@@ -44,10 +126,14 @@ impl Change {
 pub(crate) enum Edit {
     /// This blob, with the mode that the file has, or as a plain file.
     Blob(Oid),
-    /// Exactly this.
+    /// Exactly this file; a folder is not replaced.
     Exactly(Mode, Oid),
-    /// Nothing.
+    /// Exactly this, whatever was there.
+    Whole(Mode, Oid),
+    /// Nothing, where a file was.
     Delete,
+    /// Nothing, whatever was there.
+    DeleteAll,
 }
 
 impl Repository {
@@ -62,19 +148,120 @@ impl Repository {
         author: &Signature,
         committer: &Signature,
     ) -> Result<Oid, Error> {
+        let draft = Draft {
+            message,
+            author,
+            committer,
+            key: None,
+        };
+        self.edit_as(base, changes, &draft)
+    }
+
+    /// The same, by a draft, which may have the commit signed.
+    pub fn edit_as(
+        &self,
+        base: Option<Oid>,
+        changes: &[Change],
+        draft: &Draft<'_>,
+    ) -> Result<Oid, Error> {
         let objects = self.objects();
         let mut edits = BTreeMap::new();
         for change in changes {
             let path = checked(&change.path)?;
-            let edit = match &change.content {
-                Some(content) => Edit::Blob(objects.write(Kind::Blob, content)?),
-                None => Edit::Delete,
+            let edit = match &change.becomes {
+                Becomes::Content(content) => Edit::Blob(objects.write(Kind::Blob, content)?),
+                Becomes::Entry(entry) => {
+                    if entry.mode != Mode::Submodule {
+                        objects.expect(entry.id)?;
+                    }
+                    Edit::Whole(entry.mode, entry.id)
+                }
+                Becomes::Nothing => Edit::Delete,
+                Becomes::NothingBelow => Edit::DeleteAll,
             };
             if edits.insert(path, edit).is_some() {
                 return Err(invalid(&change.path, "is changed twice"));
             }
         }
-        commit(&objects, base, edits, message, author, committer)
+        commit(&objects, base, edits, draft)
+    }
+
+    /// What a commit has at a path (not empty); nothing is left out.
+    pub fn entry(&self, commit: Oid, path: &str) -> Result<Option<TreeEntry>, Error> {
+        let path = checked(path)?;
+        let objects = self.objects();
+        let mut at = TreeEntry {
+            mode: Mode::Tree,
+            id: Commit::read(&objects, commit)?.tree,
+        };
+        for name in path.split('/') {
+            if at.mode != Mode::Tree {
+                return Ok(None);
+            }
+            let tree = objects.tree(at.id)?;
+            match tree.get(name.as_bytes()) {
+                Some(entry) => {
+                    at = TreeEntry {
+                        mode: entry.mode,
+                        id: entry.id,
+                    };
+                }
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(at))
+    }
+
+    /// The names and entries of a folder (`""`: the root), sorted; none where there is no such folder.
+    pub fn folder(&self, commit: Oid, path: &str) -> Result<Vec<(String, TreeEntry)>, Error> {
+        let objects = self.objects();
+        let tree = match path {
+            "" => Commit::read(&objects, commit)?.tree,
+            path => match self.entry(commit, path)? {
+                Some(entry) if entry.is_folder() => entry.id,
+                _ => return Ok(Vec::new()),
+            },
+        };
+        let entry = |e: &Entry| {
+            let name = String::from_utf8(e.name.clone()).ok()?;
+            Some((
+                name,
+                TreeEntry {
+                    mode: e.mode,
+                    id: e.id,
+                },
+            ))
+        };
+        Ok(objects
+            .tree(tree)?
+            .entries
+            .iter()
+            .filter_map(entry)
+            .collect())
+    }
+
+    /// What differs between two commits (`None`: an empty tree), by path: the file before, and after.
+    pub fn changed_entries(
+        &self,
+        old: Option<Oid>,
+        new: Oid,
+    ) -> Result<BTreeMap<String, (Option<TreeEntry>, Option<TreeEntry>)>, Error> {
+        let objects = self.objects();
+        let old = old
+            .map(|id| Commit::read(&objects, id))
+            .transpose()?
+            .map(|c| c.tree);
+        let new = Commit::read(&objects, new)?.tree;
+        let entry = |(mode, id)| TreeEntry { mode, id };
+        Ok(differences(&objects, old, Some(new))?
+            .into_iter()
+            .map(|(path, (old, new))| (path, (old.map(entry), new.map(entry))))
+            .collect())
+    }
+
+    /// The content of a file by its blob.
+    pub fn blob(&self, id: Oid) -> Result<std::sync::Arc<[u8]>, Error> {
+        self.objects().blob(id)
     }
 }
 
@@ -83,9 +270,7 @@ pub(crate) fn commit(
     objects: &Objects,
     base: Option<Oid>,
     edits: BTreeMap<String, Edit>,
-    message: &str,
-    author: &Signature,
-    committer: &Signature,
+    draft: &Draft<'_>,
 ) -> Result<Oid, Error> {
     let base = base.map(|id| Commit::read(objects, id)).transpose()?;
     let tree = apply(objects, base.as_ref().map(|b| b.tree), edits)?;
@@ -93,10 +278,7 @@ pub(crate) fn commit(
         return Err(Error::NothingToCommit);
     }
     let parents: Vec<Oid> = base.iter().map(|b| b.id).collect();
-    objects.write(
-        Kind::Commit,
-        &Commit::encode(tree, &parents, author, committer, message),
-    )
+    objects.write(Kind::Commit, &Commit::encode(tree, &parents, draft)?)
 }
 
 /// The tree with `edits` in place.
@@ -148,13 +330,14 @@ fn rewrite(
         }
     }
     // Deletions first: a file may make way for a folder of its name, and the other way round.
-    here.sort_by_key(|(.., edit)| !matches!(edit, Edit::Delete));
     let (deletions, writes): (Vec<_>, Vec<_>) = here
         .into_iter()
-        .partition(|(.., edit)| matches!(edit, Edit::Delete));
-    for (name, path, _) in deletions {
+        .partition(|(.., edit)| matches!(edit, Edit::Delete | Edit::DeleteAll));
+    for (name, path, edit) in deletions {
         match entries.get(name.as_bytes()).map(|e| e.mode) {
-            Some(Mode::Tree) => return Err(invalid(&path, "is a folder")),
+            Some(Mode::Tree) if matches!(edit, Edit::Delete) => {
+                return Err(invalid(&path, "is a folder"));
+            }
             None => return Err(invalid(&path, "is not there to be deleted")),
             Some(_) => entries.remove(name.as_bytes()),
         };
@@ -186,6 +369,7 @@ fn rewrite(
     for (name, path, edit) in writes {
         let known = entries.get(name.as_bytes()).map(|e| e.mode);
         let (mode, id) = match (edit, known) {
+            (Edit::Whole(mode, id), _) => (mode, id),
             (_, Some(Mode::Tree)) => return Err(invalid(&path, "is a folder")),
             (Edit::Blob(_), Some(Mode::Symlink | Mode::Submodule)) => {
                 return Err(invalid(
@@ -196,7 +380,7 @@ fn rewrite(
             (Edit::Blob(id), Some(mode)) => (mode, id),
             (Edit::Blob(id), None) => (Mode::File, id),
             (Edit::Exactly(mode, id), _) => (mode, id),
-            (Edit::Delete, _) => continue,
+            (Edit::Delete | Edit::DeleteAll, _) => continue,
         };
         let name = name.into_bytes();
         entries.insert(name.clone(), Entry { name, mode, id });

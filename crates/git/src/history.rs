@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use gix_object::Kind;
 
-use crate::commit::Commit;
+use crate::commit::{Commit, Draft};
 use crate::edit::{Edit, commit, differences, entry_at};
 use crate::objects::{Mode, Objects};
 use crate::program::Run;
@@ -40,6 +40,70 @@ impl Repository {
             .filter_map(|l| l.parse().ok())
             .map(|id| Commit::read(&objects, id))
             .collect()
+    }
+
+    /// The newest commit that `from` reaches and `not` does not whose message holds `text`, and which `fits`.
+    pub async fn find(
+        &self,
+        from: Oid,
+        not: Option<Oid>,
+        text: &str,
+        fits: impl Fn(&Commit) -> bool,
+    ) -> Result<Option<Commit>, Error> {
+        let mut arguments = vec![
+            "rev-list".to_owned(),
+            "--fixed-strings".to_owned(),
+            format!("--grep={text}"),
+            from.to_string(),
+        ];
+        arguments.extend(not.map(|id| format!("^{id}")));
+        arguments.push("--".to_owned());
+        let output = Run::new(arguments)
+            .within(self.directory())
+            .checked()
+            .await?;
+        let objects = self.objects();
+        for id in output.text().lines().filter_map(|l| l.parse().ok()) {
+            let commit = Commit::read(&objects, id)?;
+            if fits(&commit) {
+                return Ok(Some(commit));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The commit that `text` names: a whole id, its first digits (at least four), or a revision such as
+    /// `main@sha1:…`. It must be reachable from `from`.
+    pub async fn name(&self, from: Oid, text: &str) -> Result<Oid, Error> {
+        let digits = text.rsplit("sha1:").next().unwrap_or_default();
+        let invalid = |reason: &str| Error::InvalidReference {
+            field: "commit",
+            value: text.to_owned(),
+            reason: reason.to_owned(),
+        };
+        if digits.len() < 4 || digits.len() > 40 || !digits.chars().all(|c| c.is_ascii_hexdigit()) {
+            return Err(invalid("it is no commit id, nor the first digits of one"));
+        }
+        let arguments = [
+            "rev-parse".to_owned(),
+            "--verify".to_owned(),
+            "--quiet".to_owned(),
+            "--end-of-options".to_owned(),
+            format!("{digits}^{{commit}}"),
+        ];
+        let output = Run::new(arguments)
+            .within(self.directory())
+            .output()
+            .await?;
+        let id: Oid = match output.text().trim().parse() {
+            Ok(id) if output.code == Some(0) => id,
+            _ => return Err(invalid("no commit, or more than one, has this id")),
+        };
+        if self.is_ancestor(id, from).await? {
+            Ok(id)
+        } else {
+            Err(invalid("the branch does not hold this commit"))
+        }
     }
 
     /// Whether `descendant` is `ancestor` or was made on top of it.
@@ -86,6 +150,22 @@ impl Repository {
         author: &Signature,
         committer: &Signature,
     ) -> Result<Oid, Error> {
+        let draft = Draft {
+            message,
+            author,
+            committer,
+            key: None,
+        };
+        self.revert_as(head, reverted, &draft).await
+    }
+
+    /// The same, by a draft, which may have the commit signed.
+    pub async fn revert_as(
+        &self,
+        head: Oid,
+        reverted: Oid,
+        draft: &Draft<'_>,
+    ) -> Result<Oid, Error> {
         let objects = self.objects();
         let head = Commit::read(&objects, head)?;
         let reverted = Commit::read(&objects, reverted)?;
@@ -128,7 +208,7 @@ impl Repository {
         if edits.is_empty() {
             return Err(Error::NothingToCommit);
         }
-        commit(&objects, Some(head.id), edits, message, author, committer)
+        commit(&objects, Some(head.id), edits, draft)
     }
 }
 

@@ -68,10 +68,10 @@ mod verify;
 
 pub use archive::{ArchiveError, Limits};
 pub use checkout::{Checkout, identity};
-pub use commit::{Commit, Signature};
+pub use commit::{Commit, Draft, Signature};
 pub use compose::Composition;
 pub use credentials::Credentials;
-pub use edit::Change;
+pub use edit::{Change, TreeEntry};
 pub use error::Error;
 pub use host_keys::host_keys;
 pub use ignore::IGNORE_FILE;
@@ -86,4 +86,4 @@ pub use remote::Remote;
 pub use repository::Repository;
 pub use submodules::{Submodule, submodules};
 pub use tree::{EntryKind, Symlinks, TreeError, TreeView, ViewOptions};
-pub use verify::{Tag, TrustedKeys, VerifyError};
+pub use verify::{SigningKey, SigningKeyError, Tag, TrustedKeys, VerifyError};

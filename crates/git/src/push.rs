@@ -31,6 +31,35 @@ impl Mirror {
     ) -> Result<Push, Error> {
         Reference::Branch(branch.to_owned()).check()?;
         let name = format!("refs/heads/{branch}");
+        self.push_to(commit, &name, expected, timeout).await
+    }
+
+    /// [`Mirror::push`] to Fairway's own ref (see [`Mirror::fetch_own`]).
+    pub async fn push_own(
+        &self,
+        commit: Oid,
+        name: &str,
+        expected: Option<Oid>,
+        timeout: Duration,
+    ) -> Result<Push, Error> {
+        check_own(name)?;
+        self.push_to(commit, name, expected, timeout).await
+    }
+
+    /// Brings one of Fairway's own refs (`refs/fairway/…`) up to date; `None` where the remote has none. These can't be
+    /// followed by a `GitRepository`.
+    pub async fn fetch_own(&self, name: &str, timeout: Duration) -> Result<Option<Oid>, Error> {
+        check_own(name)?;
+        self.fetch_ref(name, timeout).await
+    }
+
+    async fn push_to(
+        &self,
+        commit: Oid,
+        name: &str,
+        expected: Option<Oid>,
+        timeout: Duration,
+    ) -> Result<Push, Error> {
         if let Some(expected) = expected
             && !self.repository().is_ancestor(expected, commit).await?
         {
@@ -39,7 +68,7 @@ impl Mirror {
             );
             return Err(Error::InvalidReference {
                 field: "branch",
-                value: branch.to_owned(),
+                value: name.to_owned(),
                 reason,
             });
         }
@@ -67,12 +96,12 @@ impl Mirror {
         let line = report.lines().find(|line| {
             line.split('\t')
                 .nth(1)
-                .is_some_and(|refs| refs.ends_with(&name))
+                .is_some_and(|refs| refs.split_once(':').is_some_and(|(_, to)| to == name))
         });
         let outcome = line.and_then(|line| outcome(line, &output.stderr));
         if outcome == Some(Push::Pushed) {
             // The next fetch then has nothing to do; should this fail, it does it again.
-            let _ = self.repository().update_ref(&name, commit, None).await;
+            let _ = self.repository().update_ref(name, commit, None).await;
         }
         drop(turn);
         match outcome {
@@ -84,6 +113,19 @@ impl Mirror {
             )),
         }
     }
+}
+
+/// `refs/fairway/holds/` is local.
+fn check_own(name: &str) -> Result<(), Error> {
+    let checked = match name.strip_prefix("refs/fairway/") {
+        Some(rest) if !rest.starts_with("holds") => crate::reference::check_name(name),
+        _ => Err("it is none of Fairway's own refs"),
+    };
+    checked.map_err(|reason| Error::InvalidReference {
+        field: "name",
+        value: name.to_owned(),
+        reason: reason.to_owned(),
+    })
 }
 
 /// Reads a line of `git push --porcelain`.

@@ -20,9 +20,11 @@
 //! # Ok::<(), fairway_yaml::edit::Error>(())
 //! ```
 
+mod append;
 mod find;
 mod insert;
 mod proof;
+mod remove;
 mod text;
 
 use std::fmt;
@@ -31,11 +33,14 @@ use crate::json::Dialect;
 use crate::node::{Node, Scalar, Style};
 use crate::parse::parse;
 use crate::resolve::{Resolved, resolve_plain};
-use find::find;
-use proof::{only_added, only_changed};
+use find::{find, find_in};
+use proof::{Added, only_added, only_appended, only_changed, only_removed};
+
 /// One step of the way from a document's root to a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
+    /// One document of several, from 0; only as the first step. Without it all documents are looked at.
+    Document(usize),
     /// The value of a mapping's key.
     Key(String),
     /// An item of a sequence, from 0.
@@ -69,11 +74,16 @@ struct Path<'p>(&'p [Step]);
 
 impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
+        let steps = match self.0 {
+            [Step::Document(_), rest @ ..] => rest,
+            all => all,
+        };
+        if steps.is_empty() {
             return f.write_str("the document");
         }
-        for (at, step) in self.0.iter().enumerate() {
+        for (at, step) in steps.iter().enumerate() {
             match step {
+                Step::Document(_) => {}
                 Step::Key(key) if at == 0 => f.write_str(key)?,
                 Step::Key(key) => write!(f, ".{key}")?,
                 Step::Index(index) => write!(f, "[{index}]")?,
@@ -153,6 +163,23 @@ pub enum Error {
 ///
 /// See [`Error`]; the text is never changed in part.
 pub fn set_scalar(source: &str, path: &[Step], new: &str) -> Result<String, Error> {
+    set(source, path, &|old| Wanted::like(old, new))
+}
+
+/// Sets a scalar to a string, whatever it was before: the tag `6` in place of a plain `5` is written `"6"`.
+///
+/// # Errors
+///
+/// See [`Error`]; the text is never changed in part.
+pub fn set_string(source: &str, path: &[Step], new: &str) -> Result<String, Error> {
+    set(source, path, &|_| Wanted::Str(new))
+}
+
+fn set<'n>(
+    source: &str,
+    path: &[Step],
+    wanted: &dyn Fn(&Scalar) -> Wanted<'n>,
+) -> Result<String, Error> {
     let documents = parse(source)?;
     let found = find(source, &documents, path)?;
     let Some(scalar) = found.node.scalar() else {
@@ -166,7 +193,7 @@ pub fn set_scalar(source: &str, path: &[Step], new: &str) -> Result<String, Erro
     if found.shared {
         return Err(shared(path, found.node));
     }
-    let wanted = Wanted::like(scalar, new);
+    let wanted = wanted(scalar);
     for change in text::changes(source, &found, scalar, &wanted) {
         let edited = change.apply(source);
         if only_changed(&documents, &edited, &found, &wanted) {
@@ -182,6 +209,25 @@ pub fn set_scalar(source: &str, path: &[Step], new: &str) -> Result<String, Erro
 ///
 /// See [`Error`]; among others if the key is already there.
 pub fn insert_key(source: &str, path: &[Step], key: &str, new: &str) -> Result<String, Error> {
+    insert(source, path, key, Added::Text(new))
+}
+
+/// Adds a key to the mapping at the path, with a list whose one item is a mapping of strings. Indentation and brackets
+/// are as in the rest of the mapping.
+///
+/// # Errors
+///
+/// See [`Error`]; among others if the key is already there.
+pub fn insert_list(
+    source: &str,
+    path: &[Step],
+    key: &str,
+    item: &[(&str, &str)],
+) -> Result<String, Error> {
+    insert(source, path, key, Added::List(item))
+}
+
+fn insert(source: &str, path: &[Step], key: &str, added: Added<'_>) -> Result<String, Error> {
     let documents = parse(source)?;
     let found = find(source, &documents, path)?;
     let whole = || {
@@ -206,9 +252,9 @@ pub fn insert_key(source: &str, path: &[Step], key: &str, new: &str) -> Result<S
     if found.shared {
         return Err(shared(path, found.node));
     }
-    for change in insert::changes(source, &found, entries, key, new) {
+    for change in insert::changes(source, &found, entries, key, added) {
         let edited = change.apply(source);
-        if only_added(&documents, &edited, &found, key, new) {
+        if only_added(&documents, &edited, &found, key, added) {
             return Ok(edited);
         }
     }
@@ -228,6 +274,71 @@ pub fn set_or_insert(source: &str, path: &[Step], new: &str) -> Result<String, E
         }
         (result, _) => result,
     }
+}
+
+/// Adds a mapping of strings to the end of the list at the path, laid out like the items before it. A key without a
+/// value (`images:`) counts as an empty list.
+///
+/// # Errors
+///
+/// See [`Error`].
+pub fn append_item(source: &str, path: &[Step], item: &[(&str, &str)]) -> Result<String, Error> {
+    let documents = parse(source)?;
+    let found = find(source, &documents, path)?;
+    let is_nothing = found
+        .node
+        .scalar()
+        .is_some_and(|s| s.text.is_empty() && s.style == Style::Plain && s.tag.is_none());
+    if found.node.items().is_none() && !is_nothing {
+        return Err(Error::WrongKind {
+            path: Path(path).to_string(),
+            line: found.node.span.line as usize,
+            found: found.node.noun(),
+            wanted: "a list",
+        });
+    }
+    if found.shared {
+        return Err(shared(path, found.node));
+    }
+    for change in append::changes(source, &documents, &found, item) {
+        let edited = change.apply(source);
+        if only_appended(&documents, &edited, &found, item) {
+            return Ok(edited);
+        }
+    }
+    Err(refused(path, found.node))
+}
+
+/// Removes the entry or item at the path with its lines; comments on lines of their own stay. The last entry of a
+/// mapping or list can't be removed: remove what holds it.
+///
+/// # Errors
+///
+/// See [`Error`].
+pub fn remove(source: &str, path: &[Step]) -> Result<String, Error> {
+    let documents = parse(source)?;
+    let found = find(source, &documents, path)?;
+    let [
+        parent @ ..,
+        Step::Key(_) | Step::Index(_) | Step::Where { .. },
+    ] = path
+    else {
+        return Err(refused(path, found.node));
+    };
+    if found.shared {
+        return Err(shared(path, found.node));
+    }
+    let holder = find_in(source, &documents, found.indices[0], parent)?;
+    let [.., index] = found.indices[..] else {
+        return Err(refused(path, found.node));
+    };
+    for change in remove::changes(source, &holder, index) {
+        let edited = change.apply(source);
+        if only_removed(&documents, &edited, &holder, index) {
+            return Ok(edited);
+        }
+    }
+    Err(refused(path, found.node))
 }
 
 /// The text of the scalar at a path, whatever its type.

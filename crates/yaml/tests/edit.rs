@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
-use fairway_yaml::edit::{Error, Step, get_scalar, insert_key, set_or_insert, set_scalar};
+use fairway_yaml::edit::{
+    Error, Step, append_item, get_scalar, insert_key, insert_list, remove, set_or_insert,
+    set_scalar, set_string,
+};
 use fairway_yaml::parse;
 
 /// `images[name=podinfo].newTag`, `args[1]`
@@ -346,4 +349,170 @@ fn what_cannot_be_changed_alone_is_refused() {
 fn an_unused_anchor_does_not_hinder() {
     set("a: &x 1.0.0\nb: 1\n", "a", "2.0.0", "a: &x 2.0.0\nb: 1\n");
     assert!(parse("a: &x 2.0.0\n").is_ok());
+}
+
+const NEW: [(&str, &str); 2] = [("name", "ghcr.io/x/new"), ("newTag", "1.10")];
+
+/// Adds an item, compares with what must come out, and takes it away again: the old text.
+#[track_caller]
+fn append(source: &str, expected: &str) {
+    let edited = append_item(source, &path("images"), &NEW).unwrap();
+    assert_eq!(edited, expected);
+    let back = remove(
+        &edited,
+        &[Step::key("images"), Step::matching("name", "ghcr.io/x/new")],
+    );
+    assert_eq!(back.unwrap(), source);
+}
+
+#[test]
+fn an_item_is_laid_out_like_those_before_it() {
+    append(
+        "images:\n- name: a # x\n  newTag: v1 # y\n# end\nkind: K\n",
+        "images:\n- name: a # x\n  newTag: v1 # y\n- name: ghcr.io/x/new\n  newTag: \"1.10\"\n# end\nkind: K\n",
+    );
+    append(
+        "images:\r\n  -   name: a\r\n      newTag: 'v1'\r\n\r\nkind: K\r\n",
+        "images:\r\n  -   name: a\r\n      newTag: 'v1'\r\n  -   name: 'ghcr.io/x/new'\r\n      newTag: '1.10'\r\n\r\nkind: K\r\n",
+    );
+    append(
+        "images:\n  - {name: a, newTag: v1}\n  - {name: b, newTag: v2} # c",
+        "images:\n  - {name: a, newTag: v1}\n  - {name: b, newTag: v2} # c\n  - {name: ghcr.io/x/new, newTag: \"1.10\"}",
+    );
+    append(
+        "images: [{name: a, newTag: v1}] # c\n",
+        "images: [{name: a, newTag: v1}, {name: ghcr.io/x/new, newTag: \"1.10\"}] # c\n",
+    );
+    append(
+        "images: [\n  {name: a, newTag: v1}, # c\n]\n",
+        "images: [\n  {name: a, newTag: v1}, # c\n  {name: ghcr.io/x/new, newTag: \"1.10\"},\n]\n",
+    );
+    append(
+        "images: [\n  {name: a, newTag: v1} # c\n]\n",
+        "images: [\n  {name: a, newTag: v1}, # c\n  {name: ghcr.io/x/new, newTag: \"1.10\"}\n]\n",
+    );
+    append(
+        "{\"images\": [{\"name\": \"a\", \"newTag\": \"v1\"}]}\n",
+        "{\"images\": [{\"name\": \"a\", \"newTag\": \"v1\"}, {\"name\": \"ghcr.io/x/new\", \"newTag\": \"1.10\"}]}\n",
+    );
+    append(
+        "\u{feff}images:\n-\n  name: a\n  newTag: v1\n",
+        "\u{feff}images:\n-\n  name: a\n  newTag: v1\n- name: ghcr.io/x/new\n  newTag: \"1.10\"\n",
+    );
+}
+
+#[test]
+fn an_empty_list_gets_its_first_item() {
+    let of = |source: &str| append_item(source, &path("images"), &NEW).unwrap();
+    assert_eq!(
+        of("images: [] # none\nkind: K\n"),
+        "images: [{name: ghcr.io/x/new, newTag: \"1.10\"}] # none\nkind: K\n"
+    );
+    assert_eq!(
+        of("resources:\n  - a\nimages: # none\nkind: K\n"),
+        "resources:\n  - a\nimages: # none\n  - name: ghcr.io/x/new\n    newTag: \"1.10\"\nkind: K\n"
+    );
+    assert_eq!(
+        of("kind: K\nimages:"),
+        "kind: K\nimages:\n- name: ghcr.io/x/new\n  newTag: \"1.10\""
+    );
+}
+
+#[track_caller]
+fn list(source: &str, expected: &str) {
+    let edited = insert_list(source, &[], "images", &NEW).unwrap();
+    assert_eq!(edited, expected);
+    assert_eq!(remove(&edited, &path("images")).unwrap(), source);
+}
+
+#[test]
+fn a_list_is_added_in_the_style_of_the_file() {
+    list(
+        "kind: K\nresources:\n  - ../base # b\n",
+        "kind: K\nresources:\n  - ../base # b\nimages:\n  - name: ghcr.io/x/new\n    newTag: \"1.10\"\n",
+    );
+    list(
+        "resources:\r\n- ../base\r\n# end",
+        "resources:\r\n- ../base\r\nimages:\r\n- name: ghcr.io/x/new\r\n  newTag: \"1.10\"\r\n# end",
+    );
+    list(
+        "resources: [../base]",
+        "resources: [../base]\nimages:\n- name: ghcr.io/x/new\n  newTag: \"1.10\"",
+    );
+    list(
+        "{\"kind\": \"K\"}\n",
+        "{\"kind\": \"K\", \"images\": [{\"name\": \"ghcr.io/x/new\", \"newTag\": \"1.10\"}]}\n",
+    );
+    list(
+        "---\n# a\nkind: K\n...\n",
+        "---\n# a\nkind: K\nimages:\n- name: ghcr.io/x/new\n  newTag: \"1.10\"\n...\n",
+    );
+}
+
+#[test]
+fn entries_and_items_go_with_their_lines() {
+    let of = |source: &str, at: &str| remove(source, &path(at)).unwrap();
+    let source = "images:\n# a\n- name: a # x\n  newTag: v1 # y\n  digest: d\n# b\n- name: b\n  newTag: v2\n";
+    assert_eq!(
+        of(source, "images[name=a].newTag"),
+        source.replace("  newTag: v1 # y\n", "")
+    );
+    assert_eq!(
+        of(source, "images[name=a].name"),
+        source.replace("name: a # x\n  ", "")
+    );
+    assert_eq!(
+        of(source, "images[0]"),
+        "images:\n# a\n# b\n- name: b\n  newTag: v2\n"
+    );
+    assert_eq!(of("{a: 1, b: 2, c: 3}", "b"), "{a: 1, c: 3}");
+    assert_eq!(of("{a: 1, b: 2}", "a"), "{b: 2}");
+    assert_eq!(of("[a, b]", "[1]"), "[a]");
+    assert_eq!(of("a: |+\n  x\n\nb: 1\n", "a"), "\nb: 1\n");
+    // Nothing that holds nothing is left behind, and nothing that others stand for goes.
+    assert!(matches!(
+        remove("a:\n  b: 1\n", &path("a.b")),
+        Err(Error::Refused { .. })
+    ));
+    assert!(matches!(
+        remove("a: [b]\n", &path("a[0]")),
+        Err(Error::Refused { .. }) | Ok(_)
+    ));
+    assert!(remove("a: &x {b: 1}\nc: *x\nd: 1\n", &path("a")).is_err());
+}
+
+#[test]
+fn one_document_of_several() {
+    let source = "kind: A\nref:\n  tag: v1\n---\nkind: B\nref:\n  tag: v1\n";
+    let at = [Step::Document(1), Step::key("ref"), Step::key("tag")];
+    assert_eq!(
+        set_string(source, &at, "1e3").unwrap(),
+        "kind: A\nref:\n  tag: v1\n---\nkind: B\nref:\n  tag: \"1e3\"\n"
+    );
+    assert!(matches!(
+        set_string(source, &at[1..], "v2"),
+        Err(Error::Ambiguous { .. })
+    ));
+    assert_eq!(
+        remove("ref: {a: 1}\n---\nref:\n  tag: v1\n  branch: b\n", &at).unwrap(),
+        "ref: {a: 1}\n---\nref:\n  branch: b\n"
+    );
+    let away = [Step::Document(7), Step::key("ref")];
+    assert!(matches!(
+        get_scalar(source, &away),
+        Err(Error::NotFound { .. })
+    ));
+}
+
+#[test]
+fn a_string_stays_a_string() {
+    for (old, new, expected) in [
+        ("newTag: 5\n", "6", "newTag: \"6\"\n"),
+        ("newTag: 1.9\n", "2.1", "newTag: \"2.1\"\n"),
+        ("newTag: v1\n", "0x1", "newTag: \"0x1\"\n"),
+        ("newTag: v1\n", "true", "newTag: \"true\"\n"),
+        ("newTag: 'v1'\n", "1e3", "newTag: '1e3'\n"),
+    ] {
+        assert_eq!(set_string(old, &path("newTag"), new).unwrap(), expected);
+    }
 }

@@ -7,7 +7,10 @@
 
 use std::time::{Duration, Instant};
 
-use fairway_yaml::edit::{Step, get_scalar, insert_key, set_or_insert, set_scalar};
+use fairway_yaml::edit::{
+    Error, Step, append_item, get_scalar, insert_key, insert_list, remove, set_or_insert,
+    set_scalar,
+};
 use fairway_yaml::{Dialect, Kind, Node, emit, parse};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
@@ -78,7 +81,7 @@ fn put(value: &mut Value, path: &[Step], new: Value) {
         at = match step {
             Step::Key(key) => &mut at[key.as_str()],
             Step::Index(index) => &mut at[*index],
-            Step::Where { .. } => unreachable!("not made here"),
+            Step::Where { .. } | Step::Document(_) => unreachable!("not made here"),
         };
     }
     *at = new;
@@ -184,7 +187,63 @@ fn try_everything(source: &str) {
                 assert_eq!(get_scalar(&edited, &below).unwrap(), new, "{source:?}");
             }
         }
+        appended_and_removed(source, path);
+        let mut below = path.clone();
+        below.push(Step::key("inserted"));
+        if let Ok(edited) = insert_list(
+            source,
+            path,
+            "inserted",
+            &[("name", "x"), ("newTag", "1.10")],
+        ) {
+            let back =
+                remove(&edited, &below).unwrap_or_else(|error| panic!("{error} in {edited:?}"));
+            assert_eq!(values(&back), values(source), "{edited:?}");
+        }
+        if let Ok(edited) = remove(source, path) {
+            let before = values(source);
+            assert!(
+                before.contains(&None) || values(&edited) != before,
+                "{source:?}"
+            );
+        }
     }
+}
+
+/// An item that was added can be taken away again; then the values are those of before.
+fn appended_and_removed(source: &str, path: &[Step]) {
+    let item = [("name", "inserted"), ("newTag", "1.10")];
+    let Ok(edited) = append_item(source, path, &item) else {
+        return;
+    };
+    let mut added = path.to_vec();
+    added.push(Step::matching("name", "inserted"));
+    let mut tag = added.clone();
+    tag.push(Step::key("newTag"));
+    match get_scalar(&edited, &tag) {
+        Ok(text) => assert_eq!(text, "1.10", "{source:?}"),
+        Err(error) => assert!(
+            matches!(error, Error::Ambiguous { .. }),
+            "{error}: {source:?}"
+        ),
+    }
+    match remove(&edited, &added) {
+        Ok(back) => assert_eq!(values(&back), values(source), "{edited:?}"),
+        // It was the first one, or a text that no person writes.
+        Err(error) => assert!(
+            matches!(error, Error::Refused { .. } | Error::Ambiguous { .. }),
+            "{error} in {edited:?}"
+        ),
+    }
+}
+
+/// What the text says, if it can be said in JSON.
+fn values(source: &str) -> Vec<Option<serde_json::Value>> {
+    let documents = parse(source).unwrap();
+    documents
+        .iter()
+        .map(|document| document.root.to_json().ok())
+        .collect()
 }
 
 fn node_paths(node: &Node, path: &mut Vec<Step>, found: &mut Vec<Vec<Step>>) {

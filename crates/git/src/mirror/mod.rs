@@ -169,6 +169,24 @@ impl Mirror {
         self.turn.lock().await
     }
 
+    /// Brings one ref up to date; `None` where the remote has none.
+    pub(crate) async fn fetch_ref(
+        &self,
+        name: &str,
+        timeout: Duration,
+    ) -> Result<Option<Oid>, Error> {
+        let turn = self.turn.lock().await;
+        let lock = self.locked(timeout).await?;
+        let result = match self.update(name, &lock, timeout).await {
+            Ok(id) => Ok(Some(id)),
+            Err(Error::RefMissing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        };
+        self.tidy();
+        drop(turn);
+        result
+    }
+
     async fn follow(
         &self,
         reference: &Reference,

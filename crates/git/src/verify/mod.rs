@@ -1,4 +1,4 @@
-//! Who signed a commit or a tag: OpenPGP and SSH signatures, checked in this process.
+//! Who signed a commit or a tag: OpenPGP and SSH signatures, checked in this process; and signing with an SSH key.
 //!
 //! ```text
 //!   commit or tag ──▶ payload + signature ──┬─ "PGP SIGNATURE" ──▶ openpgp ──┐
@@ -13,14 +13,17 @@
 mod armor;
 mod openpgp;
 mod primitives;
+mod sign;
 mod signed;
 mod ssh;
+mod wire;
 
 use std::collections::BTreeMap;
 
 use gix_object::Kind;
 
 use crate::{Error, Oid, Repository};
+pub use sign::{SigningKey, SigningKeyError};
 use signed::{SignatureKind, Signed};
 
 const MAX_SIGNED: u64 = 4 << 20;

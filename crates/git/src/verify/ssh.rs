@@ -6,8 +6,10 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use super::VerifyError;
 use super::armor::blocks;
 use super::primitives::{Curve, Hash, PublicKey};
+use super::wire::{Reader, Writer};
 
-const NAMESPACE: &[u8] = b"git";
+/// What Git's signatures are for.
+pub(super) const NAMESPACE: &[u8] = b"git";
 
 /// Checks a signature; returns the fingerprint of the key that made it.
 pub(super) fn verify(
@@ -52,7 +54,7 @@ fn no_match(why: &str) -> VerifyError {
 }
 
 /// `SHA256:…`, as ssh-keygen prints it.
-fn fingerprint(key: &[u8]) -> String {
+pub(super) fn fingerprint(key: &[u8]) -> String {
     format!("SHA256:{}", STANDARD_NO_PAD.encode(Hash::Sha256.of(key)))
 }
 
@@ -185,16 +187,12 @@ impl<'a> Signature<'a> {
             b"sha512" => Hash::Sha512,
             _ => return Err("unsupported hash algorithm"),
         };
-        let mut message = b"SSHSIG".to_vec();
-        for part in [
+        let message = to_be_signed(
             self.namespace,
             self.reserved,
             self.hash_name,
             &hash.of(payload),
-        ] {
-            message.extend_from_slice(&(part.len() as u32).to_be_bytes());
-            message.extend_from_slice(part);
-        }
+        );
         let key = Key::parse(self.key).ok_or("unsupported key")?;
         if signed_by(&key, &message, self.blob).unwrap_or(false) {
             Ok(())
@@ -202,6 +200,22 @@ impl<'a> Signature<'a> {
             Err("the signature does not match")
         }
     }
+}
+
+/// What the key signs: not the message itself, but its hash and what it is for.
+pub(super) fn to_be_signed(
+    namespace: &[u8],
+    reserved: &[u8],
+    hash_name: &[u8],
+    hash: &[u8],
+) -> Vec<u8> {
+    let mut message = Writer(b"SSHSIG".to_vec());
+    message
+        .string(namespace)
+        .string(reserved)
+        .string(hash_name)
+        .string(hash);
+    message.0
 }
 
 /// `None` where the signature is malformed.
@@ -254,35 +268,6 @@ fn signed_by(key: &Key, message: &[u8], signature: &[u8]) -> Option<bool> {
                     .verify_ed25519(&message, &blob[..32], &blob[32..])
         }
     })
-}
-
-/// SSH's wire format.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (bytes, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(bytes)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.bytes(4)?.try_into().ok().map(u32::from_be_bytes)
-    }
-
-    fn string(&mut self) -> Option<&'a [u8]> {
-        let length = self.u32()?;
-        self.bytes(length as usize)
-    }
-
-    /// A number that is not negative, without leading zeros.
-    fn number(&mut self) -> Option<Vec<u8>> {
-        let bytes = self.string()?;
-        if bytes.first().is_some_and(|b| b & 0x80 != 0) {
-            return None;
-        }
-        Some(bytes[bytes.iter().take_while(|b| **b == 0).count()..].to_vec())
-    }
 }
 
 #[cfg(test)]

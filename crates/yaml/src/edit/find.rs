@@ -22,6 +22,9 @@ pub(super) fn find<'d>(
     documents: &'d [Document],
     path: &[Step],
 ) -> Result<Found<'d>, Error> {
+    if let [Step::Document(at), ..] = path {
+        return find_in(source, documents, *at, path);
+    }
     let mut best: Option<Result<Found<'d>, Error>> = None;
     for (at, document) in documents.iter().enumerate() {
         match (walk(source, &document.root, at, path), &best) {
@@ -41,6 +44,21 @@ pub(super) fn find<'d>(
     })
 }
 
+/// Finds the node in one document.
+pub(super) fn find_in<'d>(
+    source: &str,
+    documents: &'d [Document],
+    at: usize,
+    path: &[Step],
+) -> Result<Found<'d>, Error> {
+    match documents.get(at) {
+        Some(document) => walk(source, &document.root, at, path),
+        None => Err(Error::NotFound {
+            path: Path(path).to_string(),
+        }),
+    }
+}
+
 fn walk<'d>(
     source: &str,
     root: &'d Node,
@@ -55,6 +73,9 @@ fn walk<'d>(
         shared: false,
     };
     for (at, step) in path.iter().enumerate() {
+        if at == 0 && matches!(step, Step::Document(_)) {
+            continue;
+        }
         let parent = found.node;
         let (index, key, child) = child(parent, step, &path[..=at])?;
         found.indices.push(index);

@@ -15,28 +15,115 @@ pub(super) fn only_changed(
     holds(old, edited, found, &|_, new| wanted.is(new))
 }
 
-/// Whether the edited text is the old one but for one more string entry in the found mapping.
+/// What an entry of a mapping is added with.
+#[derive(Clone, Copy)]
+pub(super) enum Added<'a> {
+    /// A string.
+    Text(&'a str),
+    /// A list of one mapping of strings.
+    List(&'a [(&'a str, &'a str)]),
+}
+
+impl Added<'_> {
+    fn is(self, node: &Node) -> bool {
+        match self {
+            Added::Text(text) => is_string(node, text),
+            Added::List(item) => matches!(node.items(), Some([one]) if is_item(one, item)),
+        }
+    }
+}
+
+fn is_string(node: &Node, text: &str) -> bool {
+    node.text() == Some(text) && Wanted::Str(text).is(node)
+}
+
+fn is_item(node: &Node, item: &[(&str, &str)]) -> bool {
+    node.entries().is_some_and(|entries| {
+        entries.len() == item.len()
+            && entries
+                .iter()
+                .zip(item)
+                .all(|((key, value), (name, text))| is_string(key, name) && is_string(value, text))
+    })
+}
+
+/// Whether the edited text is the old one but for one more entry in the found mapping.
 pub(super) fn only_added(
     old: &[Document],
     edited: &str,
     found: &Found<'_>,
     key: &str,
-    value: &str,
+    value: Added<'_>,
 ) -> bool {
-    let string = |node: &Node, text| node.text() == Some(text) && Wanted::Str(text).is(node);
     holds(old, edited, found, &|old, new| {
         let (Kind::Map(old), Kind::Map(new)) = (&old.kind, &new.kind) else {
             return false;
         };
         let (added, kept): (Vec<_>, Vec<_>) =
             new.iter().partition(|(name, _)| name.text() == Some(key));
-        matches!(added[..], [(name, node)] if string(name, key) && string(node, value))
+        matches!(added[..], [(name, node)] if is_string(name, key) && value.is(node))
             && kept.len() == old.len()
             && old
                 .iter()
                 .zip(kept)
                 .all(|(old, new)| same(&old.0, &new.0) && same(&old.1, &new.1))
     })
+}
+
+/// Whether the edited text is the old one but for one more item at the end of the found list.
+pub(super) fn only_appended(
+    old: &[Document],
+    edited: &str,
+    found: &Found<'_>,
+    item: &[(&str, &str)],
+) -> bool {
+    holds(old, edited, found, &|old, new| {
+        let before = old.items().unwrap_or_default();
+        match new.items() {
+            Some([kept @ .., added]) => {
+                kept.len() == before.len()
+                    && before.iter().zip(kept).all(|(old, new)| same(old, new))
+                    && is_item(added, item)
+            }
+            _ => false,
+        }
+    })
+}
+
+/// Whether the edited text is the old one but for one entry or item of the found node, which is gone.
+pub(super) fn only_removed(
+    old: &[Document],
+    edited: &str,
+    found: &Found<'_>,
+    index: usize,
+) -> bool {
+    holds(
+        old,
+        edited,
+        found,
+        &|old, new| match (&old.kind, &new.kind) {
+            (Kind::Map(old), Kind::Map(new)) => {
+                old.len() == new.len() + 1
+                    && without(old, index)
+                        .zip(new)
+                        .all(|(old, new)| same(&old.0, &new.0) && same(&old.1, &new.1))
+            }
+            (Kind::Seq(old), Kind::Seq(new)) => {
+                old.len() == new.len() + 1
+                    && without(old, index)
+                        .zip(new)
+                        .all(|(old, new)| same(old, new))
+            }
+            _ => false,
+        },
+    )
+}
+
+fn without<T>(all: &[T], index: usize) -> impl Iterator<Item = &T> {
+    all.iter()
+        .enumerate()
+        .filter(move |(at, _)| *at != index)
+        .map(|(_, one)| one)
 }
 
 type Check<'c> = &'c dyn Fn(&Node, &Node) -> bool;
