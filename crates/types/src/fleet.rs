@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use crate::{
     condition::{Condition, ConditionStatus, seconds},
     reference::{KubeConfigReference, LocalObjectReference, SourceReference, is_false, non_empty},
+    rollout::{Rollout, RolloutStatus},
     selector::{LabelSelector, Requirement},
 };
 
@@ -214,6 +215,11 @@ impl ClusterSelectorSpec {
         json_path = r#".status.conditions[?(@.type=="Ready")].status"#
     ),
     printcolumn(
+        name = "Rollout",
+        type_ = "string",
+        json_path = ".status.rollout.message"
+    ),
+    printcolumn(
         name = "Status",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].message"#
@@ -236,6 +242,9 @@ pub struct FleetKustomizationSpec {
     /// What happens to the workloads of a cluster that stops matching; by default they stay.
     #[serde(default, skip_serializing_if = "OnLeave::is_default")]
     pub on_leave: OnLeave,
+    /// How a change spreads over the clusters; without it all of them take it at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
     /// Leaves the Kustomizations as they are while it is true.
     #[serde(default, skip_serializing_if = "is_false")]
     pub suspend: bool,
@@ -335,6 +344,9 @@ pub struct FleetKustomizationStatus {
     /// The clusters by name, those that are not ready first; at most [`SUMMARY_LENGTH`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub summary: Vec<ClusterSummary>,
+    /// How far the last changes have come; only with a rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutStatus>,
     /// The last value of the reconcile request annotation that was acted upon.
     #[serde(
         default,

@@ -40,6 +40,7 @@ pub mod inventory;
 pub mod kustomization;
 pub mod names;
 pub mod reference;
+pub mod rollout;
 pub mod selector;
 
 pub use check::{Check, Evidence, Verdict};

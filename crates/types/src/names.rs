@@ -73,6 +73,8 @@ pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration
 pub const FLEET_NAME: &str = "fleet.fairway.dev/fleetkustomization";
 /// Label of a generated object: the Cluster that it is for.
 pub const CLUSTER_NAME: &str = "fleet.fairway.dev/cluster";
+/// Label of a generated GitRepository: the GitRepository that it holds a commit of.
+pub const HOLD_OF: &str = "fleet.fairway.dev/hold-of";
 /// The labels of a Cluster that its Kustomizations carry too.
 pub const CLUSTER_LABELS: [&str; 5] = [
     "environment",
@@ -170,6 +172,8 @@ pub mod reason {
     pub const TEMPLATE_FAILED: &str = "TemplateFailed";
     /// No cluster matches, or the named rule is missing.
     pub const SELECTOR_FAILED: &str = "SelectorFailed";
+    /// A rollout was given up: more clusters have failed than may.
+    pub const ROLLOUT_FAILED: &str = "RolloutFailed";
     /// The held revision cannot be fetched.
     pub const REVISION_UNAVAILABLE: &str = "RevisionUnavailable";
     /// Another engine owns this.
