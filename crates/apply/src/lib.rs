@@ -41,7 +41,6 @@
 //! ```
 
 pub mod api;
-pub mod cel;
 pub mod connection;
 pub mod difference;
 pub mod drift;

@@ -6,12 +6,12 @@ use std::{
     sync::Arc,
 };
 
+use fairway_cel::{self as cel, Expression};
 use fairway_types::{inventory::split_api_version, kustomization::CustomHealthCheck};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Health, Status};
-use crate::cel::{self, Expression};
 
 /// Why health expressions cannot be used, in Flux's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

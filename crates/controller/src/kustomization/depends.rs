@@ -1,6 +1,6 @@
 //! Whether a dependency is ready, as Flux judges it.
 
-use fairway_apply::cel::Expression;
+use fairway_cel::Expression;
 use fairway_types::{Kustomization, conditions, names};
 use kube::ResourceExt;
 

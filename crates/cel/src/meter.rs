@@ -23,7 +23,7 @@ use cel::{
 use super::check;
 
 /// What one evaluation may cost, in steps of well under a microsecond.
-const BUDGET: usize = 250_000;
+pub(super) const BUDGET: usize = 250_000;
 /// Bytes that cost as much as one step.
 const BYTES: usize = 16;
 /// What compiling a regular expression costs.
@@ -33,12 +33,11 @@ thread_local! {
     static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// Runs an evaluation with a fresh budget, and tells whether it was used up.
-pub(super) fn limited<T>(evaluation: impl FnOnce() -> T) -> (T, bool) {
-    LEFT.set(Some(BUDGET));
+/// Runs an evaluation with this budget, and tells what is left of it: nothing where it was used up.
+pub(super) fn limited<T>(budget: usize, evaluation: impl FnOnce() -> T) -> (T, Option<usize>) {
+    LEFT.set(Some(budget));
     let result = evaluation();
-    let exhausted = LEFT.take().is_none();
-    (result, exhausted)
+    (result, LEFT.take())
 }
 
 /// Takes so much from the budget.
@@ -91,74 +90,65 @@ fn text<'a>(value: &'a CowVal<'_, '_>) -> Result<&'a str, ExecutionError> {
 
 /// Declares the functions that rewritten trees call. Their names cannot be written in CEL.
 pub(super) fn extension(env: &mut Env) -> Result<(), DeclarationError> {
-    env.add_overload("@weigh", "weigh", vec![DYN_TYPE], |mut args| {
-        let value = args
-            .pop()
-            .ok_or_else(ExecutionError::missing_argument_or_target)?;
-        charge(weight(value.as_ref()))?;
-        Ok(value)
-    })?;
-    env.add_overload("@range", "range", vec![DYN_TYPE, INT_TYPE], |mut args| {
-        args.truncate(2);
-        let body = args
-            .pop()
-            .and_then(|size| Some(*size.downcast_ref::<CelInt>()?.inner()));
-        let range = args
-            .pop()
-            .ok_or_else(ExecutionError::missing_argument_or_target)?;
-        let elements = range.as_sizer().map_or(0, |sizer| {
-            usize::try_from(*sizer.size().inner()).unwrap_or(0)
-        });
-        let body = usize::try_from(body.unwrap_or(1)).unwrap_or(1);
-        charge(
-            elements
-                .saturating_mul(body)
-                .saturating_add(weight(range.as_ref())),
-        )?;
-        Ok(range)
+    env.add_overload("@weigh", "weigh", vec![DYN_TYPE], |args| {
+        charged(args, weight)
     })?;
     // Characters become texts of their own.
-    env.add_overload("@characters", "characters", vec![DYN_TYPE], |mut args| {
-        let value = args
-            .pop()
-            .ok_or_else(ExecutionError::missing_argument_or_target)?;
-        charge(
+    env.add_overload("@characters", "characters", vec![DYN_TYPE], |args| {
+        charged(args, |value| of_text(value, str::len))
+    })?;
+    env.add_overload("@pattern", "pattern", vec![DYN_TYPE], |args| {
+        charged(args, |value| of_text(value, pattern_cost))
+    })?;
+    env.add_overload("@count", "count", vec![DYN_TYPE], |args| {
+        charged(args, |value| {
             value
-                .downcast_ref::<CelString>()
-                .map_or(1, |text| text.inner().len()),
-        )?;
-        Ok(value)
+                .downcast_ref::<CelInt>()
+                .map_or(1, |count| usize::try_from(*count.inner()).unwrap_or(0))
+        })
     })?;
-    env.add_overload("@pattern", "pattern", vec![DYN_TYPE], |mut args| {
-        let value = args
+    env.add_overload("@range", "range", vec![DYN_TYPE, INT_TYPE], |mut args| {
+        let body = args
             .pop()
-            .ok_or_else(ExecutionError::missing_argument_or_target)?;
-        charge(
-            value
-                .downcast_ref::<CelString>()
-                .map_or(1, |text| pattern_cost(text.inner())),
-        )?;
-        Ok(value)
+            .and_then(|size| usize::try_from(*size.downcast_ref::<CelInt>()?.inner()).ok())
+            .unwrap_or(1);
+        charged(args, |range| {
+            let elements = range.as_sizer().map_or(0, |sizer| {
+                usize::try_from(*sizer.size().inner()).unwrap_or(0)
+            });
+            elements.saturating_mul(body).saturating_add(weight(range))
+        })
     })?;
-    env.add_member_overload("@join", "join", LIST_TYPE, vec![], |args| join(&args))?;
-    env.add_member_overload(
-        "@join",
-        "join_separator",
-        LIST_TYPE,
-        vec![STRING_TYPE],
-        |args| join(&args),
-    )?;
-    let texts = || vec![STRING_TYPE, STRING_TYPE];
-    env.add_member_overload("@replace", "replace", STRING_TYPE, texts(), |args| {
-        replace(&args)
-    })?;
-    env.add_member_overload(
-        "@replace",
-        "replace_n",
-        STRING_TYPE,
-        vec![STRING_TYPE, STRING_TYPE, INT_TYPE],
-        |args| replace(&args),
-    )
+    for (id, separator) in [("join", None), ("join_separator", Some(STRING_TYPE))] {
+        let args = separator.into_iter().collect();
+        env.add_member_overload("@join", id, LIST_TYPE, args, |args| join(&args))?;
+    }
+    for (id, limit) in [("replace", None), ("replace_n", Some(INT_TYPE))] {
+        let args = [STRING_TYPE, STRING_TYPE]
+            .into_iter()
+            .chain(limit)
+            .collect();
+        env.add_member_overload("@replace", id, STRING_TYPE, args, |args| replace(&args))?;
+    }
+    Ok(())
+}
+
+/// Hands on the only value, for what it costs.
+fn charged<'b, 'v>(
+    mut args: Vec<CowVal<'b, 'v>>,
+    cost: impl Fn(&dyn Val) -> usize,
+) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let value = args
+        .pop()
+        .ok_or_else(ExecutionError::missing_argument_or_target)?;
+    charge(cost(value.as_ref()))?;
+    Ok(value)
+}
+
+fn of_text(value: &dyn Val, cost: impl Fn(&str) -> usize) -> usize {
+    value
+        .downcast_ref::<CelString>()
+        .map_or(1, |text| cost(text.inner()))
 }
 
 /// Counted repetitions multiply what a pattern is compiled to.
@@ -328,11 +318,15 @@ fn rewrite_call(call: &mut CallExpr) {
         }
         _ => {}
     }
-    let pattern = call.func_name == "matches";
+    let counted = call.func_name == "range";
+    let pattern = matches!(call.func_name.as_str(), "matches" | "find" | "findAll");
     let characters = call.func_name == "split";
     let last = call.args.len().saturating_sub(1);
     for (index, arg) in call.args.iter_mut().enumerate() {
-        if pattern && index == last {
+        if counted {
+            rewrite(arg);
+            wrap(arg, "@count");
+        } else if pattern && (index == last || call.func_name != "matches") {
             rewrite(arg);
             wrap(arg, "@pattern");
         } else {

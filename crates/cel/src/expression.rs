@@ -1,46 +1,18 @@
-//! CEL expressions as Flux evaluates them: `readyExpr` of a dependency, and the health of custom resources.
+//! Expressions as Flux evaluates them: `readyExpr` of a dependency, and the health of custom resources.
 //!
-//! The environment is that of Flux: the standard library and macros, comparisons across number types, optional values
-//! (`a.?b`), and the extensions for strings, sets and base64. What an expression may cost is bounded: its length, its
-//! depth, and at run time the elements and bytes that it touches (see [`meter`]). No message holds a value of an object:
-//! it may be a Secret.
-//!
-//! ```
-//! use fairway_apply::cel::Expression;
-//! use serde_json::json;
-//!
-//! let ready = Expression::parse("status.conditions.exists(c, c.type == 'Ready' && c.status == 'True')")?;
-//! let object = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
-//! assert!(ready.is_true_of(&object)?);
-//!
-//! let expression = Expression::compile("dep.metadata.labels.tier == self.metadata.labels.tier", &["self", "dep"])?;
-//! let (a, b) = (json!({"metadata": {"labels": {"tier": "web"}}}), json!({"metadata": {"labels": {"tier": "db"}}}));
-//! assert!(!expression.is_true(&[("self", &a), ("dep", &b)])?);
-//! # Ok::<(), fairway_apply::cel::Error>(())
-//! ```
+//! No message holds a value of an object: it may be a Secret.
 
-mod check;
-mod meter;
-mod sets;
-mod values;
+use std::{collections::BTreeSet, sync::Arc};
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, LazyLock},
-};
-
-use cel::{
-    Context, Env, ExecutionError, Value as CelValue, common::ast::SourceInfo,
-    parser::Expression as Ast,
-};
+use cel::{Context, ExecutionError, common::types::CelBool, parser::Expression as Ast};
 use serde_json::Value;
 
-/// Longest expression, in bytes.
-const MAX_LENGTH: usize = 8 * 1024;
-/// Deepest nesting, of brackets and of the tree that is evaluated.
-const MAX_DEPTH: usize = 64;
-/// Most nodes of the tree.
-const MAX_NODES: usize = 4000;
+use crate::{
+    check, declarations, environment, infer, meter,
+    read::{self, Parsed},
+    types::Type,
+    values,
+};
 
 /// Why an expression cannot be used, in Flux's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,7 +27,7 @@ pub enum Error {
     },
     /// Its result cannot be a bool.
     #[error("CEL expression output type mismatch: expected bool, got {0}")]
-    OutputType(&'static str),
+    OutputType(String),
     /// It failed on the object that it was given.
     #[error("failed to evaluate the CEL expression '{expression}': {reason}")]
     Evaluate {
@@ -78,40 +50,24 @@ pub struct Expression {
     variables: Arc<BTreeSet<String>>,
 }
 
-static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
-    let mut env = Env::stdlib();
-    let added = cel::extensions::strings(&mut env)
-        .and_then(|()| cel::extensions::encoders(&mut env))
-        .and_then(|()| sets::extension(&mut env))
-        .and_then(|()| meter::extension(&mut env));
-    added.expect("no two extensions declare the same function");
-    Arc::new(env)
-});
-
 impl Expression {
     /// Reads an expression as Flux reads health expressions: any name may be a variable, and whether the result is a bool
     /// is seen when it is evaluated.
     pub fn parse(source: &str) -> Result<Self, Error> {
-        Ok(Self::of(source, read(source)?))
+        Ok(Self::of(source, parsed(source)?))
     }
 
     /// Reads an expression over known variables, as Flux reads `readyExpr`: other names, unknown functions and a
     /// result that is certainly no bool are errors.
     pub fn compile(source: &str, variables: &[&str]) -> Result<Self, Error> {
-        let parsed = read(source)?;
-        if let Some((name, id)) = check::undeclared(&parsed.ast, variables) {
-            let (line, column) = check::position(source, parsed.info.offset_for(id));
-            return Err(parse_error(
-                source,
-                format!(
-                    "ERROR: <input>:{line}:{column}: undeclared reference to '{name}' (in container '')"
-                ),
-            ));
+        let parsed = parsed(source)?;
+        let known = |name: &str| variables.contains(&name).then_some(Type::Dyn);
+        let (output, problems) = infer::infer(&parsed.ast, &declarations::FLUX, &known);
+        if !problems.is_empty() {
+            return Err(parse_error(source, parsed.report(source, problems)));
         }
-        match check::output(&parsed.ast) {
-            check::Type::Bool => {}
-            check::Type::Dyn => return Err(Error::OutputType("dyn")),
-            check::Type::Other(name) => return Err(Error::OutputType(name)),
+        if output != Type::Bool {
+            return Err(Error::OutputType(output.output_name()));
         }
         Ok(Self::of(source, parsed))
     }
@@ -132,10 +88,10 @@ impl Expression {
 
     /// Evaluates with these variables.
     pub fn is_true(&self, variables: &[(&str, &Value)]) -> Result<bool, Error> {
-        let mut context = Context::with_env(ENVIRONMENT.clone());
+        let mut context = Context::with_env(environment::flux());
         for (name, value) in variables {
             if self.variables.contains(*name) {
-                context.add_variable_from_value(*name, values::of(value));
+                context.add_variable_as_val(*name, values::of(value));
             }
         }
         self.run(&context)
@@ -143,35 +99,36 @@ impl Expression {
 
     /// Evaluates with the object's top-level fields as variables.
     pub fn is_true_of(&self, object: &Value) -> Result<bool, Error> {
-        let mut context = Context::with_env(ENVIRONMENT.clone());
+        let mut context = Context::with_env(environment::flux());
         for name in self.variables.iter() {
             if let Some(value) = object.get(name) {
-                context.add_variable_from_value(name.as_str(), values::of(value));
+                context.add_variable_as_val(name.as_str(), values::of(value));
             }
         }
         self.run(&context)
     }
 
     fn run(&self, context: &Context<'_, '_>) -> Result<bool, Error> {
-        let evaluate = || meter::limited(|| CelValue::resolve(&self.ast, context));
-        let (result, exhausted) = if self.depth <= SHALLOW {
-            evaluate()
-        } else {
-            let unable = || ExecutionError::InternalError(String::new());
-            deep(evaluate).unwrap_or_else(|| (Err(unable()), false))
-        };
         let failed = |reason: String| Error::Evaluate {
             expression: self.source.to_string(),
             reason,
         };
-        if exhausted {
+        let evaluate = || {
+            meter::limited(meter::BUDGET, || {
+                let value = cel::Value::resolve_val(&self.ast, context)?;
+                Ok(value.downcast_ref::<CelBool>().map(|flag| *flag.inner()))
+            })
+        };
+        let (result, left) = read::at_depth(self.depth, evaluate)
+            .ok_or_else(|| failed("the expression cannot be evaluated".to_owned()))?;
+        if left.is_none() {
             return Err(failed(
                 "operation cancelled: actual cost limit exceeded".to_owned(),
             ));
         }
         match result {
-            Ok(CelValue::Bool(flag)) => Ok(flag),
-            Ok(_) => Err(Error::NotBoolean(self.source.to_string())),
+            Ok(Some(flag)) => Ok(flag),
+            Ok(None) => Err(Error::NotBoolean(self.source.to_string())),
             Err(error) => Err(failed(self.reason(&error))),
         }
     }
@@ -224,55 +181,15 @@ impl Expression {
     }
 }
 
+fn parsed(source: &str) -> Result<Parsed, Error> {
+    read::read(&environment::flux(), source).map_err(|reason| parse_error(source, reason))
+}
+
 fn parse_error(source: &str, reason: String) -> Error {
-    let shown: String = source.chars().take(256).collect();
     Error::Parse {
-        expression: shown,
+        expression: source.chars().take(256).collect(),
         reason,
     }
-}
-
-/// Stack for parsing and for what nests deeply: the caller's may be that of a worker of the runtime.
-const DEEP_STACK: usize = 64 * 1024 * 1024;
-/// What nests no deeper is evaluated on the caller's stack.
-const SHALLOW: usize = 16;
-
-/// Runs on a stack of its own.
-fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(DEEP_STACK);
-        thread.spawn_scoped(scope, work).ok()?.join().ok()
-    })
-}
-
-fn read(source: &str) -> Result<Parsed, Error> {
-    if source.len() > MAX_LENGTH {
-        let reason = format!("it is longer than {MAX_LENGTH} bytes");
-        return Err(parse_error(source, reason));
-    }
-    deep(|| parse(source))
-        .unwrap_or_else(|| Err(parse_error(source, "it cannot be parsed".to_owned())))
-}
-
-struct Parsed {
-    ast: Ast,
-    info: SourceInfo,
-    depth: usize,
-}
-
-fn parse(source: &str) -> Result<Parsed, Error> {
-    let (ast, info) = ENVIRONMENT
-        .parser()
-        .max_recursion_depth(MAX_DEPTH as u16)
-        .error_recovery_limit(3)
-        .parse_with_source_info(source)
-        .map_err(|errors| parse_error(source, errors.to_string()))?;
-    let (depth, nodes) = check::size(&ast);
-    if depth > MAX_DEPTH || nodes > MAX_NODES {
-        let reason = format!("it nests deeper than {MAX_DEPTH} or has more than {MAX_NODES} parts");
-        return Err(parse_error(source, reason));
-    }
-    Ok(Parsed { ast, info, depth })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::read::MAX_DEPTH;
 
 fn eval(source: &str) -> Result<bool, Error> {
     Expression::parse(source)?.is_true_of(&json!({}))
@@ -133,13 +134,17 @@ fn a_ready_expression_is_checked_when_it_is_read() {
         ("dep.status.ready", "dyn"),
         ("1 + 1", "int"),
         ("'a'", "string"),
-        ("dep.a.map(x, x)", "list"),
+        ("dep.a.map(x, x)", "list(dyn)"),
         ("size(dep.a)", "int"),
     ] {
-        assert_eq!(compile(source), Err(Error::OutputType(type_)), "{source}");
+        assert_eq!(
+            compile(source),
+            Err(Error::OutputType(type_.to_owned())),
+            "{source}"
+        );
     }
     assert_eq!(
-        Error::OutputType("dyn").to_string(),
+        Error::OutputType("dyn".to_owned()).to_string(),
         "CEL expression output type mismatch: expected bool, got dyn"
     );
 }
