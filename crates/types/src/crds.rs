@@ -3,7 +3,10 @@
 use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
-use crate::{Cluster, ClusterSelector, FleetKustomization, GitRepository, Kustomization};
+use crate::{
+    Approval, Cluster, ClusterSelector, FleetKustomization, GitRepository, Kustomization, Pipeline,
+    Promotion,
+};
 
 /// All CRDs: Flux's two, then Fairway's, each ready to be applied to an API server.
 ///
@@ -33,6 +36,15 @@ pub fn crds() -> Vec<Value> {
             FleetKustomization::crd(),
             &[("/spec/onLeave", json!("Orphan"))],
         ),
+        finish(
+            Pipeline::crd(),
+            &[
+                ("/spec/sourceRef/kind", json!("GitRepository")),
+                ("/spec/stages/*/onFailure", json!("rollback")),
+            ],
+        ),
+        finish(Promotion::crd(), &[("/spec/intent", json!("promote"))]),
+        finish(Approval::crd(), &[]),
     ]
 }
 
@@ -228,6 +240,9 @@ mod tests {
                 r#""clusters.fleet.fairway.dev" ["fcl"] ["fairway"] "ClusterList""#,
                 r#""clusterselectors.fleet.fairway.dev" ["fcs"] ["fairway"] "ClusterSelectorList""#,
                 r#""fleetkustomizations.fleet.fairway.dev" ["fks"] ["fairway"] "FleetKustomizationList""#,
+                r#""pipelines.fleet.fairway.dev" ["fpl"] ["fairway"] "PipelineList""#,
+                r#""promotions.fleet.fairway.dev" ["fpr"] ["fairway"] "PromotionList""#,
+                r#""approvals.fleet.fairway.dev" ["fap"] ["fairway"] "ApprovalList""#,
             ]
         );
     }

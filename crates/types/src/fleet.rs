@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    condition::{Condition, ConditionStatus, seconds},
+    condition::{Condition, ConditionStatus, optional_seconds},
     reference::{KubeConfigReference, LocalObjectReference, SourceReference, is_false, non_empty},
     rollout::{Rollout, RolloutStatus},
     selector::{LabelSelector, Requirement},
@@ -122,28 +122,6 @@ pub struct ClusterStatus {
         skip_serializing_if = "Option::is_none"
     )]
     pub last_handled_reconcile_at: Option<String>,
-}
-
-mod optional_seconds {
-    use jiff::Timestamp;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    #[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
-    pub(super) fn serialize<S: Serializer>(
-        time: &Option<Timestamp>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match time {
-            Some(time) => super::seconds::serialize(time, serializer),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Timestamp>, D::Error> {
-        Option::<Timestamp>::deserialize(deserializer)
-    }
 }
 
 /// A named rule that selects clusters by their labels.

@@ -8,6 +8,7 @@
 //!                                          │ one per matching Cluster
 //!   fleet.fairway.dev/v1alpha1       FleetKustomization ── clusterSelector ──▶ Cluster (labels)
 //!                                                                    └───────▶ ClusterSelector (named rule)
+//!                                  Pipeline ◀── Promotion (one attempt) ◀── Approval (one person's word)
 //! ```
 //!
 //! Nothing in this crate does I/O or reads a clock: times come in as arguments. It holds the serde types,
@@ -29,6 +30,7 @@
 //! assert_eq!(id.kind, "Service");
 //! ```
 
+pub mod approval;
 pub mod check;
 pub mod condition;
 pub mod crds;
@@ -39,10 +41,13 @@ pub mod history;
 pub mod inventory;
 pub mod kustomization;
 pub mod names;
+pub mod pipeline;
+pub mod promotion;
 pub mod reference;
 pub mod rollout;
 pub mod selector;
 
+pub use approval::{Approval, ApprovalSpec};
 pub use check::{Check, Evidence, Verdict};
 pub use condition::{Condition, ConditionStatus, conditions};
 pub use crds::crds;
@@ -54,3 +59,5 @@ pub use fleet::{
 pub use git_repository::{Artifact, GitRepository, GitRepositorySpec, GitRepositoryStatus};
 pub use inventory::{Inventory, InventoryEntry, ObjectId};
 pub use kustomization::{Kustomization, KustomizationSpec, KustomizationStatus};
+pub use pipeline::{Pipeline, PipelineSpec, PipelineStatus};
+pub use promotion::{Promotion, PromotionSpec, PromotionStatus};

@@ -84,6 +84,25 @@ pub const CLUSTER_LABELS: [&str; 5] = [
     "cost-center",
 ];
 
+/// Label of a Promotion: its Pipeline.
+pub const PIPELINE_NAME: &str = "fleet.fairway.dev/pipeline";
+/// Label of a Promotion: its stage.
+pub const STAGE_NAME: &str = "fleet.fairway.dev/stage";
+/// Annotation of a Pipeline: nothing is committed to any stage while it holds. With `.<stage>` added, to one stage.
+/// The value is JSON (`until`, `reason`, `by`) or a reason.
+pub const FREEZE: &str = "fleet.fairway.dev/freeze";
+/// Annotation of a Pipeline: versions that may be promoted again although they failed, separated by spaces, or `*`, then
+/// `@` and when that was asked for. One value is acted upon once.
+pub const UNBLOCK: &str = "fleet.fairway.dev/unblock";
+/// Annotation of a Promotion: verdicts that do not hold any more, as a comma-separated list of names of checks, or `*`. Before the commit
+/// the gate is asked again; after it, the version counts as not verified in its stage and goes no further.
+pub const REVOKE: &str = "fleet.fairway.dev/revoke";
+/// Annotation of a Promotion: who wants it to end. Before the commit it is rejected; afterwards it fails, with what that
+/// means for its stage.
+pub const CANCEL: &str = "fleet.fairway.dev/cancel";
+/// Name of the ValidatingAdmissionPolicy (and of its binding) that ties Approvals and requests to the caller.
+pub const APPROVALS_POLICY: &str = "fairway-approvals.fleet.fairway.dev";
+
 /// Namespace that holds the system's own objects.
 pub const SYSTEM_NAMESPACE: &str = "flux-system";
 /// Service account in a workload cluster that reads, watches and impersonates.
@@ -101,6 +120,10 @@ pub const RECONCILING: &str = "Reconciling";
 pub const STALLED: &str = "Stalled";
 /// Condition: the last health check passed.
 pub const HEALTHY: &str = "Healthy";
+/// Condition of Promotions: clusters are held at the last good revision.
+pub const HELD: &str = "Held";
+/// Condition of Promotions and Pipelines: it cannot go on without a person.
+pub const NEEDS_ATTENTION: &str = "NeedsAttention";
 /// Condition of Fairway's own objects: another engine leads, and nothing is touched.
 pub const ENGINE_CONFLICT: &str = "EngineConflict";
 /// Condition of sources: the artifact is stored.
