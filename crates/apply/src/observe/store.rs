@@ -46,6 +46,8 @@ struct Entry {
     /// The same, whether or not the object still is what that left behind.
     content: Option<u64>,
     baseline: Option<Baseline>,
+    /// What was seen while nothing of ours was known to be there: the answer to an apply may come after its event.
+    ahead: Option<Baseline>,
     /// It says itself, by a label or annotation, how it is to be applied.
     marked: bool,
     /// We are writing it: what changes meanwhile is judged when that is done.
@@ -147,6 +149,7 @@ impl Store {
             applied: Some(digest),
             content: Some(digest),
             baseline: Baseline::of(object),
+            ahead: None,
             marked: is_marked(object),
             busy: false,
         };
@@ -154,8 +157,11 @@ impl Store {
             entry.version = newer.version;
             entry.health = newer.health;
             entry.judged_by = newer.judged_by;
-            // Whether that newer state had drifted from this baseline is not known: do not vouch for it.
-            entry.applied = None;
+            entry.marked = newer.marked;
+            if newer.ahead.is_none() || newer.ahead != entry.baseline {
+                // That newer state may have drifted from this baseline: do not vouch for it.
+                entry.applied = None;
+            }
         }
         self.objects.insert(id.clone(), entry);
     }
@@ -220,10 +226,16 @@ impl Store {
                     marked: is_marked(object),
                     busy: known.as_ref().is_some_and(|entry| entry.busy),
                     baseline: known.and_then(|entry| entry.baseline),
+                    ahead: None,
                 };
                 self.objects.entry(id.clone()).or_insert(entry)
             }
         };
+        if entry.busy || entry.baseline.is_none() {
+            // Whose fields an apply would take over is no state of ours.
+            let ours = drift::detect(object, None, &[]).is_none();
+            entry.ahead = Baseline::of(object).filter(|_| ours);
+        }
         if entry.busy {
             return changes;
         }
@@ -342,10 +354,35 @@ mod tests {
 
     #[test]
     fn a_watch_that_is_ahead_of_the_apply_is_not_vouched_for() {
-        let mut store = Store::default();
-        store.saw(&id(), &object(12, "theirs"), &[], &Judge::default());
-        store.applied(&id(), 7, &object(10, "ours"), &Judge::default());
-        assert!(!store.is_as_applied(&id(), 7));
+        for busy in [false, true] {
+            let mut store = Store::default();
+            if busy {
+                store.applied(&id(), 6, &object(9, "old"), &Judge::default());
+                store.set_busy(&id(), true);
+            }
+            store.saw(&id(), &object(12, "theirs"), &[], &Judge::default());
+            store.applied(&id(), 7, &object(10, "ours"), &Judge::default());
+            assert!(!store.is_as_applied(&id(), 7), "busy: {busy}");
+        }
+    }
+
+    #[test]
+    fn a_watch_that_is_ahead_with_our_own_fields_is_vouched_for() {
+        for busy in [false, true] {
+            let mut store = Store::default();
+            if busy {
+                store.applied(&id(), 6, &object(9, "old"), &Judge::default());
+                store.set_busy(&id(), true);
+            }
+            // Somebody wrote the status after our apply, before its answer came.
+            let mut later = object(12, "ours");
+            later["status"] = json!({"observed": true});
+            store.saw(&id(), &later, &[], &Judge::default());
+            store.applied(&id(), 7, &object(10, "ours"), &Judge::default());
+            assert!(store.is_as_applied(&id(), 7), "busy: {busy}");
+            let changes = store.saw(&id(), &object(14, "theirs"), &[], &Judge::default());
+            assert!(matches!(&changes[..], [ObjectChange::Drifted(_)]));
+        }
     }
 
     #[test]

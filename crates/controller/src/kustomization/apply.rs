@@ -8,7 +8,7 @@ use fairway_apply::health::Judge;
 use fairway_apply::plan::{self, Owner, Plan, PlanError, Settings};
 use fairway_apply::{Impersonation, RequestError, Session, prune};
 use fairway_types::names::{self, reason};
-use fairway_types::{Inventory, Kustomization, conditions};
+use fairway_types::{Inventory, InventoryEntry, Kustomization, ObjectId, conditions};
 use kube::ResourceExt;
 
 use super::failure::{Failure, of_plan};
@@ -63,8 +63,20 @@ pub(super) struct Work<'a> {
     pub target: &'a Arc<Target>,
     pub account: Option<&'a str>,
     pub revision: &'a str,
-    pub rendered: &'a Rendered,
     pub judge: &'a Judge,
+}
+
+/// What is known after an apply, for the wait that follows: of the objects themselves nothing, since a thousand of them
+/// may be waited for at once.
+pub(super) struct Applied {
+    /// What is to become healthy.
+    pub checked: Vec<InventoryEntry>,
+    /// Whether anything was changed.
+    pub changed: bool,
+    /// Jobs that delete themselves after they are done.
+    pub vanishing: HashSet<ObjectId>,
+    /// Everything that was built, where that matters.
+    pub built: HashSet<ObjectId>,
 }
 
 impl Work<'_> {
@@ -73,10 +85,27 @@ impl Work<'_> {
         &self,
         attempt: &mut Attempt<'_>,
         ticket: &mut Ticket<Key>,
+        rendered: Arc<Rendered>,
     ) -> Result<bool, Failure> {
+        let session = session(self.target, self.key.namespace.as_str(), self.account)?;
+        // Boxed, so that what the apply needs is given back before the wait.
+        let applied = Box::pin(self.apply(attempt, &session, rendered)).await?;
+        // From here on this run only waits; others may use the cluster meanwhile.
+        ticket.release_slot();
+        let changed = applied.changed;
+        self.check(attempt, ticket, &session, applied).await?;
+        Ok(changed)
+    }
+
+    /// Applies and prunes.
+    async fn apply(
+        &self,
+        attempt: &mut Attempt<'_>,
+        session: &Session,
+        rendered: Arc<Rendered>,
+    ) -> Result<Applied, Failure> {
         let object = attempt.object.clone();
         let spec = &object.spec;
-        let session = session(self.target, self.key.namespace.as_str(), self.account)?;
         let owner = owner(&object);
         let listed = attempt.status.inventory.clone();
         let previous = listed.clone().unwrap_or_default();
@@ -89,9 +118,10 @@ impl Work<'_> {
             force: spec.force,
             allow_empty,
         };
-        let planned = plan::plan(self.rendered.objects.clone(), &previous, settings)
+        let planned = plan::plan(rendered.objects.clone(), &previous, settings)
             .map_err(|error| not_run_if(self.needs_keys(&error), of_plan(&error)))?;
-        self.announce(attempt, &planned, &previous).await?;
+        self.announce(attempt, &planned, &previous, &rendered.digest)
+            .await?;
 
         let timeout = spec.timeout().get();
         let mut options = engine::Options::new(owner.clone());
@@ -114,7 +144,7 @@ impl Work<'_> {
         self.context.memory.uncertain(self.key);
         let applied = tokio::time::timeout(
             timeout,
-            engine::apply(&session, &self.target.mapper, &planned, &options),
+            engine::apply(session, &self.target.mapper, &planned, &options),
         )
         .await
         .map_err(|_| {
@@ -164,14 +194,9 @@ impl Work<'_> {
         if spec.prune {
             let stale = plan::stale(&previous, &report.wanted);
             if !stale.is_empty() {
-                let pruned = prune::prune(
-                    &session,
-                    &self.target.mapper,
-                    &owner,
-                    &stale,
-                    &report.wanted,
-                )
-                .await;
+                let pruned =
+                    prune::prune(session, &self.target.mapper, &owner, &stale, &report.wanted)
+                        .await;
                 let log = change_log(&pruned.changes);
                 if !log.is_empty() {
                     changed = true;
@@ -187,11 +212,20 @@ impl Work<'_> {
             }
         }
         attempt.status.inventory = Some(inventory);
-        // From here on this run only waits; others may use the cluster meanwhile.
-        ticket.release_slot();
-        self.check(attempt, ticket, &session, report.checked, changed)
-            .await?;
-        Ok(changed)
+        let ids = |wanted: fn(&serde_json::Value) -> bool| {
+            let objects = rendered.objects.iter().filter(|object| wanted(object));
+            objects.filter_map(ObjectId::of).collect()
+        };
+        Ok(Applied {
+            checked: report.checked,
+            changed,
+            vanishing: ids(is_job_with_ttl),
+            built: if self.is_offline() {
+                ids(|_| true)
+            } else {
+                HashSet::new()
+            },
+        })
     }
 
     /// Secrets that nobody has the keys for here.
@@ -209,6 +243,7 @@ impl Work<'_> {
         attempt: &mut Attempt<'_>,
         planned: &Plan,
         previous: &Inventory,
+        digest: &str,
     ) -> Result<(), Failure> {
         let mut union = previous.clone();
         for entry in planned.inventory().entries {
@@ -228,7 +263,7 @@ impl Work<'_> {
             || status
                 .history
                 .first()
-                .is_none_or(|last| last.digest != self.rendered.digest)
+                .is_none_or(|last| last.digest != digest)
             || status.observed_generation != attempt.object.metadata.generation
             || !conditions::is_true(&status.conditions, names::READY);
         if !names_more && !new {
@@ -268,4 +303,8 @@ impl Work<'_> {
         }
         Failure::failed(reason, message)
     }
+}
+
+fn is_job_with_ttl(object: &serde_json::Value) -> bool {
+    object["kind"] == "Job" && object.pointer("/spec/ttlSecondsAfterFinished").is_some()
 }

@@ -9,11 +9,10 @@ use fairway_apply::wait::{self, End};
 use fairway_types::names::{self, reason};
 use fairway_types::{InventoryEntry, Kustomization, ObjectId, conditions};
 
-use super::apply::Work;
+use super::apply::{Applied, Work};
 use super::attempt::Attempt;
 use super::failure::Failure;
 use super::progress;
-use crate::build::finish::Rendered;
 use crate::events::Severity;
 use crate::home::Key;
 use crate::queue::Ticket;
@@ -27,6 +26,18 @@ struct Missing {
     since: Instant,
     /// What is no longer waited for.
     passed: HashSet<ObjectId>,
+    /// What was built: it will be there.
+    built: HashSet<ObjectId>,
+}
+
+impl Missing {
+    /// Whether an object that is looked for would be made by a controller that does not run here: it is not there, and
+    /// nothing that was built makes it.
+    fn is_made_elsewhere(&self, id: &ObjectId, health: &Health) -> bool {
+        let is_missing = health.status == Status::NotFound
+            || (health.status == Status::Unknown && health.message.contains("no matches for kind"));
+        is_missing && !self.built.contains(id)
+    }
 }
 
 impl Work<'_> {
@@ -36,13 +47,13 @@ impl Work<'_> {
         attempt: &mut Attempt<'_>,
         ticket: &Ticket<Key>,
         session: &Session,
-        applied: Vec<InventoryEntry>,
-        changed: bool,
+        applied: Applied,
     ) -> Result<(), Failure> {
+        let changed = applied.changed;
         let object = attempt.object.clone();
         let spec = &object.spec;
         let entries = if spec.wait {
-            applied
+            applied.checked
         } else {
             self.listed(&object).await?
         };
@@ -70,11 +81,12 @@ impl Work<'_> {
         let mut options = wait::Options::new(Duration::from_secs(1));
         options.witness = self.target.witness();
         options.judge = self.judge.clone();
-        options.vanishing = jobs_with_ttl(self.rendered);
+        options.vanishing = applied.vanishing;
         // Most of the time everything is fine already, and a status that says "checking" would only be noise.
         let mut missing = Missing {
             since: started,
             passed: HashSet::new(),
+            built: applied.built,
         };
         let mut report = self
             .wait(session, &entries, &options, ticket, &mut missing)
@@ -168,28 +180,15 @@ impl Work<'_> {
                 return Ok(report);
             }
             if missing.since.elapsed() >= ABSENCE {
-                missing.passed.extend(
-                    report
-                        .results
-                        .iter()
-                        .filter(|(id, health)| self.is_made_elsewhere(id, health))
-                        .map(|(id, _)| id.clone()),
-                );
+                let passed: Vec<ObjectId> = report
+                    .results
+                    .iter()
+                    .filter(|(id, health)| missing.is_made_elsewhere(id, health))
+                    .map(|(id, _)| id.clone())
+                    .collect();
+                missing.passed.extend(passed);
             }
         }
-    }
-
-    /// Whether an object that is looked for would be made by a controller that does not run here: it is not there, and
-    /// nothing that was built makes it.
-    fn is_made_elsewhere(&self, id: &ObjectId, health: &Health) -> bool {
-        let is_missing = health.status == Status::NotFound
-            || (health.status == Status::Unknown && health.message.contains("no matches for kind"));
-        is_missing
-            && !self
-                .rendered
-                .objects
-                .iter()
-                .any(|object| ObjectId::of(object).as_ref() == Some(id))
     }
 
     /// Whether an entry is a Flux object of this home that is not run.
@@ -294,16 +293,4 @@ fn waiting_for(report: &wait::Report) -> String {
             more - 3
         ),
     }
-}
-
-/// Jobs that delete themselves after they are done.
-fn jobs_with_ttl(rendered: &Rendered) -> HashSet<ObjectId> {
-    rendered
-        .objects
-        .iter()
-        .filter(|object| {
-            object["kind"] == "Job" && object.pointer("/spec/ttlSecondsAfterFinished").is_some()
-        })
-        .filter_map(ObjectId::of)
-        .collect()
 }

@@ -386,10 +386,10 @@ async fn work(
         target: &target,
         account: account.as_deref(),
         revision: &source.revision,
-        rendered: &rendered,
         judge: &judge,
     };
-    match work.run(attempt, ticket).await {
+    let digest = rendered.digest.clone();
+    match work.run(attempt, ticket, rendered).await {
         Ok(changed) => {
             let now = attempt.now();
             let quiet = !changed
@@ -401,7 +401,7 @@ async fn work(
             let applied = Applied {
                 target: target.id,
                 account,
-                digest: rendered.digest.clone(),
+                digest: digest.clone(),
                 generation: attempt.object.metadata.generation,
                 uid: attempt.object.metadata.uid.clone(),
             };
@@ -411,7 +411,7 @@ async fn work(
             }
             remember(
                 attempt,
-                &rendered.digest,
+                &digest,
                 &source.revision,
                 reason::RECONCILIATION_SUCCEEDED,
             );
@@ -422,7 +422,7 @@ async fn work(
             if let Failure::Failed { reason, .. } = &failure
                 && *reason != reason::BUILD_FAILED
             {
-                remember(attempt, &rendered.digest, &source.revision, reason);
+                remember(attempt, &digest, &source.revision, reason);
             }
             Err(failure.masked(&secrets))
         }
