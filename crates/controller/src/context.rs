@@ -25,6 +25,7 @@ use crate::kustomization::Memory;
 use crate::metrics::Metrics;
 use crate::objects::{Name, Objects};
 use crate::options::{Controller, Options};
+use crate::outbound::Outbound;
 use crate::queue::{Lane, Priority, Queue};
 use crate::source::Sources;
 use crate::source::external::{self, Externals};
@@ -70,6 +71,8 @@ pub struct Context {
     pub artifacts: Storage,
     /// Reads what others serve.
     pub fetcher: Fetcher,
+    /// Asks servers of others: checks, notifications.
+    pub outbound: Outbound,
     /// Builds.
     pub builder: Arc<Builder>,
     /// Connections by kubeconfig.
@@ -112,6 +115,7 @@ impl Context {
             parts.options.build_cache_bytes,
         );
         Arc::new_cyclic(|me| Self {
+            outbound: Outbound::new(parts.options.allow_link_local_urls),
             options: parts.options,
             clock: parts.clock,
             metrics: Metrics::default(),

@@ -19,11 +19,13 @@ pub(crate) fn write(context: &Context) -> String {
     queues(&mut text, context);
     leases(&mut text, context);
     context.metrics.durations.write(&mut text);
+    context.metrics.delivery.write(&mut text);
     resources(&mut text, context);
     text
 }
 
-fn family(text: &mut String, name: &str, kind: &str, help: &str) {
+/// The head of a metric.
+pub(crate) fn family(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 

@@ -1,5 +1,7 @@
 //! What happened so far, in numbers.
 
+pub mod delivery;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Mutex;
@@ -26,6 +28,8 @@ pub struct Metrics {
     pub failures: AtomicU64,
     /// How long runs took, by object.
     pub durations: Durations,
+    /// Promotions, checks, waves, rollbacks.
+    pub delivery: delivery::Delivery,
 }
 
 /// Which object: kind, namespace, name.

@@ -205,6 +205,8 @@ pub struct Options {
     pub additive_cel_dependency_check: bool,
     /// kubeconfigs may skip the verification of the server's certificate (Flux's `--insecure-kubeconfig-tls`).
     pub insecure_kubeconfig_tls: bool,
+    /// Checks and notifications may go to link-local and metadata addresses.
+    pub allow_link_local_urls: bool,
 }
 
 impl Options {
@@ -251,6 +253,7 @@ impl Options {
             default_kubeconfig_service_account: None,
             additive_cel_dependency_check: false,
             insecure_kubeconfig_tls: false,
+            allow_link_local_urls: false,
         }
     }
 
