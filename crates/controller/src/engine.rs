@@ -313,6 +313,17 @@ impl Handle {
             .map_or_else(Snapshot::default, |context| context.snapshot())
     }
 
+    /// Looks at a check with the engine's connections; see [`crate::gates`]. Nothing once the engine is gone.
+    pub async fn evaluate(
+        &self,
+        check: &fairway_types::Check,
+        subject: &crate::gates::Subject,
+        previous: Option<&fairway_types::Evidence>,
+    ) -> Option<crate::gates::Evaluation> {
+        let context = self.context()?;
+        Some(crate::gates::evaluate(&context, check, subject, previous).await)
+    }
+
     pub(crate) fn context(&self) -> Option<Arc<Context>> {
         self.0.upgrade()
     }

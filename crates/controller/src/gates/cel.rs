@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fairway_apply::cel::{self, Expression};
+use fairway_cel::Expression;
 use fairway_types::check::CelCheck;
 use fairway_types::reference::ObjectReference;
 use serde_json::Value;
@@ -121,9 +121,11 @@ impl Look<'_> {
 }
 
 /// A field that is not there may come with time; a result that is no bool will not become one.
-fn unevaluated(what: &str, error: &cel::Error) -> Sample {
+fn unevaluated(what: &str, error: &fairway_cel::Error) -> Sample {
     match error {
-        cel::Error::Evaluate { .. } => Sample::Inconclusive(Seen::new(format!("{what}: {error}"))),
+        fairway_cel::Error::Evaluate { .. } => {
+            Sample::Inconclusive(Seen::new(format!("{what}: {error}")))
+        }
         _ => Sample::Invalid(error.to_string()),
     }
 }

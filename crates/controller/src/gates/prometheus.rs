@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use fairway_apply::cel::Expression;
+use fairway_cel::Expression;
 use fairway_types::check::PrometheusCheck;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
