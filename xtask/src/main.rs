@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["bench-idle", rest @ ..] => bench::run("idle", rest),
+        ["bench-kustomize", rest @ ..] => bench::kustomize(rest),
         ["bench-reconcile", rest @ ..] => bench::run("reconcile", rest),
         ["crds", rest @ ..] => crds::run(rest),
         ["deps"] => deps::run(),
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
         ["schemas", rest @ ..] => schemas::run(rest),
         _ => {
             eprintln!(
-                "usage: cargo xtask crds [--check] | schemas [--check] | protobuf [--check] | deps | envtest [--flux] | e2e [NAME] | bench-reconcile | bench-idle"
+                "usage: cargo xtask crds [--check] | schemas [--check] | protobuf [--check] | deps | envtest [--flux] | e2e [NAME] | bench-reconcile | bench-idle | bench-kustomize"
             );
             return ExitCode::from(2);
         }

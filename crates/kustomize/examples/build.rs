@@ -1,9 +1,10 @@
 //! Builds the kustomization of a directory and prints it: `build DIR [--order none]
 //! [--load-restrictor LoadRestrictionsNone]`.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use fairway_kustomize::{DiskTree, LoadRestrictor, Options, Order, build};
+use fairway_kustomize::{DiskTree, LoadRestrictor, Options, Order, render};
 
 fn main() -> ExitCode {
     match run() {
@@ -46,10 +47,10 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         .to_str()
         .ok_or("the path is not UTF-8")?
         .trim_start_matches('/');
-    let built = build(&tree, path, &options)?;
+    let built = render(&tree, path, &options)?;
     for warning in &built.warnings {
         eprintln!("Warning: {warning}");
     }
-    print!("{}", built.to_yaml());
+    std::io::stdout().write_all(built.yaml.as_bytes())?;
     Ok(())
 }

@@ -1,40 +1,57 @@
 //! One kustomization after the other: what it takes in, what it generates, what it changes, in kustomize's order.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::bases::Bases;
 
 use crate::config::{self, TransformerConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kustomization::{Text, Var, decode};
 use crate::load::shown;
 use crate::merge_keys::MergeKeys;
-use crate::resource::Resource;
+use crate::plugins;
 use crate::resources::Resources;
 use crate::target::Target;
 use crate::transform;
-use crate::tree::EntryKind;
-use crate::{plugins, read};
 
 /// Kustomizations that one build may pass through, however often each.
 const MAX_VISITS: usize = 20_000;
-/// Resources that one build may hold.
-const MAX_RESOURCES: usize = 200_000;
 
 /// What the whole build shares.
-pub(crate) struct Context {
+pub(crate) struct Context<'b> {
     pub(crate) merge_keys: Arc<MergeKeys>,
     /// Whether a kustomization has named its own schema already; the first one counts.
-    own_schema: bool,
+    pub(crate) own_schema: bool,
     pub(crate) warnings: Vec<String>,
-    visits: usize,
+    /// What other builds made already.
+    pub(crate) bases: Option<&'b Bases>,
+    /// Whether this is one of several threads already.
+    pub(crate) forked: bool,
+    visits: Arc<AtomicUsize>,
 }
 
-impl Context {
-    pub(crate) fn new() -> Self {
+impl<'b> Context<'b> {
+    pub(crate) fn new(bases: Option<&'b Bases>) -> Self {
         Self {
             merge_keys: Arc::clone(MergeKeys::builtin()),
             own_schema: false,
             warnings: Vec::new(),
-            visits: 0,
+            bases,
+            forked: false,
+            visits: Arc::default(),
+        }
+    }
+
+    /// For a part of the build by another thread. Its warnings are its own.
+    pub(crate) fn fork(&self) -> Self {
+        Self {
+            merge_keys: Arc::clone(&self.merge_keys),
+            own_schema: self.own_schema,
+            warnings: Vec::new(),
+            bases: self.bases,
+            forked: true,
+            visits: Arc::clone(&self.visits),
         }
     }
 }
@@ -53,7 +70,7 @@ impl Accumulated {
         Ok(())
     }
 
-    fn merge(&mut self, other: Self) -> Result<()> {
+    pub(crate) fn merge(&mut self, other: Self) -> Result<()> {
         self.resources.append_all(other.resources.into_items())?;
         if let Some(config) = &other.config {
             self.merge_config(config)?;
@@ -68,8 +85,7 @@ impl Target<'_> {
         context: &mut Context,
         mut all: Accumulated,
     ) -> Result<Accumulated> {
-        context.visits += 1;
-        if context.visits > MAX_VISITS {
+        if context.visits.fetch_add(1, Ordering::Relaxed) >= MAX_VISITS {
             return Err(Error::new(
                 ErrorKind::Limit,
                 format!("the build passes through more than {MAX_VISITS} kustomizations"),
@@ -103,82 +119,8 @@ impl Target<'_> {
         Ok(all)
     }
 
-    /// Takes in files and directories.
-    pub(crate) fn resources(
-        &self,
-        context: &mut Context,
-        all: &mut Accumulated,
-        paths: &[Text],
-    ) -> Result<()> {
-        for path in paths {
-            match self
-                .loader
-                .kind(&path.content)
-                .map_err(|error| self.place(error, path))?
-            {
-                Some(EntryKind::File) => {
-                    let resources = self.file_resources(path)?;
-                    all.resources
-                        .append_all(resources)
-                        .map_err(|error| self.place(error, path))?;
-                }
-                _ => {
-                    let nested = self.nested(path)?;
-                    nested.use_schema(context)?;
-                    if nested.kustomization.component {
-                        return Err(self.place(
-                            Error::invalid(format!(
-                                "expected kind != 'Component' for path '{}'",
-                                shown(&nested.loader.root)
-                            ))
-                            .hint("name it in `components`"),
-                            path,
-                        ));
-                    }
-                    let inner = nested.accumulate(context, Accumulated::default())?;
-                    all.merge(inner).map_err(|error| self.place(error, path))?;
-                }
-            }
-            if all.resources.len() > MAX_RESOURCES {
-                return Err(Error::new(
-                    ErrorKind::Limit,
-                    format!("the build holds more than {MAX_RESOURCES} resources"),
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    fn file_resources(&self, path: &Text) -> Result<Vec<Resource>> {
-        let file = self
-            .loader
-            .file(&path.content)
-            .map_err(|error| self.place(error, path))?;
-        let bytes = self
-            .loader
-            .tree
-            .read(&file)
-            .map_err(|error| self.place(error.into(), path))?;
-        let mut resources = read::resources(&file, &bytes)?;
-        let source: Arc<str> = Arc::from(file.as_str());
-        for resource in &mut resources {
-            resource.source = Some(Arc::clone(&source));
-        }
-        if let Some(origin) = &self.origin {
-            let origin = origin.append(&path.content).to_yaml();
-            for resource in &mut resources {
-                resource.set_origin(&origin);
-            }
-        }
-        // kustomize checks a file by itself first.
-        let mut one = Resources::default();
-        one.append_all(resources)
-            .map_err(|error| error.in_file(&file))?;
-        Ok(one.into_items())
-    }
-
     /// Takes up the schema that the kustomization names, if none before it did.
-    fn use_schema(&self, context: &mut Context) -> Result<()> {
+    pub(crate) fn use_schema(&self, context: &mut Context) -> Result<()> {
         self.schema(context, false)
     }
 

@@ -3,10 +3,12 @@
 use serde_json::Value;
 
 use crate::accumulate::{Accumulated, Context};
+use crate::bases::Bases;
 use crate::error::{Error, Result};
 use crate::load::Loader;
 use crate::options::Options;
-use crate::resource::lost_its_name;
+use crate::parallel;
+use crate::resource::{self, lost_its_name};
 use crate::resources::Resources;
 use crate::target::Target;
 use crate::transform;
@@ -30,22 +32,19 @@ pub struct Resource {
     pub origin: Option<String>,
 }
 
+/// A build as text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rendered {
+    /// What `kustomize build` prints.
+    pub yaml: String,
+    /// As in [`Build::warnings`].
+    pub warnings: Vec<String>,
+}
+
 impl Build {
     /// The objects as `kustomize build` prints them.
     pub fn to_yaml(&self) -> String {
-        let objects: Vec<&Value> = self
-            .resources
-            .iter()
-            .map(|resource| &resource.object)
-            .collect();
-        let mut out = String::new();
-        for (at, object) in objects.iter().enumerate() {
-            if at > 0 {
-                out.push_str("---\n");
-            }
-            out.push_str(&fairway_yaml::emit::to_string(object));
-        }
-        out
+        fairway_yaml::emit::documents(self.resources.iter().map(|resource| &resource.object))
     }
 }
 
@@ -59,12 +58,125 @@ pub fn build(
     path: &str,
     options: &Options,
 ) -> std::result::Result<Build, Error> {
-    let loader = Loader::new(tree, path, options.load_restrictor)?;
-    let target = Target::root(loader, options)?;
-    let mut context = Context::new();
-    target.schema(&mut context, true)?;
-    let all = target.accumulate(&mut context, Accumulated::default())?;
-    finish(&target, context, all, options)
+    Finished::new(tree, path, options, None)?.into_build()
+}
+
+/// Like [`build`], taking what bases come to from other builds of the same tree, and keeping it for them.
+///
+/// # Errors
+///
+/// As [`build`].
+pub fn build_with(
+    tree: &dyn FileTree,
+    path: &str,
+    options: &Options,
+    bases: &Bases,
+) -> std::result::Result<Build, Error> {
+    Finished::new(tree, path, options, Some(bases))?.into_build()
+}
+
+/// The text of [`build`]: in less time and memory than its objects take.
+///
+/// # Errors
+///
+/// As [`build`].
+pub fn render(
+    tree: &dyn FileTree,
+    path: &str,
+    options: &Options,
+) -> std::result::Result<Rendered, Error> {
+    Finished::new(tree, path, options, None)?.into_text()
+}
+
+/// All resources as they leave the build, but for what kustomize writes down for itself.
+struct Finished {
+    resources: Vec<resource::Resource>,
+    keep_origin: bool,
+    keep_transformations: bool,
+    warnings: Vec<String>,
+}
+
+impl Finished {
+    fn new(
+        tree: &dyn FileTree,
+        path: &str,
+        options: &Options,
+        bases: Option<&Bases>,
+    ) -> Result<Self> {
+        let loader = Loader::new(tree, path, options.load_restrictor)?;
+        let target = Target::root(loader, options)?;
+        let mut context = Context::new(bases);
+        target.schema(&mut context, true)?;
+        let all = target.accumulate(&mut context, Accumulated::default())?;
+        finish(&target, context, all, options)
+    }
+
+    fn into_build(self) -> Result<Build> {
+        let (keep_origin, keep_transformations) = (self.keep_origin, self.keep_transformations);
+        let whole = |resource: resource::Resource| {
+            let origin = resource.source.as_deref().map(str::to_owned);
+            let object = object(resource, keep_origin, keep_transformations)?;
+            Ok(Resource { object, origin })
+        };
+        let chunks = parallel::map(chunks(self.resources), |chunk| {
+            chunk.into_iter().map(whole).collect::<Result<Vec<_>>>()
+        });
+        let chunks = chunks.into_iter().collect::<Result<Vec<_>>>()?;
+        Ok(Build {
+            resources: chunks.into_iter().flatten().collect(),
+            warnings: self.warnings,
+        })
+    }
+
+    fn into_text(self) -> Result<Rendered> {
+        let (keep_origin, keep_transformations) = (self.keep_origin, self.keep_transformations);
+        let texts = parallel::map(chunks(self.resources), |chunk| {
+            let mut out = String::new();
+            for resource in chunk {
+                let object = object(resource, keep_origin, keep_transformations)?;
+                if !out.is_empty() {
+                    out.push_str(SEPARATOR);
+                }
+                fairway_yaml::emit::write(&mut out, &object);
+            }
+            Ok(out)
+        });
+        let texts = texts.into_iter().collect::<Result<Vec<String>>>()?;
+        Ok(Rendered {
+            yaml: texts.join(SEPARATOR),
+            warnings: self.warnings,
+        })
+    }
+}
+
+/// What stands between two objects.
+const SEPARATOR: &str = "---\n";
+
+/// A resource as JSON.
+fn object(
+    mut resource: resource::Resource,
+    keep_origin: bool,
+    keep_transformations: bool,
+) -> Result<Value> {
+    resource.close_books(keep_origin, keep_transformations);
+    let id = resource.id();
+    let object = resource
+        .take_object()
+        .into_json()
+        .map_err(|error| Error::invalid(error.message).while_doing(&id))?;
+    check_characters(&object).map_err(|error| error.while_doing(id))?;
+    Ok(object)
+}
+
+/// Resources for one thread after the other.
+fn chunks(resources: Vec<resource::Resource>) -> Vec<Vec<resource::Resource>> {
+    const CHUNK: usize = 64;
+    let mut resources = resources.into_iter();
+    std::iter::from_fn(|| {
+        let chunk: Vec<_> = resources.by_ref().take(CHUNK).collect();
+        (!chunk.is_empty()).then_some(chunk)
+    })
+    .collect()
 }
 
 fn finish(
@@ -72,7 +184,7 @@ fn finish(
     mut context: Context,
     all: Accumulated,
     options: &Options,
-) -> Result<Build> {
+) -> Result<Finished> {
     let Accumulated {
         mut resources,
         config,
@@ -110,22 +222,10 @@ fn finish(
         );
         transform::labels::transform(&mut resources, &[pair], &[spec])?;
     }
-    let (keep_origin, keep_transformations) =
-        (says("originAnnotations"), says("transformerAnnotations"));
-    let mut out = Vec::with_capacity(resources.len());
-    for mut resource in resources.into_items() {
-        let origin = resource.source.as_deref().map(str::to_owned);
-        resource.close_books(keep_origin, keep_transformations);
-        let id = resource.id();
-        let object = resource
-            .take_object()
-            .into_json()
-            .map_err(|error| Error::invalid(error.message).while_doing(&id))?;
-        check_characters(&object).map_err(|error| error.while_doing(id))?;
-        out.push(Resource { object, origin });
-    }
-    Ok(Build {
-        resources: out,
+    Ok(Finished {
+        resources: resources.into_items(),
+        keep_origin: says("originAnnotations"),
+        keep_transformations: says("transformerAnnotations"),
         warnings: context.warnings,
     })
 }

@@ -85,13 +85,7 @@ impl ResId {
     }
 
     pub(crate) fn effective_namespace(&self) -> &str {
-        if self.cluster_scoped {
-            NOT_A_NAMESPACE
-        } else if self.namespace.is_empty() {
-            "default"
-        } else {
-            &self.namespace
-        }
+        effective_namespace(self.cluster_scoped, &self.namespace)
     }
 
     pub(crate) fn same_namespace(&self, other: &ResId) -> bool {
@@ -104,6 +98,15 @@ impl ResId {
 
     pub(crate) fn same(&self, other: &ResId) -> bool {
         self.same_gvkn(other) && self.same_namespace(other)
+    }
+}
+
+/// The namespace by which ids are compared.
+pub(crate) fn effective_namespace(cluster_scoped: bool, namespace: &str) -> &str {
+    match namespace {
+        _ if cluster_scoped => NOT_A_NAMESPACE,
+        "" => "default",
+        namespace => namespace,
     }
 }
 
@@ -141,7 +144,7 @@ impl fmt::Display for ResId {
 }
 
 /// The cluster-scoped kinds that kustomize knows (those of Kubernetes 1.21); all others count as namespaced.
-fn is_cluster_scoped(group: &str, version: &str, kind: &str) -> bool {
+pub(crate) fn is_cluster_scoped(group: &str, version: &str, kind: &str) -> bool {
     let stable = matches!(version, "v1" | "v1beta1");
     match group {
         "" => {

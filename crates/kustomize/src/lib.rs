@@ -52,6 +52,7 @@
 //! JSON patch turns numbers into floating point ones, list items with the same merge key become one.
 
 mod accumulate;
+mod bases;
 mod build;
 mod config;
 mod error;
@@ -66,6 +67,9 @@ mod merge_keys;
 mod node;
 mod options;
 mod origin;
+mod parallel;
+mod parts;
+mod pattern;
 mod plugins;
 mod read;
 mod resource;
@@ -76,7 +80,8 @@ mod transform;
 mod transformations;
 pub mod tree;
 
-pub use build::{Build, Resource, build};
+pub use bases::Bases;
+pub use build::{Build, Rendered, Resource, build, build_with, render};
 pub use error::{Error, ErrorKind};
 pub use options::{Image, LoadRestrictor, Options, Order, Patch, RootEdits, Selector};
 pub use tree::{

@@ -8,7 +8,7 @@ use crate::options::LoadRestrictor;
 use crate::tree::{self, EntryKind, FileTree};
 
 /// Kustomizations inside each other; far more than anyone writes, far less than the stack holds.
-const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 64;
 
 /// Reads on behalf of the kustomization in one directory.
 pub(crate) struct Loader<'t> {
@@ -17,7 +17,7 @@ pub(crate) struct Loader<'t> {
     pub(crate) root: String,
     /// The directories of the kustomizations that led here, outermost first.
     visited: Vec<String>,
-    restrictor: LoadRestrictor,
+    pub(crate) restrictor: LoadRestrictor,
 }
 
 impl<'t> Loader<'t> {
@@ -64,32 +64,54 @@ impl<'t> Loader<'t> {
             return Err(remote(path));
         }
         let full = self.resolve(path)?;
+        if self.restrictor == LoadRestrictor::RootOnly && self.tree.kind(&full)?.is_none() {
+            return Err(Error::missing(format!(
+                "no such file or directory: {}",
+                shown(&full)
+            )));
+        }
+        self.permit(&full)?;
+        Ok(full)
+    }
+
+    /// Refuses what is there but must not be read.
+    pub(crate) fn permit(&self, full: &str) -> Result<()> {
         if self.restrictor == LoadRestrictor::RootOnly {
-            if self.tree.kind(&full)?.is_none() {
-                return Err(Error::missing(format!(
-                    "no such file or directory: {}",
-                    shown(&full)
-                )));
-            }
-            let real = self.tree.real_path(&full)?;
+            let real = self.tree.real_path(full)?;
             if !tree::within(&self.root, &real) {
                 return Err(Error::refused(format!(
                     "security; file '{}' is not in or below '{}'",
-                    shown(&full),
+                    shown(full),
                     shown(&self.root)
                 ))
                 .hint("move it below the kustomization, or build with --load-restrictor=LoadRestrictionsNone"));
             }
         }
-        Ok(full)
+        Ok(())
     }
 
-    /// What a path of `resources` is.
-    pub(crate) fn kind(&self, path: &str) -> Result<Option<EntryKind>> {
+    /// What a path of `resources` is, and its path in the tree.
+    pub(crate) fn find(&self, path: &str) -> Result<Option<(EntryKind, String)>> {
         if is_url(path) || looks_remote(path) {
             return Ok(None);
         }
-        Ok(self.tree.kind(&self.resolve(path)?)?)
+        let full = self.resolve(path)?;
+        Ok(self.tree.kind(&full)?.map(|kind| (kind, full)))
+    }
+
+    /// The directories of the kustomizations that led here, and this one's.
+    pub(crate) fn visited(&self) -> impl Iterator<Item = &str> {
+        self.visited.iter().chain([&self.root]).map(String::as_str)
+    }
+
+    /// The same, reading through another tree that gives the same answers.
+    pub(crate) fn through<'o>(&self, tree: &'o dyn FileTree) -> Loader<'o> {
+        Loader {
+            tree,
+            root: self.root.clone(),
+            visited: self.visited.clone(),
+            restrictor: self.restrictor,
+        }
     }
 
     fn resolve(&self, path: &str) -> Result<String> {
@@ -125,12 +147,7 @@ impl<'t> Loader<'t> {
             }
         }
         let root = self.tree.real_path(&full)?;
-        if let Some(visited) = self
-            .visited
-            .iter()
-            .chain([&self.root])
-            .find(|visited| tree::within(&root, visited))
-        {
+        if let Some(visited) = self.visited().find(|visited| tree::within(&root, visited)) {
             return Err(Error::conflict(format!(
                 "cycle detected: candidate root '{}' contains visited root '{}'",
                 shown(&root),

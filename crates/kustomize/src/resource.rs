@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fairway_yaml::Node;
 
 use crate::error::{Error, Result};
-use crate::id::{Gvk, ResId, split_api_version};
+use crate::id::{Gvk, ResId, effective_namespace, is_cluster_scoped, split_api_version};
 use crate::node::{self, Tag};
 
 mod metadata;
@@ -186,6 +186,23 @@ impl Resource {
     /// The current id.
     pub(crate) fn id(&self) -> ResId {
         ResId::new(self.gvk(), self.name(), self.namespace())
+    }
+
+    /// The current id as one text, which differs where the ids do.
+    pub(crate) fn id_text(&self) -> String {
+        let (group, version, kind) = self.type_parts();
+        let (name, namespace) = (self.name(), self.namespace());
+        let namespace = effective_namespace(is_cluster_scoped(group, version, kind), namespace);
+        [group, version, kind, name, namespace].join("\0")
+    }
+
+    /// Kind, name and namespace: those of now, then the earlier ones from the oldest on.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        std::iter::once_with(|| (self.kind(), self.name(), self.namespace())).chain(
+            self.previous
+                .iter()
+                .map(|p| (p.kind.as_str(), p.name.as_str(), p.namespace.as_str())),
+        )
     }
 
     /// The first id that the resource had.

@@ -10,8 +10,8 @@ use crate::resource::{Behavior, Resource};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Resources {
     items: Vec<Resource>,
-    /// The current ids, while only appending; forgotten when items are handed out for change.
-    ids: Option<HashSet<ResId>>,
+    /// The current ids as texts, while only appending; forgotten when items are handed out for change.
+    ids: Option<HashSet<String>>,
 }
 
 impl Resources {
@@ -39,17 +39,16 @@ impl Resources {
 
     /// Adds a resource whose current id must be new.
     pub(crate) fn append(&mut self, resource: Resource) -> Result<()> {
-        let id = resource.id();
         let ids = self
             .ids
-            .get_or_insert_with(|| self.items.iter().map(Resource::id).collect());
-        if ids.contains(&id) {
+            .get_or_insert_with(|| self.items.iter().map(Resource::id_text).collect());
+        if !ids.insert(resource.id_text()) {
             return Err(Error::conflict(format!(
-                "may not add resource with an already registered id: {id}"
+                "may not add resource with an already registered id: {}",
+                resource.id()
             ))
             .hint("remove one of the two, or turn one into a patch"));
         }
-        ids.insert(id);
         self.items.push(resource);
         Ok(())
     }

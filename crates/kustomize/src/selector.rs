@@ -1,18 +1,17 @@
 //! Choosing resources: anchored regular expressions on ids, and Kubernetes' selectors on labels and annotations.
 
-use regex::Regex;
-
 use crate::error::{Error, Result};
 use crate::options::Selector;
+use crate::pattern::Pattern;
 use crate::resource::Resource;
 
 /// A [`Selector`] made ready.
 pub(crate) struct Matcher {
-    group: Option<Regex>,
-    version: Option<Regex>,
-    kind: Option<Regex>,
-    name: Option<Regex>,
-    namespace: Option<Regex>,
+    group: Option<Pattern>,
+    version: Option<Pattern>,
+    kind: Option<Pattern>,
+    name: Option<Pattern>,
+    namespace: Option<Pattern>,
     pub(crate) labels: Requirements,
     pub(crate) annotations: Requirements,
 }
@@ -20,11 +19,11 @@ pub(crate) struct Matcher {
 impl Matcher {
     pub(crate) fn new(selector: &Selector) -> Result<Self> {
         Ok(Self {
-            group: anchored(&selector.group)?,
-            version: anchored(&selector.version)?,
-            kind: anchored(&selector.kind)?,
-            name: anchored(&selector.name)?,
-            namespace: anchored(&selector.namespace)?,
+            group: whole(&selector.group)?,
+            version: whole(&selector.version)?,
+            kind: whole(&selector.kind)?,
+            name: whole(&selector.name)?,
+            namespace: whole(&selector.namespace)?,
             labels: Requirements::parse(&selector.label_selector)?,
             annotations: Requirements::parse(&selector.annotation_selector)?,
         })
@@ -65,13 +64,15 @@ impl Matcher {
 
     /// As a patch's target: original or current name and namespace, current group, version and kind.
     pub(crate) fn selects(&self, resource: &Resource) -> bool {
+        if !self.gvk(resource.type_parts()) {
+            return false;
+        }
         let (current, original) = (resource.id(), resource.original_id());
         let namespaces = [
             original.effective_namespace(),
             current.effective_namespace(),
         ];
-        self.gvk(resource.type_parts())
-            && namespaces.iter().any(|namespace| self.namespace(namespace))
+        namespaces.iter().any(|namespace| self.namespace(namespace))
             && [&original.name, &current.name]
                 .iter()
                 .any(|name| self.name(name))
@@ -79,17 +80,14 @@ impl Matcher {
     }
 }
 
-fn anchored(pattern: &str) -> Result<Option<Regex>> {
-    if pattern.is_empty() {
-        return Ok(None);
-    }
-    Regex::new(&format!("^(?:{pattern})$"))
-        .map(Some)
-        .map_err(|_| Error::invalid(format!("{pattern:?} is not a valid regular expression")))
+fn whole(pattern: &str) -> Result<Option<Pattern>> {
+    (!pattern.is_empty())
+        .then(|| Pattern::whole(pattern))
+        .transpose()
 }
 
-fn fits(pattern: Option<&Regex>, text: &str) -> bool {
-    pattern.is_none_or(|pattern| pattern.is_match(text))
+fn fits(pattern: Option<&Pattern>, text: &str) -> bool {
+    pattern.is_none_or(|pattern| pattern.matches(text))
 }
 
 /// A Kubernetes selector as `kubectl -l` takes it.

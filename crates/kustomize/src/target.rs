@@ -56,6 +56,11 @@ impl<'t> Target<'t> {
             .loader
             .enter(&path.content)
             .map_err(|error| self.place(error, path))?;
+        self.inside(loader, path)
+    }
+
+    /// The kustomization of a directory that `path` names.
+    pub(crate) fn inside<'o>(&self, loader: Loader<'o>, path: &Text) -> Result<Target<'o>> {
         let Some(file) = find_file(&loader)? else {
             return Err(self.place(no_kustomization(&loader.root), path));
         };
@@ -67,7 +72,7 @@ impl<'t> Target<'t> {
             .origin
             .as_ref()
             .map(|origin| origin.append(&path.content));
-        Ok(Self {
+        Ok(Target {
             loader,
             kustomization,
             file,
@@ -156,7 +161,7 @@ fn edit(kustomization: &mut Kustomization, edits: &RootEdits, loader: &Loader<'_
             ))
             .in_field(field));
         }
-        if edits.ignore_missing_components && loader.kind(path)?.is_none() {
+        if edits.ignore_missing_components && loader.find(path)?.is_none() {
             continue;
         }
         kustomization.components.push(Text {

@@ -90,6 +90,9 @@ pub trait FileTree: Send + Sync {
     fn real_path(&self, path: &str) -> Result<String, TreeError> {
         Ok(path.to_owned())
     }
+
+    /// Says that a part of a build was known, and what had been read for it. Only a [`Recorder`] makes use of that.
+    fn note(&self, _reads: &Arc<ReadSet>) {}
 }
 
 /// The id that Git gives a blob of these bytes.

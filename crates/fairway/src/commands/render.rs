@@ -1,6 +1,7 @@
 //! `fairway build` and `fairway diff`.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -44,15 +45,16 @@ pub(crate) async fn build(global: &Global, args: BuildArgs) -> anyhow::Result<Ou
         ..Options::default()
     };
     let (tree, path) = on_disk(dir)?;
-    let build = fairway_kustomize::build(&tree, &path, &options)?;
-    for warning in &build.warnings {
+    let rendered = fairway_kustomize::render(&tree, &path, &options)?;
+    for warning in &rendered.warnings {
         eprintln!("warning: {warning}");
     }
-    let text = build.to_yaml();
     match &args.output {
-        Some(file) => std::fs::write(file, text)
+        Some(file) => std::fs::write(file, rendered.yaml)
             .with_context(|| format!("failed to write {}", file.display()))?,
-        None => print!("{text}"),
+        None => std::io::stdout()
+            .write_all(rendered.yaml.as_bytes())
+            .context("failed to write to standard output")?,
     }
     Ok(Outcome::Done)
 }

@@ -138,9 +138,12 @@ pub(crate) fn split(image: &str) -> (&str, &str, &str) {
 }
 
 /// An image name, in which kustomize allows a regular expression.
-struct Pattern {
-    regex: Option<regex::Regex>,
-    name: String,
+enum Pattern {
+    /// A name without special characters but dots, which mean any character to kustomize.
+    Name(String),
+    /// An alternation in it is not grouped.
+    Regex(regex::Regex),
+    Nothing,
 }
 
 impl Pattern {
@@ -148,32 +151,32 @@ impl Pattern {
         let special = |c: char| {
             !(c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | ':' | '@' | '.'))
         };
-        let tail = r"(:[a-zA-Z0-9_.{}-]*)?(@sha256:[a-zA-Z0-9_.{}-]*)?";
-        // A dot in a name means any character to kustomize, and an alternation is not grouped.
-        let regex = (name.contains('.') || name.contains(special))
-            .then(|| regex::Regex::new(&format!("^{name}{tail}$")).ok());
-        match regex {
-            Some(None) => Self {
-                regex: None,
-                name: "\0".to_owned(),
-            },
-            Some(regex) => Self {
-                regex,
-                name: name.to_owned(),
-            },
-            None => Self {
-                regex: None,
-                name: name.to_owned(),
-            },
+        if !name.contains(special) {
+            return Self::Name(name.to_owned());
         }
+        let tail = r"(:[a-zA-Z0-9_.{}-]*)?(@sha256:[a-zA-Z0-9_.{}-]*)?";
+        regex::Regex::new(&format!("^{name}{tail}$")).map_or(Self::Nothing, Self::Regex)
     }
 
     fn matches(&self, image: &str) -> bool {
-        match &self.regex {
-            Some(regex) => regex.is_match(image),
-            None => image.strip_prefix(self.name.as_str()).is_some_and(is_tail),
+        match self {
+            Self::Name(name) => after_name(image, name).is_some_and(is_tail),
+            Self::Regex(regex) => regex.is_match(image),
+            Self::Nothing => false,
         }
     }
+}
+
+/// What follows the name in the image.
+fn after_name<'i>(image: &'i str, name: &str) -> Option<&'i str> {
+    let mut rest = image.chars();
+    for wanted in name.chars() {
+        let found = rest.next()?;
+        if found != wanted && (wanted != '.' || found == '\n') {
+            return None;
+        }
+    }
+    Some(rest.as_str())
 }
 
 /// Whether the text is nothing, a tag, a sha256 digest or both.
@@ -220,6 +223,14 @@ mod tests {
             pattern.matches("registry.example.com/a:1")
                 && !pattern.matches("registry.example.com/c:1")
         );
+    }
+
+    #[test]
+    fn a_dot_is_any_character() {
+        let pattern = Pattern::new("a.b/c");
+        assert!(pattern.matches("a.b/c:1") && pattern.matches("axb/c"));
+        assert!(!pattern.matches("ab/c") && !pattern.matches("a\nb/c"));
+        assert!(!Pattern::new("a(").matches("a("));
     }
 
     #[test]

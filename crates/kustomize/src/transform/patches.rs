@@ -24,6 +24,19 @@ pub(crate) enum Patch {
 impl Patch {
     /// Finds out what a text is. `file` is where it stands.
     pub(crate) fn parse(file: &str, text: &str) -> Result<Self> {
+        // Most often the start says it all, and one reading is enough: what is a list is no resource.
+        let start = text.trim_start();
+        if start.starts_with(['[', '-']) && !start.starts_with("---") {
+            if let Ok(json) = JsonPatch::parse(text)
+                && !json.is_empty()
+            {
+                return Ok(Self::Json(json));
+            }
+        } else if let Ok(merge) = read::resources(file, text.as_bytes())
+            && !merge.is_empty()
+        {
+            return Ok(Self::Merge(merge));
+        }
         let merge = read::resources(file, text.as_bytes());
         let json = if text.is_empty() {
             Err(Error::invalid("empty json patch operations"))

@@ -4,7 +4,7 @@ use fairway_yaml::{Kind, Node, Span};
 
 use crate::error::{Error, Result};
 use crate::field_path;
-use crate::id::ResId;
+use crate::id::effective_namespace;
 use crate::kustomization::replacement::{FieldOptions, Replacement, Source, Target};
 use crate::node::{self, Tag};
 use crate::resource::Resource;
@@ -78,22 +78,21 @@ fn forget_places(node: &mut Node) {
     }
 }
 
-/// The ids by which replacements choose: the current one as it is written, and the earlier ones.
-fn ids(resource: &Resource) -> impl Iterator<Item = ResId> + '_ {
-    resource.ids().map(|id| ResId {
-        cluster_scoped: false,
-        ..id
-    })
-}
-
 fn one_source<'r>(resources: &'r Resources, source: &Source) -> Result<&'r Resource> {
     let wanted = &source.id;
-    let fits = |id: ResId| {
-        (wanted.name.is_empty() || wanted.name == id.name)
-            && (wanted.namespace.is_empty() || wanted.same_namespace(&id))
-            && id.gvk.is_selected_by(&wanted.gvk)
+    let same = wanted.effective_namespace();
+    let fits = |resource: &Resource| {
+        let (group, version, _) = resource.type_parts();
+        (wanted.gvk.group.is_empty() || wanted.gvk.group == group)
+            && (wanted.gvk.version.is_empty() || wanted.gvk.version == version)
+            && resource.names().any(|(kind, name, namespace)| {
+                (wanted.gvk.kind.is_empty() || wanted.gvk.kind == kind)
+                    && (wanted.name.is_empty() || wanted.name == name)
+                    && (wanted.namespace.is_empty()
+                        || same == effective_namespace(false, namespace))
+            })
     };
-    let mut found = resources.iter().filter(|resource| ids(resource).any(fits));
+    let mut found = resources.iter().filter(|resource| fits(resource));
     match (found.next(), found.next()) {
         (Some(one), None) => Ok(one),
         (Some(_), Some(_)) => Err(Error::conflict(format!(
@@ -140,7 +139,7 @@ fn put(resources: &mut Resources, value: &Node, target: &Target) -> Result<()> {
         reject.iter().any(|matcher| {
             let by_metadata = !(matcher.labels.is_empty() && matcher.annotations.is_empty());
             (by_metadata && matcher.metadata(resource))
-                || (!matcher.any_id() && ids(resource).any(|id| matches(matcher, &id)))
+                || (!matcher.any_id() && matches(matcher, resource))
         })
     };
     let default = [DEFAULT_PATH.to_owned()];
@@ -150,9 +149,7 @@ fn put(resources: &mut Resources, value: &Node, target: &Target) -> Result<()> {
         &target.field_paths
     };
     for resource in resources.items_mut() {
-        let chosen = select.metadata(resource)
-            && ids(resource).any(|id| matches(&select, &id))
-            && !rejected(resource);
+        let chosen = matches(&select, resource) && select.metadata(resource) && !rejected(resource);
         if !chosen {
             continue;
         }
@@ -167,10 +164,12 @@ fn put(resources: &mut Resources, value: &Node, target: &Target) -> Result<()> {
     Ok(())
 }
 
-fn matches(matcher: &Matcher, id: &ResId) -> bool {
-    matcher.gvk((&id.gvk.group, &id.gvk.version, &id.gvk.kind))
-        && matcher.name(&id.name)
-        && matcher.namespace(&id.namespace)
+/// Whether the current id, as it is written, or an earlier one is chosen.
+fn matches(matcher: &Matcher, resource: &Resource) -> bool {
+    let (group, version, _) = resource.type_parts();
+    resource.names().any(|(kind, name, namespace)| {
+        matcher.gvk((group, version, kind)) && matcher.name(name) && matcher.namespace(namespace)
+    })
 }
 
 fn set(object: &mut Node, path: &str, value: &Node, options: &FieldOptions) -> Result<()> {

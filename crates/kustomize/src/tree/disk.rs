@@ -1,15 +1,27 @@
 //! A directory of the machine as a tree.
 
+use std::collections::HashMap;
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use super::{EntryKind, FileTree, Fingerprint, TreeError, blob_id};
+use super::{EntryKind, FileTree, Fingerprint, TreeError, blob_id, file_name, parent};
 
 /// A directory on disk. Links are followed as long as they stay below the root; one that leads out is refused.
+///
+/// Where something is, is looked up once: take a new tree after files came, went or moved. Contents are read each time.
 #[derive(Debug, Clone)]
 pub struct DiskTree {
     root: PathBuf,
+    found: Arc<RwLock<HashMap<String, Arc<Found>>>>,
+}
+
+/// What is at a path, and where that really is.
+#[derive(Debug)]
+struct Found {
+    real: PathBuf,
+    kind: Option<EntryKind>,
 }
 
 impl DiskTree {
@@ -20,7 +32,17 @@ impl DiskTree {
             path: root.display().to_string(),
             source,
         })?;
-        Ok(Self { root })
+        let found = Found {
+            real: root.clone(),
+            kind: Some(EntryKind::Dir),
+        };
+        Ok(Self {
+            root,
+            found: Arc::new(RwLock::new(HashMap::from([(
+                String::new(),
+                Arc::new(found),
+            )]))),
+        })
     }
 
     /// The real path of the root.
@@ -28,14 +50,52 @@ impl DiskTree {
         &self.root
     }
 
-    fn resolve(&self, path: &str) -> Result<Option<PathBuf>, TreeError> {
-        let full = if path.is_empty() {
-            self.root.clone()
-        } else {
-            self.root.join(path)
+    fn look_up(&self, path: &str) -> Result<Option<Arc<Found>>, TreeError> {
+        let known = self.found.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known.get(path) {
+            return Ok(Some(Arc::clone(found)));
+        }
+        drop(known);
+        // What is not the root has a parent.
+        let Some(found) = self.find(parent(path), path)? else {
+            return Ok(None);
         };
+        let found = Arc::new(found);
+        self.found
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(path.to_owned(), Arc::clone(&found));
+        Ok(Some(found))
+    }
+
+    fn find(&self, directory: &str, path: &str) -> Result<Option<Found>, TreeError> {
+        let Some(directory) = self.look_up(directory)? else {
+            return Ok(None);
+        };
+        let known = |result: io::Result<Metadata>| match result {
+            Ok(metadata) => Ok(Some(metadata)),
+            Err(error) if absent(&error) => Ok(None),
+            Err(source) => Err(TreeError::Io {
+                path: path.to_owned(),
+                source,
+            }),
+        };
+        let found = |real: PathBuf, metadata: Metadata| Found {
+            real,
+            kind: kind_of(&metadata),
+        };
+        let full = directory.real.join(file_name(path));
+        let Some(metadata) = known(std::fs::symlink_metadata(&full))? else {
+            return Ok(None);
+        };
+        if !metadata.is_symlink() {
+            return Ok(Some(found(full, metadata)));
+        }
         match full.canonicalize() {
-            Ok(real) if real.starts_with(&self.root) => Ok(Some(real)),
+            Ok(real) if real.starts_with(&self.root) => {
+                let metadata = known(std::fs::metadata(&real))?;
+                Ok(metadata.map(|metadata| found(real, metadata)))
+            }
             Ok(_) => Err(TreeError::Outside {
                 path: path.to_owned(),
             }),
@@ -46,12 +106,12 @@ impl DiskTree {
             }),
         }
     }
+}
 
-    fn existing(&self, path: &str) -> Result<PathBuf, TreeError> {
-        self.resolve(path)?.ok_or_else(|| TreeError::NotFound {
-            path: path.to_owned(),
-        })
-    }
+fn existing<T>(path: &str, found: Option<T>) -> Result<T, TreeError> {
+    found.ok_or_else(|| TreeError::NotFound {
+        path: path.to_owned(),
+    })
 }
 
 /// Whether the system's answer means that there is nothing at the path.
@@ -74,30 +134,19 @@ fn kind_of(metadata: &std::fs::Metadata) -> Option<EntryKind> {
 
 impl FileTree for DiskTree {
     fn kind(&self, path: &str) -> Result<Option<EntryKind>, TreeError> {
-        let Some(real) = self.resolve(path)? else {
-            return Ok(None);
-        };
-        let metadata = std::fs::metadata(real).map_err(|source| TreeError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(kind_of(&metadata))
+        Ok(self.look_up(path)?.and_then(|found| found.kind))
     }
 
     fn read(&self, path: &str) -> Result<Arc<[u8]>, TreeError> {
-        let real = self.existing(path)?;
+        let found = existing(path, self.look_up(path)?)?;
         // Only regular files: a named pipe or a device would hold the build for ever.
-        let metadata = std::fs::metadata(&real).map_err(|source| TreeError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
-        if kind_of(&metadata) != Some(EntryKind::File) {
+        if found.kind != Some(EntryKind::File) {
             return Err(TreeError::WrongKind {
                 path: path.to_owned(),
                 expected: "file",
             });
         }
-        let bytes = std::fs::read(real).map_err(|source| TreeError::Io {
+        let bytes = std::fs::read(&found.real).map_err(|source| TreeError::Io {
             path: path.to_owned(),
             source,
         })?;
@@ -105,7 +154,7 @@ impl FileTree for DiskTree {
     }
 
     fn list(&self, path: &str) -> Result<Vec<(String, EntryKind)>, TreeError> {
-        let real = self.existing(path)?;
+        let real = &existing(path, self.look_up(path)?)?.real;
         let failed = |source| TreeError::Io {
             path: path.to_owned(),
             source,
@@ -137,8 +186,9 @@ impl FileTree for DiskTree {
     }
 
     fn real_path(&self, path: &str) -> Result<String, TreeError> {
-        let real = self.existing(path)?;
-        let below = real
+        let found = existing(path, self.look_up(path)?)?;
+        let below = found
+            .real
             .strip_prefix(&self.root)
             .map_err(|_| TreeError::Outside {
                 path: path.to_owned(),

@@ -1,15 +1,22 @@
 //! A tree held in memory: tests, generated input, files of one request.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::{EntryKind, FileTree, Fingerprint, TreeError, blob_id, parent};
 
 /// Files by path. Directories exist where files are below them, or where [`MemoryTree::add_dir`] made one.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryTree {
-    files: BTreeMap<String, Arc<[u8]>>,
+    files: BTreeMap<String, File>,
     dirs: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// The id is made when it is asked for the first time.
+#[derive(Debug, Clone)]
+struct File {
+    bytes: Arc<[u8]>,
+    id: OnceLock<Fingerprint>,
 }
 
 impl MemoryTree {
@@ -22,7 +29,11 @@ impl MemoryTree {
     pub fn insert(&mut self, path: impl Into<String>, bytes: impl AsRef<[u8]>) {
         let path = path.into();
         self.link(&path);
-        self.files.insert(path, Arc::from(bytes.as_ref()));
+        let file = File {
+            bytes: Arc::from(bytes.as_ref()),
+            id: OnceLock::new(),
+        };
+        self.files.insert(path, file);
     }
 
     /// Adds an empty directory; `path` must be normalised.
@@ -80,7 +91,7 @@ impl FileTree for MemoryTree {
 
     fn read(&self, path: &str) -> Result<Arc<[u8]>, TreeError> {
         match self.files.get(path) {
-            Some(bytes) => Ok(Arc::clone(bytes)),
+            Some(file) => Ok(Arc::clone(&file.bytes)),
             None if self.kind(path)?.is_some() => Err(TreeError::WrongKind {
                 path: path.to_owned(),
                 expected: "file",
@@ -125,7 +136,8 @@ impl FileTree for MemoryTree {
     }
 
     fn fingerprint(&self, path: &str) -> Result<Option<Fingerprint>, TreeError> {
-        Ok(self.files.get(path).map(|bytes| blob_id(bytes)))
+        let id = |file: &File| *file.id.get_or_init(|| blob_id(&file.bytes));
+        Ok(self.files.get(path).map(id))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sha1::{Digest as _, Sha1};
 
-use super::{EntryKind, FileTree, Fingerprint, TreeError, blob_id};
+use super::{EntryKind, FileTree, Fingerprint, TreeError, blob_id, parent};
 
 /// The answer to a question that may not have been asked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,6 +40,7 @@ struct Observation {
 pub struct Recorder<'t> {
     tree: &'t dyn FileTree,
     seen: Mutex<BTreeMap<String, Observation>>,
+    parts: Mutex<Vec<Arc<ReadSet>>>,
 }
 
 impl<'t> Recorder<'t> {
@@ -48,6 +49,7 @@ impl<'t> Recorder<'t> {
         Self {
             tree,
             seen: Mutex::new(BTreeMap::new()),
+            parts: Mutex::default(),
         }
     }
 
@@ -58,10 +60,14 @@ impl<'t> Recorder<'t> {
                 .seen
                 .into_inner()
                 .unwrap_or_else(PoisonError::into_inner),
+            parts: self
+                .parts
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner),
         }
     }
 
-    fn note(&self, path: &str, change: impl FnOnce(&mut Observation)) {
+    fn observe(&self, path: &str, change: impl FnOnce(&mut Observation)) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(observation) = seen.get_mut(path) {
             change(observation);
@@ -75,7 +81,7 @@ impl<'t> Recorder<'t> {
     /// A failed read or listing depends on what is at the path instead.
     fn note_failure(&self, path: &str) {
         if let Ok(kind) = self.tree.kind(path) {
-            self.note(path, |seen| seen.kind = kind.into());
+            self.observe(path, |seen| seen.kind = kind.into());
         }
     }
 }
@@ -83,7 +89,7 @@ impl<'t> Recorder<'t> {
 impl FileTree for Recorder<'_> {
     fn kind(&self, path: &str) -> Result<Option<EntryKind>, TreeError> {
         let kind = self.tree.kind(path)?;
-        self.note(path, |seen| seen.kind = kind.into());
+        self.observe(path, |seen| seen.kind = kind.into());
         Ok(kind)
     }
 
@@ -96,7 +102,7 @@ impl FileTree for Recorder<'_> {
             Some(id) => id,
             None => blob_id(&bytes),
         };
-        self.note(path, |seen| seen.content = Some(id));
+        self.observe(path, |seen| seen.content = Some(id));
         Ok(bytes)
     }
 
@@ -106,14 +112,14 @@ impl FileTree for Recorder<'_> {
             .list(path)
             .inspect_err(|_| self.note_failure(path))?;
         let digest = listing_digest(&entries);
-        self.note(path, |seen| seen.listing = Some(digest));
+        self.observe(path, |seen| seen.listing = Some(digest));
         Ok(entries)
     }
 
     fn fingerprint(&self, path: &str) -> Result<Option<Fingerprint>, TreeError> {
         let id = self.tree.fingerprint(path)?;
         match id {
-            Some(id) => self.note(path, |seen| seen.content = Some(id)),
+            Some(id) => self.observe(path, |seen| seen.content = Some(id)),
             None => self.note_failure(path),
         }
         Ok(id)
@@ -125,9 +131,17 @@ impl FileTree for Recorder<'_> {
             .real_path(path)
             .inspect_err(|_| self.note_failure(path))?;
         if real != path {
-            self.note(path, |seen| seen.real = Some(real.clone()));
+            self.observe(path, |seen| seen.real = Some(real.clone()));
         }
         Ok(real)
+    }
+
+    fn note(&self, reads: &Arc<ReadSet>) {
+        self.parts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(reads));
+        self.tree.note(reads);
     }
 }
 
@@ -135,6 +149,8 @@ impl FileTree for Recorder<'_> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadSet {
     seen: BTreeMap<String, Observation>,
+    /// What bases had read that were known already.
+    parts: Vec<Arc<ReadSet>>,
 }
 
 impl ReadSet {
@@ -162,22 +178,63 @@ impl ReadSet {
                 return Ok(false);
             }
         }
+        for part in &self.parts {
+            if !part.same_in(tree)? {
+                return Ok(false);
+            }
+        }
         Ok(true)
+    }
+
+    /// Whether nothing was asked about any of the changed files, nor about a folder that they are in: then the answers
+    /// are the same, and no tree need be asked. Only for trees without links.
+    pub fn is_apart_from(&self, changed: &[String]) -> bool {
+        let asked = |path: &String| {
+            let mut path = path.as_str();
+            loop {
+                if self.seen.contains_key(path) {
+                    return true;
+                }
+                if path.is_empty() {
+                    return false;
+                }
+                path = parent(path);
+            }
+        };
+        !changed.iter().any(asked) && self.parts.iter().all(|part| part.is_apart_from(changed))
     }
 
     /// The paths that were asked about, sorted.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
-        self.seen.keys().map(String::as_str)
+        self.all_seen().into_keys()
     }
 
     /// The number of paths that were asked about.
     pub fn len(&self) -> usize {
-        self.seen.len()
+        self.all_seen().len()
     }
 
     /// Whether nothing was asked.
     pub fn is_empty(&self) -> bool {
-        self.seen.is_empty()
+        self.seen.is_empty() && self.parts.iter().all(|part| part.is_empty())
+    }
+
+    fn all_seen(&self) -> BTreeMap<&str, &Observation> {
+        let own = self.seen.iter().map(|(path, seen)| (path.as_str(), seen));
+        let parts = self.parts.iter().flat_map(|part| part.all_seen());
+        parts.chain(own).collect()
+    }
+
+    /// The directories that were found, by their real paths.
+    pub(crate) fn directories(&self) -> Vec<String> {
+        let directories = |(path, seen): (&str, &Observation)| {
+            let real = seen.real.as_deref().unwrap_or(path);
+            (seen.kind == Asked::Found(EntryKind::Dir)).then(|| real.to_owned())
+        };
+        self.all_seen()
+            .into_iter()
+            .filter_map(directories)
+            .collect()
     }
 }
 
@@ -213,6 +270,36 @@ mod tests {
         assert!(set.same_in(&after).unwrap());
         after.insert("a/x.yaml", "other");
         assert!(!set.same_in(&after).unwrap());
+    }
+
+    #[test]
+    fn files_that_nobody_asked_about_need_no_second_look() {
+        let before = tree();
+        let recorder = Recorder::new(&before);
+        recorder.kind("a").unwrap();
+        recorder.read("b/z.yaml").unwrap();
+        let set = recorder.into_read_set();
+        let apart = |path: &str| set.is_apart_from(&[path.to_owned()]);
+        assert!(apart("b/new.yaml") && apart("c"));
+        assert!(!apart("b/z.yaml") && !apart("a/deep/below") && !apart("a"));
+    }
+
+    #[test]
+    fn what_a_part_had_read_counts() {
+        let before = tree();
+        let inner = Recorder::new(&before);
+        inner.read("b/z.yaml").unwrap();
+        let part = Arc::new(inner.into_read_set());
+        let recorder = Recorder::new(&before);
+        recorder.read("a/x.yaml").unwrap();
+        recorder.note(&part);
+        let set = recorder.into_read_set();
+        assert_eq!(set.paths().collect::<Vec<_>>(), ["a/x.yaml", "b/z.yaml"]);
+        assert!(set.same_in(&before).unwrap());
+        let mut after = tree();
+        after.insert("b/z.yaml", "other");
+        assert!(!set.same_in(&after).unwrap());
+        assert!(!set.is_apart_from(&["b/z.yaml".to_owned()]));
     }
 
     #[test]

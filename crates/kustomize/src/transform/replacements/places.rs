@@ -2,11 +2,11 @@
 
 use fairway_yaml::edit::Step;
 use fairway_yaml::{Kind, Node, Style};
-use regex::Regex;
 
 use crate::error::{Error, Result};
 use crate::field_path::{condition, index};
 use crate::node;
+use crate::pattern::Pattern;
 
 /// A value in a tree, by the position of each entry or item on the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,11 +175,9 @@ impl Walk<'_> {
         pattern: &str,
         rest: &[String],
     ) -> Result<()> {
-        let regex = Regex::new(pattern).map_err(|_| {
-            Error::invalid(format!("{pattern:?} is not a valid regular expression"))
-        })?;
+        let wanted = Pattern::part(pattern)?;
         let before = self.out.len();
-        self.each_matching(node, key, &regex, rest)?;
+        self.each_matching(node, key, &wanted, rest)?;
         if self.create.is_none() || self.out.len() > before {
             return Ok(());
         }
@@ -190,24 +188,24 @@ impl Walk<'_> {
             node::node(Kind::Map(vec![(node::string(key), value)]))
         };
         items(node)?.push(item);
-        self.each_matching(node, key, &regex, rest)
+        self.each_matching(node, key, &wanted, rest)
     }
 
     fn each_matching(
         &mut self,
         node: &mut Node,
         key: &str,
-        regex: &Regex,
+        wanted: &Pattern,
         rest: &[String],
     ) -> Result<()> {
         for (at, item) in items(node)?.iter_mut().enumerate() {
             if key.is_empty() {
-                if regex.is_match(&shown(item)) {
+                if wanted.matches(&shown(item)) {
                     self.into(item, at, &[], false)?;
                 }
             } else if item
                 .get(key)
-                .is_some_and(|value| regex.is_match(&shown(value)))
+                .is_some_and(|value| wanted.matches(&shown(value)))
             {
                 self.into(item, at, rest, false)?;
             }
