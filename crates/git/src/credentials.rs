@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,7 +23,67 @@ pub struct Credentials {
     ssh: Option<(String, String)>,
     passphrase: Option<String>,
     proxy: Option<String>,
+    renewed: Option<Renewed>,
     ambient: bool,
+}
+
+/// A password that runs out and is exchanged for another one while the mirror stays the same: the token of an app's
+/// installation, say. Who it belongs to is what tells it from others.
+///
+/// ```
+/// # use fairway_git::{Credentials, Renewed};
+/// let token = Renewed::new("github-app 1 installation 2", "x-access-token");
+/// token.set("first");
+/// let credentials = Credentials::none().with_renewed(token.clone());
+/// token.set("second"); // seen by whoever has the credentials
+/// assert_eq!(credentials, Credentials::none().with_renewed(token));
+/// ```
+#[derive(Clone)]
+pub struct Renewed {
+    owner: String,
+    user: String,
+    password: Arc<RwLock<String>>,
+}
+
+impl Renewed {
+    /// One that is not set yet. `owner` becomes part of what a mirror is found by; it is not shown.
+    pub fn new(owner: &str, user: &str) -> Self {
+        Self {
+            owner: owner.to_owned(),
+            user: user.to_owned(),
+            password: Arc::default(),
+        }
+    }
+
+    /// Exchanges the password, for everybody who has it.
+    pub fn set(&self, password: &str) {
+        let mut held = self
+            .password
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        password.clone_into(&mut held);
+    }
+
+    fn password(&self) -> String {
+        self.password
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl PartialEq for Renewed {
+    fn eq(&self, other: &Self) -> bool {
+        self.owner == other.owner && self.user == other.user
+    }
+}
+
+impl Eq for Renewed {}
+
+impl fmt::Debug for Renewed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Renewed")
+    }
 }
 
 impl Credentials {
@@ -51,6 +112,13 @@ impl Credentials {
     #[must_use]
     pub fn with_bearer(mut self, token: &str) -> Self {
         self.bearer = Some(token.to_owned());
+        self
+    }
+
+    /// User and password for http(s), where the password is exchanged from time to time.
+    #[must_use]
+    pub fn with_renewed(mut self, renewed: Renewed) -> Self {
+        self.renewed = Some(renewed);
         self
     }
 
@@ -99,7 +167,7 @@ impl Credentials {
     }
 
     pub(crate) fn has_http_user(&self) -> bool {
-        self.basic.is_some() || self.bearer.is_some()
+        self.basic.is_some() || self.bearer.is_some() || self.renewed.is_some()
     }
 
     pub(crate) fn is_ambient(&self) -> bool {
@@ -128,6 +196,9 @@ impl Credentials {
                 parts.extend([tag, value]);
             }
         }
+        if let Some(renewed) = &self.renewed {
+            parts.extend(["renewed", &renewed.owner, &renewed.user]);
+        }
         if self.ambient {
             parts.push("ambient");
         }
@@ -145,6 +216,7 @@ impl fmt::Debug for Credentials {
             (self.ssh.is_some(), "ssh"),
             (self.passphrase.is_some(), "passphrase"),
             (self.proxy.is_some(), "proxy"),
+            (self.renewed.is_some(), "renewed"),
             (self.ambient, "ambient"),
         ];
         f.write_str("Credentials")?;
@@ -180,10 +252,12 @@ impl Prepared {
     }
 
     fn http(&mut self, remote: &Remote, credentials: &Credentials) -> Result<(), Error> {
+        let renewed = credentials.renewed.as_ref();
+        let renewed = renewed.map(|renewed| (renewed.user.clone(), renewed.password()));
         let header = if let Some(token) = &credentials.bearer {
             self.secrets.push(token.clone());
             Some(format!("Authorization: Bearer {token}"))
-        } else if let Some((user, password)) = &credentials.basic {
+        } else if let Some((user, password)) = renewed.as_ref().or(credentials.basic.as_ref()) {
             let encoded = STANDARD.encode(format!("{user}:{password}"));
             self.secrets.extend([password.clone(), encoded.clone()]);
             Some(format!("Authorization: Basic {encoded}"))

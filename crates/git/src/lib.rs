@@ -70,7 +70,7 @@ pub use archive::{ArchiveError, Limits};
 pub use checkout::{Checkout, identity};
 pub use commit::{Commit, Draft, Signature};
 pub use compose::Composition;
-pub use credentials::Credentials;
+pub use credentials::{Credentials, Renewed};
 pub use edit::{Change, TreeEntry};
 pub use error::Error;
 pub use host_keys::host_keys;
