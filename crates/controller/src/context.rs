@@ -27,8 +27,8 @@ use crate::objects::{Name, Objects};
 use crate::options::{Controller, Options};
 use crate::outbound::Outbound;
 use crate::queue::{Lane, Priority, Queue};
-use crate::source::Sources;
 use crate::source::external::{self, Externals};
+use crate::source::{Apps, Sources};
 
 /// The queues, one for each kind of work, so that none can hold up another.
 #[derive(Debug)]
@@ -65,6 +65,8 @@ pub struct Context {
     pub sources: Sources,
     /// What sources of other controllers are at.
     pub externals: Externals,
+    /// Tokens of GitHub Apps.
+    pub apps: Apps,
     /// Local copies of repositories.
     pub mirrors: Mirrors,
     /// What is served to others.
@@ -126,6 +128,7 @@ impl Context {
             fleet_events: parts.fleet_events,
             sources: Sources::default(),
             externals: Externals::default(),
+            apps: Apps::default(),
             mirrors: parts.mirrors,
             artifacts: parts.artifacts,
             fetcher: parts.fetcher,

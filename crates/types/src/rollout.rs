@@ -155,7 +155,8 @@ impl FromStr for IntOrPercent {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let read = |digits: &str| {
-            let is_number = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+            let is_number =
+                !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
             is_number.then(|| digits.parse::<u32>().ok()).flatten()
         };
         let found = match text.strip_suffix('%') {
@@ -357,7 +358,11 @@ pub struct OpenChange {
     /// Its number.
     pub number: i64,
     /// Since when the cluster is healthy with it.
-    #[serde(default, with = "optional_millis", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        with = "optional_millis",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub healthy_since: Option<Timestamp>,
 }

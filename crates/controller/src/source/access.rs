@@ -10,10 +10,12 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 
 use super::credentials;
+use super::github_app::{App, AppError};
 use super::judge::{About, Failure};
 use crate::context::Context;
 use crate::home::{Home, Key};
 use crate::options::Remotes;
+use crate::outbound::Trust;
 
 /// Keys of a Secret that is for a GitHub App.
 const GITHUB_APP: &str = "githubAppID";
@@ -103,9 +105,10 @@ async fn credentials_of(
             }
         }
     };
-    provider(spec, key, data.as_ref())?;
+    let is_app = provider(spec, key, data.as_ref())?;
     let is_ssh = !spec.url.starts_with("http://") && !spec.url.starts_with("https://");
     let mut credentials = match data {
+        data if is_app => app_credentials(context, key, spec, data).await?,
         None if is_ssh && spec.url.contains("://") && !spec.url.starts_with("file://") => {
             return Err(failed(
                 "failed to configure authentication options: invalid 'ssh' auth option: 'identity' is required".to_owned(),
@@ -124,19 +127,64 @@ async fn credentials_of(
     Ok(credentials)
 }
 
-/// Providers that exchange an identity for a token are not there: better to say so than to try without.
+/// The credentials of a GitHub App, with a token that lasts for the fetch.
+async fn app_credentials(
+    context: &Context,
+    key: &Key,
+    spec: &GitRepositorySpec,
+    data: Option<BTreeMap<String, Vec<u8>>>,
+) -> Result<Credentials, Failure> {
+    let reason = reason::INVALID_PROVIDER_CONFIGURATION;
+    let (Some(secret), Some(data)) = (&spec.secret_ref, data) else {
+        let message =
+            "secretRef with github app data must be specified when provider is set to github";
+        return Err(Failure::failed(About::Fetch, reason, message));
+    };
+    if !spec.url.starts_with("https://") && !spec.url.starts_with("http://") {
+        let message = "spec.provider 'github' needs an https URL";
+        return Err(Failure::stalled(About::Fetch, reason, message));
+    }
+    let wrong = |error: AppError| {
+        let secret = format!("secret '{}/{}'", key.namespace, secret.name);
+        failed(format!(
+            "failed to configure authentication options: {secret}: {error}"
+        ))
+    };
+    let app = App::from_secret(&data).map_err(wrong)?;
+    let trust = Trust::from_secret(&data).map_err(|error| wrong(error.into()))?;
+    let now = (context.clock)();
+    let token = context
+        .apps
+        .password(&app, &context.outbound, &trust, now)
+        .await;
+    // Certificates are for the API and for git alike; a user in the same Secret is not for this.
+    let tls = ["ca.crt", "caFile", "tls.crt", "tls.key"];
+    let tls = data
+        .into_iter()
+        .filter(|(key, _)| tls.contains(&key.as_str()))
+        .collect();
+    let credentials = credentials::from_secret(&spec.url, &tls).map_err(|error| {
+        failed(format!(
+            "failed to configure authentication options: {error}"
+        ))
+    })?;
+    Ok(credentials.with_renewed(token.map_err(wrong)?))
+}
+
+/// Whether the Secret is for a GitHub App. Other providers that exchange an identity for a token are not there: better to
+/// say so than to try without.
 fn provider(
     spec: &GitRepositorySpec,
     key: &Key,
     data: Option<&BTreeMap<String, Vec<u8>>>,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let reason = reason::INVALID_PROVIDER_CONFIGURATION;
     match spec.provider.as_deref() {
         None | Some("generic") => {
             let is_app =
                 data.is_some_and(|data| data.get(GITHUB_APP).is_some_and(|id| !id.is_empty()));
             if !is_app {
-                return Ok(());
+                return Ok(false);
             }
             let name = spec
                 .secret_ref
@@ -148,9 +196,9 @@ fn provider(
             );
             Err(Failure::failed(About::Fetch, reason, message))
         }
+        Some("github") => Ok(true),
         Some(provider) => {
             let instead = match provider {
-                "github" => "a deploy key, or a fine-grained access token as username and password",
                 "azure" => {
                     "a personal access token of Azure DevOps as username and password, or an ssh key"
                 }
@@ -218,9 +266,10 @@ mod tests {
                 .collect();
             super::provider(&spec, &key, Some(&data))
         };
-        assert!(of(None, &[("username", "u")]).is_ok());
-        assert!(of(Some("generic"), &[]).is_ok());
-        for provider in ["github", "azure", "aws"] {
+        assert!(!of(None, &[("username", "u")]).unwrap());
+        assert!(!of(Some("generic"), &[]).unwrap());
+        assert!(of(Some("github"), &[("githubAppID", "1")]).unwrap());
+        for provider in ["azure", "aws"] {
             let error = of(Some(provider), &[]).unwrap_err();
             assert!(matches!(error, Failure::Stalled { .. }));
             assert!(

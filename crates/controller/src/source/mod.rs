@@ -11,12 +11,14 @@ mod access;
 mod content;
 pub mod credentials;
 pub mod external;
+mod github_app;
 mod include;
 mod judge;
 mod reconcile;
 pub mod registry;
 mod verify;
 
+pub use github_app::Apps;
 pub(crate) use include::enqueue_includers;
 pub(crate) use judge::NOT_RUN;
 pub(crate) use reconcile::{reconcile, sweep_mirrors};
