@@ -10,7 +10,6 @@
 //! ask once more.
 
 pub(crate) mod cel;
-pub mod freeze;
 mod job;
 pub mod judge;
 pub(crate) mod places;
@@ -28,7 +27,6 @@ use std::time::Duration;
 use fairway_types::check::{Check, Evidence, Kind, Verdict};
 use jiff::Timestamp;
 
-pub use freeze::Freeze;
 pub use judge::{Policy, Sample, Seen, due, judge};
 pub use subject::Subject;
 
