@@ -7,6 +7,7 @@
     reason = "helpers of tests, too, stop at what should not be"
 )]
 
+mod admission;
 mod applying;
 mod contract;
 mod definitions;
