@@ -26,6 +26,7 @@
 
 pub mod artifact;
 pub mod build;
+pub mod change;
 mod changes;
 pub mod clock;
 pub mod cluster;

@@ -156,14 +156,16 @@ impl Repository {
             committer,
             key: None,
         };
-        self.revert_as(head, reverted, &draft).await
+        self.revert_as(head, reverted, &[], &draft).await
     }
 
-    /// The same, by a draft, which may have the commit signed.
+    /// The same, by a draft, which may have the commit signed, and only for files at or below `within` (everything, where
+    /// that is empty).
     pub async fn revert_as(
         &self,
         head: Oid,
         reverted: Oid,
+        within: &[&str],
         draft: &Draft<'_>,
     ) -> Result<Oid, Error> {
         let objects = self.objects();
@@ -174,7 +176,8 @@ impl Repository {
             .first()
             .map(|id| Commit::read(&objects, *id))
             .transpose()?;
-        let changes = differences(&objects, parent.map(|p| p.tree), Some(reverted.tree))?;
+        let mut changes = differences(&objects, parent.map(|p| p.tree), Some(reverted.tree))?;
+        changes.retain(|path, _| within.is_empty() || within.iter().any(|w| is_in(path, w)));
         let mut edits = BTreeMap::new();
         let mut conflicts = Vec::new();
         for (path, (before, after)) in changes {
@@ -210,6 +213,11 @@ impl Repository {
         }
         commit(&objects, Some(head.id), edits, draft)
     }
+}
+
+fn is_in(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder.trim_end_matches('/'))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn is_file(mode: Mode) -> bool {

@@ -34,6 +34,18 @@ impl Mirror {
         self.push_to(commit, &name, expected, timeout).await
     }
 
+    /// Deletes a branch of the remote, if it is at `expected`.
+    pub async fn delete(
+        &self,
+        branch: &str,
+        expected: Oid,
+        timeout: Duration,
+    ) -> Result<Push, Error> {
+        Reference::Branch(branch.to_owned()).check()?;
+        let name = format!("refs/heads/{branch}");
+        self.send(None, &name, Some(expected), timeout).await
+    }
+
     /// [`Mirror::push`] to Fairway's own ref (see [`Mirror::fetch_own`]).
     pub async fn push_own(
         &self,
@@ -72,8 +84,20 @@ impl Mirror {
                 reason,
             });
         }
+        self.send(Some(commit), name, expected, timeout).await
+    }
+
+    /// Sets a ref of the remote to a commit, or deletes it.
+    async fn send(
+        &self,
+        commit: Option<Oid>,
+        name: &str,
+        expected: Option<Oid>,
+        timeout: Duration,
+    ) -> Result<Push, Error> {
         let turn = self.turn().await;
         let lock = self.locked(timeout).await?;
+        let source = commit.map_or_else(String::new, |id| id.to_string());
         let lease = expected.map_or_else(String::new, |id| id.to_string());
         let arguments = [
             "push".to_owned(),
@@ -83,7 +107,7 @@ impl Mirror {
             format!("--force-with-lease={name}:{lease}"),
             "--".to_owned(),
             self.remote().url().to_owned(),
-            format!("{commit}:{name}"),
+            format!("{source}:{name}"),
         ];
         let run = Run::new(arguments).within(self.repository().directory());
         let output = run
@@ -101,7 +125,10 @@ impl Mirror {
         let outcome = line.and_then(|line| outcome(line, &output.stderr));
         if outcome == Some(Push::Pushed) {
             // The next fetch then has nothing to do; should this fail, it does it again.
-            let _ = self.repository().update_ref(name, commit, None).await;
+            let _ = match commit {
+                Some(commit) => self.repository().update_ref(name, commit, None).await,
+                None => self.repository().delete_ref(name).await,
+            };
         }
         drop(turn);
         match outcome {
@@ -134,7 +161,7 @@ fn outcome(line: &str, stderr: &str) -> Option<Push> {
     let flag = columns.next()?;
     let summary = columns.nth(1).unwrap_or_default();
     match flag {
-        " " | "*" | "=" | "+" => Some(Push::Pushed),
+        " " | "*" | "=" | "+" | "-" => Some(Push::Pushed),
         "!" if summary.starts_with("[rejected]") => Some(Push::LostRace),
         "!" if summary.starts_with("[remote rejected]") => {
             let raced = [

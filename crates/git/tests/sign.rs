@@ -89,7 +89,7 @@ async fn git_accepts_what_is_signed_here() {
         assert_eq!(world.origin.commit(commit).unwrap().message, message);
         let reverted = world
             .origin
-            .revert_as(commit, commit, &draft)
+            .revert_as(commit, commit, &[], &draft)
             .await
             .unwrap();
         assert!(git_accepts(&world, reverted, &key.public()), "{kind:?}");

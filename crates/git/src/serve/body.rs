@@ -17,6 +17,20 @@ impl Body {
     pub(super) fn full(bytes: impl Into<Bytes>) -> Self {
         Self::Full(Some(bytes.into()))
     }
+
+    /// Ends the connection early.
+    pub(super) fn broken() -> Self {
+        let (sender, receiver) = mpsc::channel(1);
+        let _ = sender.try_send(Err(io::Error::other("the answer is lost on purpose")));
+        Self::Stream(receiver)
+    }
+
+    /// Waits for the end.
+    pub(super) async fn drain(self) {
+        if let Self::Stream(mut receiver) = self {
+            while receiver.recv().await.is_some() {}
+        }
+    }
 }
 
 impl hyper::body::Body for Body {

@@ -38,6 +38,10 @@ pub struct Faults {
     pub refuse_push: Option<String>,
     /// Every answer takes this much longer.
     pub delay: Duration,
+    /// Pushes are done, and their answers are lost: the connection breaks instead.
+    pub lose_push_answer: bool,
+    /// The same, and from then on the server is [`down`](Self::down).
+    pub die_after_push: bool,
 }
 
 /// A running server; it stops when dropped.
@@ -235,19 +239,34 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
         directory,
         refusal: faults.refuse_push,
     };
+    let is_push = service == rpc::Service::ReceivePack;
+    let loses = post && is_push && (faults.lose_push_answer || faults.die_after_push);
     let done = {
-        let callback = read(&shared.on_push).filter(|_| service == rpc::Service::ReceivePack);
+        let callback = read(&shared.on_push).filter(|_| is_push);
         move || {
             if let Some(callback) = callback {
                 callback(&name);
             }
         }
     };
-    let result = if get {
+    let mut result = if get {
         call.advertise(&request).await
     } else {
         call.serve(request, done).await
     };
+    if loses && let Ok(response) = &mut result {
+        // git ends before its answer does.
+        std::mem::replace(response.body_mut(), Body::broken())
+            .drain()
+            .await;
+        if faults.die_after_push {
+            shared
+                .faults
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .down = true;
+        }
+    }
     result.unwrap_or_else(|error| {
         tracing::warn!(%error, "a Git request failed");
         status(StatusCode::INTERNAL_SERVER_ERROR, "git failed")
