@@ -1,5 +1,7 @@
 //! Clusters that do not answer, answer badly, or are gone.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -104,6 +106,92 @@ async fn rotated_credentials_are_used_at_once() {
         .ready("Cluster", "bad", |_, status, _, _| status == "True")
         .await;
     world.applied("good", &next).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_certificate_is_told_and_the_new_one_trusted() {
+    let mut world = World::new(&["bad", "good"]).await;
+    let revision = two(&world).await;
+    world.start().await;
+    world.applied("bad", &revision).await;
+    world.applied("good", &revision).await;
+    let config = fairway_apiserver::Config {
+        clusters: vec!["bad".into()],
+        ..fairway_apiserver::Config::default()
+    };
+    let elsewhere = fairway_apiserver::Server::start(config).await.unwrap();
+    let authority = |kubeconfig: &str| {
+        let line = kubeconfig
+            .lines()
+            .find(|line| line.contains("certificate-authority-data:"));
+        line.unwrap().trim().to_owned()
+    };
+    let right = world.server.kubeconfig_for("bad").unwrap();
+    let other = authority(&elsewhere.kubeconfig_for("bad").unwrap());
+    let wrong = right.replace(&authority(&right), &other);
+    assert_ne!(wrong, right);
+    let trust = async |kubeconfig: &str| {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "bad-kubeconfig", "namespace": NS},
+            "stringData": {"value": kubeconfig},
+        });
+        world.apply(HUB, &secret).await;
+    };
+    trust(&wrong).await;
+    let next = world
+        .push(&[("apps/a.yaml", Some(&config_map("a", "2")))])
+        .await;
+    world
+        .ready("Cluster", "bad", |_, status, _, message| {
+            status == "False" && message.to_lowercase().contains("certificate")
+        })
+        .await;
+    world.applied("good", &next).await;
+    trust(&right).await;
+    world.applied("bad", &next).await;
+    world
+        .ready("Cluster", "bad", |_, status, _, _| status == "True")
+        .await;
+}
+
+/// The time of day is told and nothing waits by it: watches and intervals go on when it jumps.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_clock_may_step() {
+    let offset = Arc::new(AtomicI64::new(0));
+    let clock = {
+        let offset = offset.clone();
+        Arc::new(move || {
+            jiff::Timestamp::now() + jiff::SignedDuration::from_secs(offset.load(Ordering::Relaxed))
+        })
+    };
+    let mut world = World::new(&["bad", "good"]).await;
+    let revision = two(&world).await;
+    world.start_by(clock).await;
+    world.applied("bad", &revision).await;
+    for (number, hours) in [-30_i64, 24 * 365, -24 * 365, 0].into_iter().enumerate() {
+        offset.store(hours * 3600, Ordering::Relaxed);
+        let value = format!("after {number}");
+        let next = world
+            .push(&[("apps/a.yaml", Some(&config_map("a", &value)))])
+            .await;
+        for name in ["bad", "good"] {
+            world.applied(name, &next).await;
+            world.until_data(name, "default", "a", "key", &value).await;
+        }
+        // Drift is put back as ever.
+        world
+            .edit(
+                "good",
+                "ConfigMap",
+                "default",
+                "a",
+                json!([{"op": "replace", "path": "/data/key", "value": "by hand"}]),
+            )
+            .await;
+        world
+            .until_data("good", "default", "a", "key", &value)
+            .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

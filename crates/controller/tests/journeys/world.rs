@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use fairway_apiserver::{Config, Faults, Server};
 use fairway_apply::api::ApplyOptions;
 use fairway_apply::{Connection, Mapper, Session, Strictness};
+use fairway_controller::clock::Clock;
 use fairway_controller::{Engine, Options, Profile};
 use fairway_testkit::GitServer;
 use serde_json::{Value, json};
@@ -101,6 +102,13 @@ impl World {
     pub(crate) async fn start_with(&mut self, options: Options) {
         let connection = connect(&self.server, HUB).await;
         self.engine = Some(Engine::start(connection, options).await.unwrap());
+    }
+
+    /// With another clock for what is told.
+    pub(crate) async fn start_by(&mut self, clock: Clock) {
+        let connection = connect(&self.server, HUB).await;
+        let engine = Engine::start_with(connection, self.options(), clock).await;
+        self.engine = Some(engine.unwrap());
     }
 
     pub(crate) fn engine(&self) -> &Engine {
