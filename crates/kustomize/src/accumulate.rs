@@ -109,7 +109,10 @@ impl Target<'_> {
                     path,
                 ));
             }
-            all = nested.accumulate(context, all)?;
+            let whole = nested.accumulate(context, all)?;
+            // It worked on everything, and all of that is taken in anew.
+            all = Accumulated::default();
+            all.merge(whole).map_err(|error| self.place(error, path))?;
         }
         self.transform(context, &mut all)?;
         plugins::validate(self, context, &mut all)?;

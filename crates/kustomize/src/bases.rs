@@ -40,7 +40,7 @@ use crate::tree::{self, FileTree, ReadSet, Recorder, TreeError};
 /// ```
 #[derive(Debug, Default)]
 pub struct Bases {
-    known: RwLock<HashMap<(String, LoadRestrictor), Arc<Base>>>,
+    known: RwLock<HashMap<(Arc<str>, LoadRestrictor), Arc<Base>>>,
 }
 
 #[derive(Debug)]
@@ -82,15 +82,11 @@ impl Bases {
         &self,
         still: impl Fn(&ReadSet) -> Result<bool, TreeError>,
     ) -> Result<Self, TreeError> {
-        let known = self
-            .known
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let mut kept = HashMap::with_capacity(known.len());
-        for (key, base) in known {
+        for (key, base) in known.iter() {
             if still(&base.reads)? {
-                kept.insert(key, base);
+                kept.insert(key.clone(), Arc::clone(base));
             }
         }
         Ok(Self {
@@ -105,7 +101,7 @@ impl Bases {
         context: &mut Context,
         make: impl FnOnce(Loader<'_>, &mut Context) -> Result<Accumulated>,
     ) -> Result<Accumulated> {
-        let key = (loader.root.clone(), loader.restrictor);
+        let key = (Arc::from(loader.root.as_str()), loader.restrictor);
         let known = self
             .known
             .read()

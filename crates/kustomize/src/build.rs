@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::load::Loader;
 use crate::options::Options;
 use crate::parallel;
+use crate::refold::refold;
 use crate::resource::{self, lost_its_name};
 use crate::resources::Resources;
 use crate::target::Target;
@@ -160,8 +161,9 @@ fn object(
 ) -> Result<Value> {
     resource.close_books(keep_origin, keep_transformations);
     let id = resource.id();
-    let object = resource
-        .take_object()
+    let mut object = resource.take_object();
+    refold(&mut object).map_err(|error| error.while_doing(&id))?;
+    let object = object
         .into_json()
         .map_err(|error| Error::invalid(error.message).while_doing(&id))?;
     check_characters(&object).map_err(|error| error.while_doing(id))?;

@@ -72,6 +72,7 @@ mod parts;
 mod pattern;
 mod plugins;
 mod read;
+mod refold;
 mod resource;
 mod resources;
 mod selector;

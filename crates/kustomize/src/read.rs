@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use fairway_yaml::{Kind, Node};
+use fairway_yaml::{DuplicateKeys, Kind, Node};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::node;
@@ -10,6 +10,15 @@ use crate::resource::Resource;
 
 /// The resources of a text that stands in `file`: all documents, lists unfolded, each with kind and name.
 pub(crate) fn resources(file: &str, bytes: &[u8]) -> Result<Vec<Resource>> {
+    read(file, bytes, DuplicateKeys::Refuse)
+}
+
+/// Strategic merge patches, which kustomize never checks for keys that stand twice: the first one counts.
+pub(crate) fn patches(file: &str, bytes: &[u8]) -> Result<Vec<Resource>> {
+    read(file, bytes, DuplicateKeys::FirstWins)
+}
+
+fn read(file: &str, bytes: &[u8], duplicate_keys: DuplicateKeys) -> Result<Vec<Resource>> {
     let text = std::str::from_utf8(bytes)
         .map_err(|_| Error::new(ErrorKind::Syntax, "the file is not UTF-8 text").in_file(file))?;
     if text.trim_start_matches('\u{feff}').starts_with('%') {
@@ -22,8 +31,12 @@ pub(crate) fn resources(file: &str, bytes: &[u8]) -> Result<Vec<Resource>> {
         .hint("kustomize takes no YAML directives: leave the line that starts with % out"));
     }
     check_separators(text).map_err(|error| error.of_file(file))?;
-    let documents =
-        fairway_yaml::parse(text).map_err(|error| Error::syntax(&error).of_file(file))?;
+    let options = fairway_yaml::Options {
+        duplicate_keys,
+        ..fairway_yaml::Options::default()
+    };
+    let documents = fairway_yaml::parse_with(text, options)
+        .map_err(|error| Error::syntax(&error).of_file(file))?;
     let alone = documents.len() == 1;
     let mut queue = VecDeque::new();
     for document in documents {

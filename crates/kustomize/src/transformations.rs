@@ -154,7 +154,7 @@ impl Target<'_> {
 
     /// Patches that stand in the entry, or in the file that it names.
     pub(crate) fn strategic_merge_patch(&self, entry: &Text) -> Result<Vec<Resource>> {
-        match read::resources(&self.file, entry.content.as_bytes()) {
+        match read::patches(&self.file, entry.content.as_bytes()) {
             Ok(patches) => Ok(patches),
             Err(error) if entry.content.contains('\n') => Err(error
                 .in_field(entry.field.clone())
@@ -169,7 +169,7 @@ impl Target<'_> {
                     .tree
                     .read(&file)
                     .map_err(|error| self.place(error.into(), entry))?;
-                read::resources(&file, &bytes)
+                read::patches(&file, &bytes)
             }
         }
     }

@@ -51,14 +51,17 @@ pub(crate) fn twice(first: &Node, again: &Node) -> Error {
     )
 }
 
-/// Of entries with the same key, keeps the last.
-pub(crate) fn last_wins(entries: Vec<(Node, Node)>) -> Vec<(Node, Node)> {
+/// Of entries with the same key, keeps the first.
+pub(crate) fn first_wins(mut entries: Vec<(Node, Node)>) -> Vec<(Node, Node)> {
     let mut seen: HashSet<String> = HashSet::new();
-    let mut kept: Vec<_> = entries
-        .into_iter()
-        .rev()
-        .filter(|(key, _)| key.text().is_none_or(|text| seen.insert(text.to_owned())))
-        .collect();
+    entries.retain(|(key, _)| key.text().is_none_or(|text| seen.insert(text.to_owned())));
+    entries
+}
+
+/// Of entries with the same key, keeps the last.
+pub(crate) fn last_wins(mut entries: Vec<(Node, Node)>) -> Vec<(Node, Node)> {
+    entries.reverse();
+    let mut kept = first_wins(entries);
     kept.reverse();
     kept
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, StructureStyle, Tag};
 
-use crate::mapping::{find_duplicate, is_merge_key, last_wins, merged, twice};
+use crate::mapping::{find_duplicate, first_wins, is_merge_key, last_wins, merged, twice};
 use crate::node::{Document, Error, Kind, Node, Scalar, Span, Style};
 
 /// How a text is read: what to make of a key that stands twice, and how much the text may ask of the
@@ -31,6 +31,8 @@ pub enum DuplicateKeys {
     /// An error that names both lines, as yaml.v3 and the API server have it.
     #[default]
     Refuse,
+    /// The first entry counts, as in kustomize's strategic merge patches.
+    FirstWins,
     /// The last entry counts, as where kustomize reads its own configuration files.
     LastWins,
 }
@@ -191,6 +193,9 @@ impl<'s> Builder<'s> {
                 let span = self.span(span);
                 self.count(span)?;
                 self.last_end = self.last_end.max(span.end);
+                if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
+                    self.check_first_indent(&text, span)?;
+                }
                 let text = match style {
                     // What is not there comes as a tilde of no length.
                     ScalarStyle::Plain if span.start == span.end => String::new(),
@@ -240,6 +245,25 @@ impl<'s> Builder<'s> {
             start: start + self.shift,
             end: byte(span.end).max(start) + self.shift,
         }
+    }
+
+    /// Where no digit says how far a block is indented, its first line does, and in that a tab does not count.
+    fn check_first_indent(&self, text: &str, span: Span) -> Result<(), Error> {
+        if !text.trim_start_matches('\n').starts_with('\t') {
+            return Ok(());
+        }
+        // The span starts at the first character; the header ends the line before, or one above empty lines.
+        let before = self.text[..(span.start - self.shift) as usize].trim_end();
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        let line = line.split(" #").next().unwrap_or_default();
+        let header = line.split_whitespace().next_back().unwrap_or_default();
+        if header.contains(|c: char| c.is_ascii_digit()) {
+            return Ok(());
+        }
+        Err(Error::new(
+            "found a tab character where an indentation space is expected",
+            span,
+        ))
     }
 
     fn count(&mut self, span: Span) -> Result<(), Error> {
@@ -324,6 +348,7 @@ impl<'s> Builder<'s> {
                     None => entries,
                     Some((first, again)) => match self.limits.duplicate_keys {
                         DuplicateKeys::Refuse => return Err(twice(first, again)),
+                        DuplicateKeys::FirstWins => first_wins(entries),
                         DuplicateKeys::LastWins => last_wins(entries),
                     },
                 };

@@ -244,3 +244,14 @@ fn the_tree_is_open_to_look_at() {
     assert_eq!(root.get("x"), None);
     assert_eq!(root.at(0), None);
 }
+
+#[test]
+fn a_tab_does_not_indent_the_first_line_of_a_block() {
+    for text in ["a: |\n  \tx\n", "a: >-\n\n  \tx\n", "- |\n \tx\n"] {
+        let error = parse(text).unwrap_err();
+        assert!(error.message.contains("tab"), "{error}");
+    }
+    for text in ["a: |2\n  \tx\n", "a: |\n  x\n  \ty\n", "a: >1-\n \tx\n"] {
+        assert!(parse(text).is_ok(), "{text:?}");
+    }
+}

@@ -217,7 +217,7 @@ fn run(
         "PatchStrategicMergeTransformer" => {
             let mut patches = target.strategic_merge(&read.paths)?;
             if !read.text.is_empty() {
-                patches.extend(read::resources(&target.file, read.text.as_bytes())?);
+                patches.extend(read::patches(&target.file, read.text.as_bytes())?);
             }
             if patches.is_empty() {
                 return Err(Error::invalid("patch appears to be empty"));

@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
+use fairway_yaml::Node;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
 use crate::node;
+use crate::refold::refold;
 use crate::resource::Resource;
 use crate::resources::Resources;
 
@@ -47,9 +49,7 @@ pub(crate) fn of(resource: &Resource) -> Result<String> {
         let value = match resource.object().get(field) {
             None => Value::String(String::new()),
             Some(value) if value.scalar().is_some() => Value::String(node::text(value).to_owned()),
-            Some(value) => value
-                .to_json()
-                .map_err(|error| Error::syntax(&error).while_doing(resource.id()))?,
+            Some(value) => json(resource, value)?,
         };
         let optional = matches!(*field, "binaryData" | "stringData");
         if !optional || value.is_object() {
@@ -60,9 +60,14 @@ pub(crate) fn of(resource: &Resource) -> Result<String> {
 }
 
 fn whole(resource: &Resource) -> Result<Value> {
-    resource
-        .object()
-        .to_json()
+    json(resource, resource.object())
+}
+
+fn json(resource: &Resource, value: &Node) -> Result<Value> {
+    let mut value = value.clone();
+    refold(&mut value).map_err(|error| error.while_doing(resource.id()))?;
+    value
+        .into_json()
         .map_err(|error| Error::syntax(&error).while_doing(resource.id()))
 }
 

@@ -161,8 +161,9 @@ fn absent() -> Error {
     Error::conflict("the path does not exist")
 }
 
+/// The parts of a pointer. What stands before the first slash does not count.
 fn pointer(path: &str) -> Result<Vec<String>> {
-    let Some(rest) = path.strip_prefix('/') else {
+    let Some((_, rest)) = path.split_once('/') else {
         if path.is_empty() {
             return Ok(Vec::new());
         }

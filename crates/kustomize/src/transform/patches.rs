@@ -10,6 +10,7 @@ use crate::merge_keys::MergeKeys;
 use crate::node;
 use crate::options::Selector;
 use crate::read;
+use crate::refold::refold;
 use crate::resource::Resource;
 use crate::resources::Resources;
 use crate::selector::Matcher;
@@ -32,12 +33,12 @@ impl Patch {
             {
                 return Ok(Self::Json(json));
             }
-        } else if let Ok(merge) = read::resources(file, text.as_bytes())
+        } else if let Ok(merge) = read::patches(file, text.as_bytes())
             && !merge.is_empty()
         {
             return Ok(Self::Merge(merge));
         }
-        let merge = read::resources(file, text.as_bytes());
+        let merge = read::patches(file, text.as_bytes());
         let json = if text.is_empty() {
             Err(Error::invalid("empty json patch operations"))
         } else {
@@ -129,6 +130,7 @@ pub(crate) fn json(
         {
             node::child_map(metadata, "annotations");
         }
+        refold(&mut object).map_err(doing)?;
         let mut value = object
             .into_json()
             .map_err(|error| doing(Error::syntax(&error)))?;
