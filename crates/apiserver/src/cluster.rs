@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::admission::Policies;
 use crate::auth::TokenIssuer;
 use crate::authz::Rbac;
 use crate::faults::Faults;
@@ -22,6 +23,7 @@ pub(crate) struct Cluster {
     pub(crate) tokens: TokenIssuer,
     pub(crate) admin_token: String,
     pub(crate) authorizer: Rbac,
+    pub(crate) policies: Policies,
     pub(crate) faults: Faults,
     pub(crate) counts: Mutex<RequestCounts>,
     /// Requests so far, for faults that hit one in so many.

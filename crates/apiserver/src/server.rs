@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::admission::Policies;
 use crate::auth::TokenIssuer;
 use crate::authz::{self, Rbac};
 use crate::cluster::{Cluster, RequestCounts};
@@ -194,6 +195,7 @@ impl Server {
         let cluster = Arc::new(Cluster {
             name: name.to_owned(),
             authorizer: Rbac::new(writer.clone()),
+            policies: Policies::new(store.clone()),
             store,
             registry,
             writer: writer.clone(),

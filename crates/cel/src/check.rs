@@ -55,6 +55,11 @@ fn parts(entry: &EntryExpr) -> Vec<&Ast> {
     }
 }
 
+/// The parts of a node, in order.
+pub(super) fn parts_of(node: &Ast) -> Vec<&Ast> {
+    children(node).into_iter().map(|(part, _)| part).collect()
+}
+
 /// Depth and number of nodes, found without recursion.
 pub(super) fn size(ast: &Ast) -> (usize, usize) {
     let (mut deepest, mut nodes) = (0, 0);

@@ -10,7 +10,7 @@ use std::{
 use cel::{
     Context, ExecutionError,
     common::{
-        ast::{CallExpr, Expr, LiteralValue},
+        ast::{CallExpr, Expr, LiteralValue, operators},
         traits::Indexer,
         types::{CelBool, CelNull, CelString},
         value::{CowVal, StaticVal, Val},
@@ -226,7 +226,23 @@ impl Program {
         if left.is_none() {
             return Err(Failure::Exhausted);
         }
-        result.map_err(|error| Failure::Evaluation(self.reason(&error)))
+        result.map_err(|error| {
+            let missing = self.missing(&error, variables);
+            Failure::Evaluation(missing.unwrap_or_else(|| self.reason(&error)))
+        })
+    }
+
+    /// A field of what is null is missing, as Kubernetes tells it: the field, if that is what went wrong.
+    fn missing(&self, error: &ExecutionError, variables: &Variables) -> Option<String> {
+        let ExecutionError::NoSuchOverload(overload) = error else {
+            return None;
+        };
+        if overload.function() != "_._" || overload.argument_types().first()? != "null_type" {
+            return None;
+        }
+        let mut context = Context::with_env(environment::everything());
+        context.set_variable_resolver(variables);
+        meter::limited(meter::BUDGET, || missing_below(&self.ast, &context)).0
     }
 
     fn reason(&self, error: &ExecutionError) -> String {
@@ -251,11 +267,42 @@ impl Program {
             ExecutionError::RemainderByZero(_) => "modulus by zero".to_owned(),
             ExecutionError::Overflow(..) => "integer overflow".to_owned(),
             ExecutionError::DuplicateKey(_) => "Failed with repeated key".to_owned(),
+            ExecutionError::FunctionError { function, .. }
+                if matches!(function.as_str(), "int" | "uint" | "double" | "bool") =>
+            {
+                format!("type conversion error from 'string' to '{function}'")
+            }
             ExecutionError::FunctionError { message, .. } => message.clone(),
             ExecutionError::UnsupportedKeyType(_) => "unsupported key type".to_owned(),
             _ => "no such overload".to_owned(),
         }
     }
+}
+
+/// The first field of what is null that evaluation comes upon.
+fn missing_below(node: &Ast, context: &Context<'_, '_>) -> Option<String> {
+    let resolved = |node| cel::Value::resolve_val(node, context).ok();
+    if let Expr::Call(call) = &node.expr
+        && call.func_name == operators::CONDITIONAL
+        && let [condition, yes, no] = call.args.as_slice()
+    {
+        return missing_below(condition, context).or_else(|| {
+            let flag = *resolved(condition)?.downcast_ref::<CelBool>()?.inner();
+            missing_below(if flag { yes } else { no }, context)
+        });
+    }
+    let below = check::parts_of(node)
+        .into_iter()
+        .find_map(|part| missing_below(part, context));
+    below.or_else(|| match &node.expr {
+        Expr::Select(select) => {
+            let null = resolved(&select.operand)?
+                .downcast_ref::<CelNull>()
+                .is_some();
+            null.then(|| format!("no such key: {}", select.field))
+        }
+        _ => None,
+    })
 }
 
 fn answer(value: &dyn Val) -> Answer {

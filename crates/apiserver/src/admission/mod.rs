@@ -1,10 +1,13 @@
-//! What the API server itself decides about new objects beyond their own rules: priorities, limit ranges, quotas.
+//! What the API server itself decides about writes beyond the rules of their kinds: priorities, limit ranges, policies,
+//! quotas.
 
 mod limits;
+mod policy;
 mod quota;
 
 use serde_json::{Value, json};
 
+pub(crate) use policy::{Attempt, Compiler, Policies, Wanted, review};
 pub(crate) use quota::Quotas;
 
 use crate::resources::{Origin, Resource};

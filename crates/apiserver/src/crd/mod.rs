@@ -1,9 +1,14 @@
 //! CustomResourceDefinitions: from an object to a served resource.
 
+mod definitions;
+mod expressions;
 mod finalize;
+mod path;
 mod register;
 mod rules;
+mod shape;
 
+pub(crate) use expressions::Rules;
 pub(crate) use finalize::run;
 pub(crate) use register::{load, register};
 pub(crate) use rules::{begin, establish, validate};

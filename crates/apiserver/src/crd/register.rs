@@ -8,7 +8,7 @@ use fairway_schema::structural::Schema;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{GROUP, RESOURCE};
+use super::{GROUP, RESOURCE, Rules};
 use crate::resources::{
     Column, Origin, Registry, Resource, ScalePaths, SchemaRef, ServedVersion, Subresource,
     schemaless,
@@ -193,20 +193,22 @@ fn served(spec: &Value, version: &Value, name: String) -> Option<ServedVersion> 
     let schema = version
         .pointer("/schema/openAPIV3Schema")
         .filter(|_| !preserve);
+    let rules = shared_rules(schema)?;
     Some(ServedVersion {
         version: name,
         subresources,
         scale,
-        schema: SchemaRef::Custom(shared_schema(schema)?),
+        schema: SchemaRef::Custom(rules.schema().clone()),
+        rules: Some(rules),
         columns,
         selectable,
         deprecation,
     })
 }
 
-/// The parsed schema, shared by all clusters that have the same CRD.
-fn shared_schema(schema: Option<&Value>) -> Option<Arc<Schema>> {
-    static PARSED: OnceLock<Mutex<HashMap<[u8; 32], Weak<Schema>>>> = OnceLock::new();
+/// The parsed schema and its rules, shared by all clusters that have the same CRD.
+fn shared_rules(schema: Option<&Value>) -> Option<Arc<Rules>> {
+    static PARSED: OnceLock<Mutex<HashMap<[u8; 32], Weak<Rules>>>> = OnceLock::new();
     let text = schema.map(Value::to_string).unwrap_or_default();
     let key: [u8; 32] = Sha256::digest(text.as_bytes()).into();
     let mut parsed = PARSED
@@ -216,7 +218,8 @@ fn shared_schema(schema: Option<&Value>) -> Option<Arc<Schema>> {
     if let Some(known) = parsed.get(&key).and_then(Weak::upgrade) {
         return Some(known);
     }
-    let made = Arc::new(Schema::for_custom_resource(schema).ok()?);
+    let schema = Arc::new(Schema::for_custom_resource(schema).ok()?);
+    let made = Arc::new(Rules::new(schema));
     parsed.retain(|_, known| known.strong_count() > 0);
     parsed.insert(key, Arc::downgrade(&made));
     Some(made)

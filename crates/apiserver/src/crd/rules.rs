@@ -4,6 +4,7 @@ use fairway_schema::structural::{self, Schema, check_crd_schema};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::definitions;
 use crate::resources::{Origin, Registry};
 use crate::status::{ApiError, FieldError};
 use crate::writer::{api_time, is_deleting};
@@ -141,15 +142,18 @@ fn versions(spec: &Value, errors: &mut Vec<FieldError>) {
         if shared && index > 0 {
             found.clear();
         }
-        if found.is_empty()
-            && let Err(error) = Schema::for_custom_resource(Some(schema))
-        {
-            errors.push(FieldError {
-                field: path,
-                reason: "FieldValueInvalid",
-                detail: format!("Invalid value: {error}"),
-            });
-            continue;
+        if found.is_empty() && !(shared && index > 0) {
+            match Schema::for_custom_resource(Some(schema)) {
+                Ok(parsed) => errors.extend(definitions::check(&path, schema, &parsed)),
+                Err(error) => {
+                    errors.push(FieldError {
+                        field: path,
+                        reason: "FieldValueInvalid",
+                        detail: format!("Invalid value: {error}"),
+                    });
+                    continue;
+                }
+            }
         }
         errors.extend(found.into_iter().map(|error| FieldError {
             reason: error.reason.cause(),

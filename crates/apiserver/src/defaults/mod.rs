@@ -109,6 +109,7 @@ pub(crate) fn fill(resource: &Resource, object: &mut Value) {
                 map.remove("webhooks");
             }
             webhooks(object);
+            policies(object);
         }
         _ => {}
     }
@@ -122,6 +123,9 @@ pub(crate) fn allocate(resource: &Resource, object: &mut Value, accounts: bool) 
     }
     match (&*resource.id.group, &*resource.id.resource) {
         ("", "services") => services::allocate(object),
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies") => {
+            top(object, "status", json!({}));
+        }
         ("", "namespaces") => namespace_content(object),
         ("", "pods") => pods::admit(object, accounts),
         ("", "events") => {
@@ -437,6 +441,31 @@ fn crd(object: &mut Value) {
         missing(names, "listKind", json!(format!("{kind}List")));
     }
     set(object, "spec", "conversion", json!({"strategy": "None"}));
+}
+
+fn policies(object: &mut Value) {
+    let kind = object["kind"].as_str().unwrap_or_default();
+    let place = match kind {
+        "ValidatingAdmissionPolicy" | "MutatingAdmissionPolicy" => {
+            set(object, "spec", "failurePolicy", json!("Fail"));
+            "/spec/matchConstraints"
+        }
+        "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding" => {
+            "/spec/matchResources"
+        }
+        _ => return,
+    };
+    let Some(constraints) = object.pointer_mut(place).filter(|value| value.is_object()) else {
+        return;
+    };
+    top(constraints, "matchPolicy", json!("Equivalent"));
+    top(constraints, "namespaceSelector", json!({}));
+    top(constraints, "objectSelector", json!({}));
+    for key in ["/resourceRules", "/excludeResourceRules"] {
+        for rule in each(constraints, key) {
+            top(rule, "scope", json!("*"));
+        }
+    }
 }
 
 fn webhooks(object: &mut Value) {

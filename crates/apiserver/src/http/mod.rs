@@ -14,8 +14,8 @@ mod query;
 mod reply;
 mod target;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, Method, Request, Response, header};
@@ -45,11 +45,21 @@ pub(crate) struct Call {
     pub(crate) headers: HeaderMap,
     pub(crate) accepted: Accepted,
     pub(crate) body: bytes::Bytes,
+    /// What to tell the client beside the answer.
+    pub(crate) warnings: Mutex<Vec<String>>,
 }
 
 impl Call {
     pub(crate) fn header(&self, name: header::HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Tells the client something beside the answer, whatever that is.
+    pub(crate) fn warn(&self, warnings: Vec<String>) {
+        self.warnings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(warnings);
     }
 
     /// Media type of the body without parameters.
@@ -122,12 +132,24 @@ async fn answer(
         headers: parts.headers,
         accepted,
         body,
+        warnings: Mutex::default(),
     };
     if call.target.resource.is_empty() {
-        discovery::serve(&call)
-    } else {
-        rest::serve(&call)
+        return discovery::serve(&call);
     }
+    let served = rest::serve(&call);
+    let mut warnings = call
+        .warnings
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    // A refusal comes with its warnings too.
+    let mut reply = match served {
+        Err(error) if !warnings.is_empty() => error.into(),
+        served => served?,
+    };
+    warnings.append(&mut reply.warnings);
+    reply.warnings = warnings;
+    Ok(reply)
 }
 
 fn counted_as(target: &Target) -> String {

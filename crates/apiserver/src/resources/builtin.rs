@@ -132,6 +132,7 @@ fn resource(kind: &kinds::Resource) -> Resource {
             subresources,
             scale,
             schema,
+            rules: None,
             columns: Vec::new(),
             selectable: Vec::new(),
             deprecation: (kind.group.is_empty() && kind.plural == "endpoints").then(|| {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use fairway_schema::structural::Schema;
 
+use crate::crd::Rules;
 use crate::store::GroupResource;
 pub use builtin::builtin;
 pub use registry::{Registry, Served};
@@ -97,6 +98,8 @@ pub struct ServedVersion {
     pub scale: Option<ScalePaths>,
     /// Its schema.
     pub schema: SchemaRef,
+    /// Rules in CEL of a custom resource, which may be none.
+    pub(crate) rules: Option<Arc<Rules>>,
     /// Columns of tables; built-in kinds have theirs in code.
     pub columns: Vec<Column>,
     /// Fields that field selectors may name besides name and namespace, as JSON paths.

@@ -38,6 +38,7 @@ pub fn schemaless(
             subresources: Vec::new(),
             scale: None,
             schema: SchemaRef::Builtin(Schema::unknown()),
+            rules: None,
             columns: Vec::new(),
             selectable: Vec::new(),
             deprecation: None,

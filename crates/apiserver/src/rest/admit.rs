@@ -429,8 +429,19 @@ pub(super) fn broken_base64(endpoint: &Endpoint, object: &Value) -> Option<usize
         })
 }
 
+/// Mistakes that leave rules in CEL nothing to look at.
+const HINDERING: [&str; 5] = [
+    "FieldValueNotSupported",
+    "FieldValueRequired",
+    "FieldValueTooLong",
+    "FieldValueTooMany",
+    "FieldValueTypeInvalid",
+];
+const HINDERED: &str = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+
 /// Validates an object that is about to be stored; `old` is what it replaces.
 pub(super) fn validate(
+    call: &Call,
     endpoint: &Endpoint,
     object: &Value,
     old: Option<&Value>,
@@ -452,6 +463,17 @@ pub(super) fn validate(
                 error.message.clone()
             },
         }));
+        if let Some(rules) = &endpoint.served().rules
+            && !rules.is_empty()
+        {
+            if errors.iter().any(|error| HINDERING.contains(&error.reason)) {
+                errors.push(FieldError::invalid("<nil>", &Value::Null, HINDERED));
+            } else {
+                let mut warnings = Vec::new();
+                errors.extend(rules.check(object, old, &mut warnings));
+                call.warn(warnings);
+            }
+        }
     }
     if errors.is_empty() {
         return Ok(());

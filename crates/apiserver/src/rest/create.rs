@@ -8,6 +8,7 @@ use super::endpoint::Endpoint;
 use super::object_reply;
 use super::options::WriteOptions;
 use super::ownership;
+use super::policy::{self, Write};
 use crate::admission;
 use crate::authz;
 use crate::crd;
@@ -135,7 +136,7 @@ pub(super) fn store(
     convert::prune(endpoint, &mut object);
     admission::admit(&cluster.store, resource, &mut object)?;
     defaults::allocate(resource, &mut object, cluster.writer.accounts);
-    admit::validate(endpoint, &object, None, Scope::Object)?;
+    admit::validate(call, endpoint, &object, None, Scope::Object)?;
     authz::escalation(
         &cluster.authorizer,
         &cluster.writer,
@@ -143,6 +144,18 @@ pub(super) fn store(
         &resource.id,
         None,
         &object,
+    )?;
+    policy::ask(
+        call,
+        endpoint,
+        Write {
+            operation: "CREATE",
+            name: &name,
+            namespace: &namespace,
+            object: Some(&object),
+            old: None,
+            dry_run: options.dry_run,
+        },
     )?;
     if resource.is(crd::GROUP, crd::RESOURCE) {
         crd::establish(&mut object.clone(), &cluster.registry)?;

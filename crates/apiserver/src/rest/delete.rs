@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::admit::SCHEME;
 use super::endpoint::Endpoint;
 use super::object_reply;
+use super::policy::{self, Write};
 use super::read::{namespace, number};
 use super::select::Selector;
 use super::view;
@@ -196,6 +197,22 @@ fn remove(
     let mut options = wish.options.clone();
     if endpoint.resource.is("", "pods") {
         options.grace = Some(wish.grace);
+    }
+    // What is not there is missed below.
+    if let Some(current) = cluster.store.get(id, namespace, name) {
+        policy::ask(
+            call,
+            endpoint,
+            Write {
+                operation: "DELETE",
+                // Who deletes a collection names nothing.
+                name: &call.target.name,
+                namespace,
+                object: None,
+                old: Some(&current),
+                dry_run: wish.dry_run,
+            },
+        )?;
     }
     if wish.dry_run {
         let current = cluster

@@ -14,6 +14,7 @@ mod labels;
 mod options;
 mod ownership;
 mod patch;
+mod policy;
 mod read;
 mod scale;
 mod select;

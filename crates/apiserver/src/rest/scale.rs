@@ -52,6 +52,12 @@ pub(super) fn serve(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError>
     Ok(Reply::json(200, &show(endpoint, &paths, &stored)))
 }
 
+/// The Scale of an object, where it has one.
+pub(super) fn of(endpoint: &Endpoint, object: &Value) -> Option<Value> {
+    let paths = endpoint.served().scale.as_ref()?;
+    Some(show(endpoint, paths, object))
+}
+
 fn show(endpoint: &Endpoint, paths: &ScalePaths, object: &Value) -> Value {
     let meta = &object["metadata"];
     let count = |path: &str| object.pointer(path).and_then(Value::as_i64).unwrap_or(0);

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::endpoint::Endpoint;
 use super::options::WriteOptions;
+use super::policy::{self, Write};
 use super::{object_reply, patch, read, scale, update};
 use crate::auth::TokenRequest;
 use crate::http::{Call, Reply};
@@ -78,6 +79,7 @@ fn token(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError> {
         ));
     }
     bound_object(call, &request["spec"]["boundObjectRef"])?;
+    ask(call, endpoint, &request, options.dry_run)?;
     let seconds = request["spec"]["expirationSeconds"]
         .as_i64()
         .unwrap_or(3600);
@@ -195,8 +197,28 @@ fn log(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError> {
     ))
 }
 
+/// Asks policies about what is posted to a subresource.
+fn ask(call: &Call, endpoint: &Endpoint, posted: &Value, dry_run: bool) -> Result<(), ApiError> {
+    let target = &call.target;
+    let write = Write {
+        operation: "CREATE",
+        name: &target.name,
+        namespace: &target.namespace,
+        object: Some(posted),
+        old: None,
+        dry_run,
+    };
+    policy::ask(call, endpoint, write)
+}
+
 fn evict(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError> {
     let target = &call.target;
+    let posted = if call.body.is_empty() {
+        json!({})
+    } else {
+        call.object()?
+    };
+    ask(call, endpoint, &posted, false)?;
     call.cluster.writer.delete(
         endpoint.id(),
         &target.namespace,
@@ -224,6 +246,7 @@ fn bind(call: &Call, endpoint: &Endpoint) -> Result<Reply, ApiError> {
         ));
     }
     let pod = read::current(call, endpoint)?;
+    ask(call, endpoint, &binding, false)?;
     if let Some(bound) = pod["spec"]["nodeName"]
         .as_str()
         .filter(|name| !name.is_empty())

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::endpoint::Endpoint;
 use super::options::WriteOptions;
+use super::policy::{self, Write};
 use super::{admit, convert, object_reply, ownership};
 use crate::authz;
 use crate::crd;
@@ -102,7 +103,7 @@ pub(super) fn change(
         }
         convert::prune(endpoint, &mut object);
         keep_times(&current, &mut object);
-        admit::validate(endpoint, &object, Some(&current), scope)?;
+        admit::validate(call, endpoint, &object, Some(&current), scope)?;
         authz::escalation(
             &cluster.authorizer,
             &cluster.writer,
@@ -110,6 +111,18 @@ pub(super) fn change(
             &resource.id,
             Some(&current),
             &object,
+        )?;
+        policy::ask(
+            call,
+            endpoint,
+            Write {
+                operation: "UPDATE",
+                name,
+                namespace,
+                object: Some(&object),
+                old: Some(&current),
+                dry_run: options.dry_run,
+            },
         )?;
         let is_crd = resource.is(crd::GROUP, crd::RESOURCE);
         if is_crd {
@@ -176,6 +189,9 @@ fn check_system(endpoint: &Endpoint, live: &Value, made: &Value) -> Result<(), A
     ))
 }
 
+/// Groups whose objects are replaced only by who knows their revision.
+const NEVER_BLINDLY: [&str; 2] = ["admissionregistration.k8s.io", "coordination.k8s.io"];
+
 /// Compares the revision that a new state names with the current one; returns whether it names one.
 fn check_revision(
     endpoint: &Endpoint,
@@ -198,8 +214,10 @@ fn check_revision(
         ));
     }
     if wanted.is_empty() {
-        // Custom resources cannot be replaced blindly.
-        if endpoint.resource.origin == Origin::Custom && !applied {
+        // Custom resources, and some others, cannot be replaced blindly.
+        let strict = endpoint.resource.origin == Origin::Custom
+            || NEVER_BLINDLY.contains(&&*endpoint.resource.id.group);
+        if strict && !applied {
             return Err(ApiError::invalid(
                 &endpoint.resource.id.group,
                 &endpoint.resource.id.resource,

@@ -107,6 +107,7 @@ fn clone_for_view(call: &Call) -> Call {
             ..call.accepted.clone()
         },
         body: Bytes::new(),
+        warnings: std::sync::Mutex::default(),
     }
 }
 

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::metadata::subdomain_error;
+use super::policies;
 use crate::controllers::Quantity;
 use crate::resources::Resource;
 use crate::status::FieldError;
@@ -51,6 +52,12 @@ pub(super) fn check(resource: &Resource, object: &Value) -> Vec<FieldError> {
                     "may only be 'Active' if `deletionTimestamp` is empty",
                 ));
             }
+        }
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies") => {
+            policies::policy(object, &mut errors);
+        }
+        ("admissionregistration.k8s.io", "validatingadmissionpolicybindings") => {
+            policies::binding(object, &mut errors);
         }
         ("", "secrets") => secret(object, &mut errors),
         ("", "configmaps") => config_map(object, &mut errors),

@@ -3,6 +3,7 @@
 mod immutable;
 mod kinds;
 mod metadata;
+mod policies;
 
 use serde_json::Value;
 

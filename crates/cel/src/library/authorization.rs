@@ -162,7 +162,7 @@ pub(super) fn extension(env: &mut Env) -> Result<(), DeclarationError> {
                 return Err(failed("path must not be empty"));
             }
             step(args, Stage::Path, |question, text| {
-                question.subject = Subject::Path(text)
+                question.subject = Subject::Path(text);
             })
         },
     )?;

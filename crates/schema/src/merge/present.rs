@@ -7,6 +7,12 @@ use serde_json::{Value, json};
 
 use crate::structural::{Schema, Type};
 
+/// Required, but left out where they are empty.
+const OMITTED: [(&str, &str); 1] = [(
+    "api.admissionregistration.v1.ValidatingAdmissionPolicyBindingSpec",
+    "validationActions",
+)];
+
 /// The object with such fields added.
 pub(super) fn complete(schema: &Schema, object: &Value) -> Value {
     let mut object = object.clone();
@@ -21,7 +27,8 @@ fn fill(schema: &Schema, value: &mut Value) {
                 for (name, node) in &schema.properties {
                     let nested = node.default() == Some(&json!({})) && !node.properties.is_empty();
                     let required = matches!(node.kind, Type::Array | Type::Object)
-                        && schema.required.contains(name);
+                        && schema.required.contains(name)
+                        && !OMITTED.contains(&(schema.name.unwrap_or_default(), name));
                     if nested && map.get(name).is_none_or(Value::is_null) {
                         map.insert(name.clone(), json!({}));
                     } else if required && !map.contains_key(name) {

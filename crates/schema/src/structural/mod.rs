@@ -141,7 +141,7 @@ pub struct Checks {
     pub any_of: Vec<Schema>,
     pub one_of: Vec<Schema>,
     pub not: Option<Box<Schema>>,
-    /// `x-kubernetes-validations` as they are written; nothing evaluates CEL here.
+    /// `x-kubernetes-validations` as they are written; nothing evaluates CEL in this crate.
     pub rules: Vec<Value>,
 }
 

@@ -37,7 +37,11 @@ pub(crate) enum Action {
         http1: bool,
     },
     /// Repeated until it answers with this status.
-    Until { status: u16, path: String },
+    Until {
+        status: u16,
+        method: Method,
+        path: String,
+    },
     /// The words after `kubectl`.
     Kubectl {
         words: Vec<String>,
@@ -61,7 +65,7 @@ impl Step {
     }
 }
 
-const SHORT: [(&str, &str); 10] = [
+const SHORT: [(&str, &str); 11] = [
     ("{core}", "/api/v1/namespaces/{ns}"),
     ("{apps}", "/apis/apps/v1/namespaces/{ns}"),
     ("{batch}", "/apis/batch/v1/namespaces/{ns}"),
@@ -69,6 +73,7 @@ const SHORT: [(&str, &str); 10] = [
     ("{policy}", "/apis/policy/v1/namespaces/{ns}"),
     ("{auto}", "/apis/autoscaling/v2/namespaces/{ns}"),
     ("{rbac}", "/apis/rbac.authorization.k8s.io/v1"),
+    ("{policies}", "/apis/admissionregistration.k8s.io/v1"),
     ("{authz}", "/apis/authorization.k8s.io/v1"),
     (
         "{crds}",
@@ -152,9 +157,11 @@ fn step(line: &str, number: usize) -> Result<Step> {
             env: Vec::new(),
         }
     } else if let Some(rest) = line.strip_prefix("until ") {
-        let (status, path) = rest.split_once(' ').context("until STATUS PATH")?;
+        let (status, asked) = rest.split_once(' ').context("until STATUS [METHOD] PATH")?;
+        let (method, path) = asked.split_once(' ').unwrap_or(("GET", asked));
         Action::Until {
             status: status.parse()?,
+            method: Method::from_bytes(method.as_bytes())?,
             path: path.to_owned(),
         }
     } else {

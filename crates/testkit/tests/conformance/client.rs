@@ -134,11 +134,6 @@ impl Client {
             .await
             .with_context(|| format!("{method} {path} took too long"))?
     }
-
-    /// A plain GET.
-    pub(crate) async fn get(&self, path: &str) -> Result<Answer> {
-        self.send(&Method::GET, path, &[], Vec::new(), false).await
-    }
 }
 
 fn connections(tls: &ClientConfig) -> (Https, Https) {

@@ -148,11 +148,19 @@ impl Run<'_> {
                 }
                 Ok(Some(self.normaliser.answer(&answer, &step.only)))
             }
-            Action::Until { status, path } => {
+            Action::Until {
+                status,
+                method,
+                path,
+            } => {
                 let path = self.fill(path);
+                let body = case::bytes(&step.body, |text| self.fill(text))?;
                 let started = Instant::now();
                 loop {
-                    let answer = self.client.get(&path).await?;
+                    let answer = self
+                        .client
+                        .send(method, &path, &[], body.clone(), false)
+                        .await?;
                     if answer.status == *status {
                         self.capture(step, &answer)?;
                         return Ok(None);
