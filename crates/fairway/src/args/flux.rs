@@ -49,6 +49,9 @@ pub(crate) enum ExportCommand {
     /// FleetKustomizations
     #[command(visible_alias = "fks")]
     Fleetkustomization(ExportNames),
+    /// Pipelines
+    #[command(visible_alias = "fpl")]
+    Pipeline(ExportNames),
     /// What FleetKustomizations made, as ordinary Kustomizations for stock Flux
     Fleet {
         /// FleetKustomization [default: all]

@@ -7,6 +7,7 @@ mod demo;
 mod flux;
 mod install;
 mod objects;
+mod pipeline;
 mod promotion;
 mod render;
 
@@ -27,7 +28,11 @@ pub(crate) use objects::{
     ReconcileSource, SwitchArgs, SwitchCommand, SwitchNames, SwitchSource, TreeArgs, TreeCommand,
     WaitArgs,
 };
-pub(crate) use promotion::{CommitArgs, PromoteArgs, RollbackArgs};
+pub(crate) use pipeline::{
+    CancelArgs, DecideArgs, DrillArgs, DrillCommand, FreezeArgs, PipelineCommand, PromotionsArgs,
+    RevokeArgs, UnblockArgs, UnfreezeArgs,
+};
+pub(crate) use promotion::{CommitArgs, PromoteArgs, RequestArgs, RollbackArgs};
 pub(crate) use render::{
     BuildArgs, BuildCommand, BuildKustomizationArgs, DiffCommand, DiffKustomizationArgs, Order,
     Restrictor,
@@ -158,10 +163,32 @@ pub(crate) enum Command {
     Migrate(MigrateArgs),
     /// Show the version of this program and of the controller
     Version(VersionArgs),
-    /// Move an application's version to the next stage: one commit
+    /// Bring a version to a stage, past the gates of its Pipeline; without a Pipeline by a commit of your own
     Promote(PromoteArgs),
-    /// Take an application's last promotion back: one commit
+    /// Take a stage back: to a version, by the revert of a commit, or to an old revision
     Rollback(RollbackArgs),
+    /// Say yes to a Promotion that waits for people
+    Approve(DecideArgs),
+    /// Say no to a Promotion: it ends
+    Reject(DecideArgs),
+    /// Let nothing be committed to a Pipeline, or to one of its stages
+    Freeze(FreezeArgs),
+    /// End a freeze
+    Unfreeze(UnfreezeArgs),
+    /// Let a version that failed be promoted again
+    Unblock(UnblockArgs),
+    /// Take verdicts of a Promotion back: the version goes no further
+    Revoke(RevokeArgs),
+    /// End a Promotion
+    Cancel(CancelArgs),
+    /// Look at Pipelines
+    #[command(subcommand, visible_alias = "fpl")]
+    Pipeline(PipelineCommand),
+    /// List Promotions, the newest first
+    Promotions(PromotionsArgs),
+    /// Practise
+    #[command(subcommand)]
+    Drill(DrillCommand),
     /// Print a completion script for a shell
     Completion {
         /// The shell

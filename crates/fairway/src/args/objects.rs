@@ -28,6 +28,15 @@ pub(crate) enum GetCommand {
     /// FleetKustomizations
     #[command(visible_aliases = ["fleetkustomization", "fks"])]
     Fleetkustomizations(ListArgs),
+    /// Pipelines
+    #[command(visible_aliases = ["pipeline", "fpl"])]
+    Pipelines(ListArgs),
+    /// Promotions
+    #[command(visible_aliases = ["promotion", "fpr"])]
+    Promotions(ListArgs),
+    /// Approvals
+    #[command(visible_aliases = ["approval", "fap"])]
+    Approvals(ListArgs),
     /// Everything
     All(ListArgs),
 }
@@ -117,6 +126,9 @@ pub(crate) enum ReconcileCommand {
     /// A FleetKustomization
     #[command(visible_alias = "fks")]
     Fleetkustomization(WaitArgs),
+    /// A Pipeline
+    #[command(visible_alias = "fpl")]
+    Pipeline(WaitArgs),
 }
 
 /// Which source to reconcile.
@@ -159,6 +171,9 @@ pub(crate) enum SwitchCommand {
     /// FleetKustomizations
     #[command(visible_alias = "fks")]
     Fleetkustomization(SwitchNames),
+    /// Pipelines: no promotion begins and nothing is committed
+    #[command(visible_alias = "fpl")]
+    Pipeline(SwitchNames),
 }
 
 /// Which sources to switch.

@@ -18,6 +18,7 @@ pub(crate) async fn run(global: &Global, args: ExportArgs) -> anyhow::Result<Out
         ExportCommand::Kustomization(wanted) => (Kind::Kustomization, wanted),
         ExportCommand::Cluster(wanted) => (Kind::Cluster, wanted),
         ExportCommand::Fleetkustomization(wanted) => (Kind::FleetKustomization, wanted),
+        ExportCommand::Pipeline(wanted) => (Kind::Pipeline, wanted),
         ExportCommand::Fleet { name } => return fleet(&client, global, name.as_deref()).await,
     };
     let objects = find(&client, global, kind, &wanted).await?;

@@ -20,6 +20,9 @@ pub(crate) async fn run(global: &Global, args: GetArgs) -> anyhow::Result<Outcom
         GetCommand::Kustomizations(list) => (vec![Kind::Kustomization], list),
         GetCommand::Clusters(list) => (vec![Kind::Cluster], list),
         GetCommand::Fleetkustomizations(list) => (vec![Kind::FleetKustomization], list),
+        GetCommand::Pipelines(list) => (vec![Kind::Pipeline], list),
+        GetCommand::Promotions(list) => (vec![Kind::Promotion], list),
+        GetCommand::Approvals(list) => (vec![Kind::Approval], list),
         GetCommand::All(list) => (Kind::ALL.to_vec(), list),
     };
     let client = hub::client(global).await?;
@@ -87,12 +90,12 @@ async fn read(
                         .map_err(|error| explain(error, *kind, name, &global.namespace))?,
                 ]
             }
-            _ => {
-                api.list(&params)
-                    .await
-                    .map_err(|error| explain(error, *kind, "", &global.namespace))?
-                    .items
-            }
+            _ => match api.list(&params).await {
+                Ok(list) => list.items,
+                // A cluster that was installed by an older version does not know every kind.
+                Err(kube::Error::Api(status)) if status.code == 404 && kinds.len() > 1 => continue,
+                Err(error) => return Err(explain(error, *kind, "", &global.namespace)),
+            },
         };
         let mut values = Vec::new();
         for object in objects {
@@ -188,6 +191,18 @@ fn table(kind: Kind, objects: &[Value], with_namespace: bool, with_kind: bool) -
             "AGE",
         ],
         Kind::FleetKustomization => &["NAME", "CLUSTERS", "SUSPENDED", "READY", "MESSAGE", "AGE"],
+        Kind::Pipeline => &["NAME", "VERSIONS", "SUSPENDED", "READY", "MESSAGE", "AGE"],
+        Kind::Promotion => &[
+            "NAME", "PIPELINE", "STAGE", "INTENT", "FROM", "TO", "PHASE", "MESSAGE", "AGE",
+        ],
+        Kind::Approval => &[
+            "NAME",
+            "PROMOTION",
+            "DECISION",
+            "APPROVER",
+            "COMMENT",
+            "AGE",
+        ],
     };
     let namespace = with_namespace.then_some("NAMESPACE");
     let mut table = Table::new(namespace.into_iter().chain(columns.iter().copied()));
@@ -205,7 +220,27 @@ fn table(kind: Kind, objects: &[Value], with_namespace: bool, with_kind: bool) -
             row.push(text(&object["metadata"]["namespace"]));
         }
         row.push(name);
+        let created = created(&object["metadata"]["creationTimestamp"]);
         match kind {
+            Kind::Pipeline => row.push(text(&object["status"]["summary"])),
+            Kind::Promotion => {
+                row.extend(promotion(object));
+                row.extend([state.message, created]);
+                table.row(row);
+                continue;
+            }
+            Kind::Approval => {
+                let spec = &object["spec"];
+                row.extend([
+                    text(&spec["promotionRef"]["name"]),
+                    text(&spec["decision"]),
+                    text(&spec["approver"]),
+                    text(&spec["comment"]),
+                    created,
+                ]);
+                table.row(row);
+                continue;
+            }
             Kind::GitRepository => row.push(revision(&object["status"]["artifact"]["revision"])),
             Kind::Kustomization => row.push(revision(&object["status"]["lastAppliedRevision"])),
             Kind::Cluster => {
@@ -229,10 +264,28 @@ fn table(kind: Kind, objects: &[Value], with_namespace: bool, with_kind: bool) -
         });
         row.push(state.status);
         row.push(state.message);
-        row.push(created(&object["metadata"]["creationTimestamp"]));
+        row.push(created);
         table.row(row);
     }
     table
+}
+
+/// Pipeline, stage, intent, from, to and phase of a Promotion.
+fn promotion(object: &Value) -> [String; 6] {
+    let (spec, status) = (&object["spec"], &object["status"]);
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let to = [&status["to"], &spec["version"], &spec["rollback"]["to"]];
+    [
+        text(&spec["pipelineRef"]["name"]),
+        text(&spec["stage"]),
+        text(&spec["intent"]),
+        text(&status["from"]),
+        to.into_iter()
+            .find_map(Value::as_str)
+            .unwrap_or("-")
+            .to_owned(),
+        status["phase"].as_str().unwrap_or("Queued").to_owned(),
+    ]
 }
 
 fn revision(value: &Value) -> String {

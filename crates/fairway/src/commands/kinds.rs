@@ -18,15 +18,32 @@ pub(crate) enum Kind {
     Cluster,
     /// Fairway's FleetKustomization.
     FleetKustomization,
+    /// Fairway's Pipeline.
+    Pipeline,
+    /// Fairway's Promotion.
+    Promotion,
+    /// Fairway's Approval.
+    Approval,
 }
 
 impl Kind {
-    /// All of them, in the order of the loop.
-    pub(crate) const ALL: [Self; 4] = [
+    /// What brings the clusters to what Git says, in the order of the loop.
+    pub(crate) const LOOP: [Self; 4] = [
         Self::GitRepository,
         Self::Cluster,
         Self::FleetKustomization,
         Self::Kustomization,
+    ];
+
+    /// All of them, in the order of the loop.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::GitRepository,
+        Self::Cluster,
+        Self::FleetKustomization,
+        Self::Kustomization,
+        Self::Pipeline,
+        Self::Promotion,
+        Self::Approval,
     ];
 
     /// The API kind.
@@ -36,6 +53,9 @@ impl Kind {
             Self::Kustomization => "Kustomization",
             Self::Cluster => "Cluster",
             Self::FleetKustomization => "FleetKustomization",
+            Self::Pipeline => "Pipeline",
+            Self::Promotion => "Promotion",
+            Self::Approval => "Approval",
         }
     }
 
@@ -43,14 +63,14 @@ impl Kind {
         match self {
             Self::GitRepository => fairway_types::names::SOURCE_GROUP,
             Self::Kustomization => fairway_types::names::KUSTOMIZE_GROUP,
-            Self::Cluster | Self::FleetKustomization => fairway_types::names::FLEET_GROUP,
+            _ => fairway_types::names::FLEET_GROUP,
         }
     }
 
     fn version(self) -> &'static str {
         match self {
             Self::GitRepository | Self::Kustomization => "v1",
-            Self::Cluster | Self::FleetKustomization => "v1alpha1",
+            _ => "v1alpha1",
         }
     }
 
@@ -60,6 +80,9 @@ impl Kind {
             Self::Kustomization => "kustomizations",
             Self::Cluster => "clusters",
             Self::FleetKustomization => "fleetkustomizations",
+            Self::Pipeline => "pipelines",
+            Self::Promotion => "promotions",
+            Self::Approval => "approvals",
         }
     }
 

@@ -10,8 +10,9 @@ mod export;
 mod get;
 mod init;
 pub(crate) mod install;
-mod kinds;
+pub(crate) mod kinds;
 mod migrate;
+pub(crate) mod pipeline;
 pub(crate) mod promotion;
 mod reconcile;
 mod render;
@@ -25,7 +26,7 @@ pub(crate) use kinds::Kind;
 
 use clap::CommandFactory as _;
 
-use crate::args::{Cli, Command, CreateCommand, CreateSource, DiffCommand};
+use crate::args::{Cli, Command, CreateCommand, CreateSource, DiffCommand, DrillCommand};
 use crate::exit::Outcome;
 use crate::{bootstrap, demo};
 
@@ -66,6 +67,16 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Version(args) => report::version(&global, args).await,
         Command::Promote(args) => promotion::promote(&global, args).await,
         Command::Rollback(args) => promotion::rollback(&global, args).await,
+        Command::Approve(args) => promotion::approve(&global, args).await,
+        Command::Reject(args) => promotion::reject(&global, args).await,
+        Command::Freeze(args) => promotion::freeze(&global, args).await,
+        Command::Unfreeze(args) => promotion::unfreeze(&global, args).await,
+        Command::Unblock(args) => promotion::unblock(&global, args).await,
+        Command::Revoke(args) => promotion::revoke(&global, args).await,
+        Command::Cancel(args) => promotion::cancel(&global, args).await,
+        Command::Pipeline(command) => pipeline::run(&global, command).await,
+        Command::Promotions(args) => promotion::list(&global, args).await,
+        Command::Drill(DrillCommand::Rollback(args)) => promotion::drill(&global, args).await,
         Command::Completion { shell } => {
             clap_complete::generate(
                 shell,

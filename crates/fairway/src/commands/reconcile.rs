@@ -34,6 +34,7 @@ pub(crate) async fn run(global: &Global, args: ReconcileArgs) -> anyhow::Result<
         }
         ReconcileCommand::Cluster(wait) => (Kind::Cluster, wait),
         ReconcileCommand::Fleetkustomization(wait) => (Kind::FleetKustomization, wait),
+        ReconcileCommand::Pipeline(wait) => (Kind::Pipeline, wait),
     };
     reconcile(&client, kind, &global.namespace, &wait).await
 }
@@ -161,5 +162,8 @@ fn word(kind: Kind) -> &'static str {
         Kind::Kustomization => "kustomization",
         Kind::Cluster => "cluster",
         Kind::FleetKustomization => "fleetkustomization",
+        Kind::Pipeline => "pipeline",
+        Kind::Promotion => "promotion",
+        Kind::Approval => "approval",
     }
 }

@@ -20,6 +20,7 @@ pub(crate) async fn run(
         SwitchCommand::Kustomization(names) => (Kind::Kustomization, names),
         SwitchCommand::Cluster(names) => (Kind::Cluster, names),
         SwitchCommand::Fleetkustomization(names) => (Kind::FleetKustomization, names),
+        SwitchCommand::Pipeline(names) => (Kind::Pipeline, names),
     };
     let api = kind.api(&hub::client(global).await?, Some(&global.namespace));
     let names = if all {

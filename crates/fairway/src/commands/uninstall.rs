@@ -262,6 +262,8 @@ impl Removal {
     /// Removes what would delete or block something when the objects go.
     async fn release(&self, client: &Client, cluster: &str) -> anyhow::Result<()> {
         for kind in [
+            Kind::Promotion,
+            Kind::Pipeline,
             Kind::FleetKustomization,
             Kind::Cluster,
             Kind::Kustomization,

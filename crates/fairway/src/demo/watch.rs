@@ -53,7 +53,7 @@ impl LiveView {
                 sender.clone(),
             ));
         };
-        for kind in Kind::ALL {
+        for kind in Kind::LOOP {
             spawn(MANAGEMENT, kind, hub);
         }
         for (name, client) in &synced {

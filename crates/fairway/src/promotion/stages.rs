@@ -9,7 +9,7 @@ const ORDER: [&str; 3] = ["dev", "staging", "prod"];
 pub(crate) fn before(stage: &str) -> Result<&'static str, Misuse> {
     match ORDER.iter().position(|name| *name == stage) {
         Some(0) => Err(Misuse(format!(
-            "{stage} is the first stage: name the version with --tag"
+            "{stage} is the first stage: name the version with --version"
         ))),
         Some(index) => Ok(ORDER[index - 1]),
         None => Err(Misuse(format!(
@@ -27,7 +27,7 @@ mod tests {
     fn each_stage_takes_from_the_one_before() {
         assert_eq!(before("staging").unwrap(), "dev");
         assert_eq!(before("prod").unwrap(), "staging");
-        assert!(before("dev").unwrap_err().0.contains("--tag"));
+        assert!(before("dev").unwrap_err().0.contains("--version"));
         assert!(before("qa").unwrap_err().0.contains("--from"));
     }
 }

@@ -576,7 +576,7 @@ async fn promotion_changes_one_tag_and_rollback_takes_it_back() {
     error(
         &run(&["promote", "myapp", "--to", "dev"]).await,
         2,
-        &["--tag"],
+        &["--version"],
     );
     error(
         &run(&["promote", "nope", "--to", "prod"]).await,

@@ -1,8 +1,8 @@
 //! Promote by a commit, roll back by its revert.
 
 use super::session::Session;
-use crate::args::{CommitArgs, PromoteArgs, RollbackArgs};
-use crate::commands::promotion;
+use crate::args::{CommitArgs, PromoteArgs, RequestArgs, RollbackArgs};
+use crate::commands::promotion::direct;
 use crate::exit::Outcome;
 
 /// Promotes myapp from dev to staging and rolls it back, as the commands do.
@@ -23,22 +23,26 @@ pub(crate) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
         dry_run: false,
     };
     let args = PromoteArgs {
-        app: "myapp".into(),
-        to: "staging".into(),
+        name: "myapp".into(),
+        stage: Some("staging".into()),
+        version: None,
+        request: RequestArgs::default(),
         from: None,
-        tag: None,
         image: None,
         commit: commit.clone(),
     };
-    promotion::promote_in(args, None).await?;
+    direct::promote(args, None).await?;
     let promoted = session.expect_image("myapp", "staging", &next).await?;
     let args = RollbackArgs {
-        app: "myapp".into(),
+        name: "myapp".into(),
         stage: "staging".into(),
+        to: None,
         revert: None,
+        restore: None,
+        request: RequestArgs::default(),
         commit,
     };
-    promotion::rollback_in(args, None).await?;
+    direct::rollback(args, None).await?;
     let back = session.expect_image("myapp", "staging", &before).await?;
     let converged = session.expect_converged().await?;
     Ok([promoted, back, converged]

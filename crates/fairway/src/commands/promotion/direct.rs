@@ -1,37 +1,25 @@
-//! `fairway promote` and `fairway rollback`.
+//! Promotion and rollback without a Pipeline: a commit of the person's own.
 
 use std::collections::BTreeSet;
 
 use anyhow::Context as _;
 use fairway_git::{Change, Commit};
+use kube::Client;
 
-use super::kinds::Kind;
-use crate::args::{Global, PromoteArgs, RollbackArgs};
-use crate::exit::{Hinted, Outcome};
-use crate::hub;
+use crate::args::{PromoteArgs, RollbackArgs};
+use crate::commands::Kind;
+use crate::exit::{Hinted, Misuse, Outcome};
 use crate::promotion::{NewCommit, Overlay, Place, before, path};
 
-/// Moves an application's version to a stage; the fleet's own source is where it is committed unless a flag says otherwise.
-pub(crate) async fn promote(global: &Global, args: PromoteArgs) -> anyhow::Result<Outcome> {
-    let default = source(global, args.commit.repo.is_some()).await;
-    promote_in(args, default).await
-}
-
-/// Takes an application's last promotion back.
-pub(crate) async fn rollback(global: &Global, args: RollbackArgs) -> anyhow::Result<Outcome> {
-    let default = source(global, args.commit.repo.is_some()).await;
-    rollback_in(args, default).await
-}
-
-/// URL and branch of the fleet's GitRepository, where there is a cluster to ask.
-async fn source(global: &Global, named: bool) -> Option<(String, String)> {
-    if named {
-        return None;
-    }
-    let client = hub::client(global).await.ok()?;
+/// URL and branch of a GitRepository of the hub.
+pub(super) async fn source(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Option<(String, String)> {
     let source = Kind::GitRepository
-        .api(&client, Some(&global.namespace))
-        .get("flux-system")
+        .api(client, Some(namespace))
+        .get(name)
         .await
         .ok()?;
     let url = source.data["spec"]["url"].as_str()?.to_owned();
@@ -50,29 +38,31 @@ struct Plan {
     text: String,
 }
 
-/// [`promote`], with the repository to use where no flag names one.
-pub(crate) async fn promote_in(
+/// Moves an application's version to a stage. `default` is the repository to use where no flag names one.
+pub(crate) async fn promote(
     args: PromoteArgs,
     default: Option<(String, String)>,
 ) -> anyhow::Result<Outcome> {
-    let from = match (&args.tag, &args.from) {
+    let app = &args.name;
+    let Some(stage) = &args.stage else {
+        return Err(Misuse(format!(
+            "there is no Pipeline {app} that knows the stages: name the one that takes the version with --stage"
+        ))
+        .into());
+    };
+    let from = match (&args.version, &args.from) {
         (Some(_), _) => None,
         (None, Some(from)) => Some(from.clone()),
-        (None, None) => Some(before(&args.to)?.to_owned()),
+        (None, None) => Some(before(stage)?.to_owned()),
     };
-    let target = path(&args.app, &args.to);
+    let target = path(app, stage);
     let plan = |place: &Place| -> anyhow::Result<Plan> {
-        let overlay = Overlay::read(
-            &target,
-            &place.read(&target)?,
-            &args.app,
-            args.image.as_deref(),
-        )?;
-        let tag = match (&args.tag, &from) {
+        let overlay = Overlay::read(&target, &place.read(&target)?, app, args.image.as_deref())?;
+        let tag = match (&args.version, &from) {
             (Some(tag), _) => tag.clone(),
             (None, Some(from)) => {
-                let path = path(&args.app, from);
-                Overlay::read(&path, &place.read(&path)?, &args.app, Some(overlay.image()))?
+                let path = path(app, from);
+                Overlay::read(&path, &place.read(&path)?, app, Some(overlay.image()))?
                     .tag()?
                     .to_owned()
             }
@@ -87,7 +77,6 @@ pub(crate) async fn promote_in(
     };
     let mut place = Place::open(&args.commit, default).await?;
     let first = plan(&place)?;
-    let (app, stage) = (&args.app, &args.to);
     if first.from == first.tag {
         println!(
             "{app} in {stage} is at {} already; nothing to do",
@@ -118,12 +107,19 @@ pub(crate) async fn promote_in(
     Ok(Outcome::Done)
 }
 
-/// [`rollback`], with the repository to use where no flag names one.
-pub(crate) async fn rollback_in(
+/// Takes an application's last promotion back. `default` is the repository to use where no flag names one.
+pub(crate) async fn rollback(
     args: RollbackArgs,
     default: Option<(String, String)>,
 ) -> anyhow::Result<Outcome> {
-    let target = path(&args.app, &args.stage);
+    let (app, stage) = (&args.name, &args.stage);
+    if args.to.is_some() || args.restore.is_some() {
+        return Err(Misuse(format!(
+            "without a Pipeline, rollback reverts commits; set a version with: fairway promote {app} --stage {stage} --version VERSION"
+        ))
+        .into());
+    }
+    let target = path(app, stage);
     let mut place = Place::open(&args.commit, default).await?;
     let reverted = match &args.revert {
         Some(named) => find(&place, &target, named).await?,
@@ -132,7 +128,6 @@ pub(crate) async fn rollback_in(
     if args.revert.is_none() {
         only_this_file(&place, &reverted, &target)?;
     }
-    let (app, stage) = (&args.app, &args.stage);
     println!(
         "{app}: {stage} takes back {} {}",
         short(&reverted),
@@ -173,7 +168,7 @@ async fn last_change(place: &Place, target: &str, args: &RollbackArgs) -> anyhow
             continue;
         }
         if taken_back.contains(&commit.id.to_string())
-            || !changes_tag(place, &commit, target, &args.app)
+            || !changes_tag(place, &commit, target, &args.name)
         {
             continue;
         }
@@ -184,7 +179,7 @@ async fn last_change(place: &Place, target: &str, args: &RollbackArgs) -> anyhow
             "no commit of branch {} changed the tag in {target}, that was not taken back since",
             place.branch()
         ),
-        "set the version with: fairway promote APP --to STAGE --tag TAG",
+        "set the version with: fairway promote APP --stage STAGE --version VERSION",
     )
     .into())
 }
@@ -256,7 +251,7 @@ fn only_this_file(place: &Place, commit: &Commit, target: &str) -> anyhow::Resul
             others.join(", ")
         ),
         format!(
-            "--revert {} takes all of it back; promote --tag sets the version alone",
+            "--revert {} takes all of it back; promote --version sets the version alone",
             short(commit)
         ),
     )
