@@ -14,7 +14,7 @@ use kube::ResourceExt;
 use crate::context::{Context, key_of};
 use crate::home::{HomeId, Key};
 use crate::kustomization::{ABANDON, ALLOW_EMPTY};
-use crate::objects::Change;
+use crate::objects::{Change, name_of};
 use crate::source::{NOT_RUN, enqueue_includers};
 
 impl Context {
@@ -160,6 +160,13 @@ impl Context {
                 };
                 if old.as_deref().map(selects) != Some(selects(new)) {
                     self.enqueue_fleets_of(&new.namespace().unwrap_or_default());
+                } else if old.as_deref().map(is_away) != Some(is_away(new)) {
+                    // Rollouts go on without a cluster that is away, or with one that is back.
+                    for fleet in self.fleets.all() {
+                        if fleet.spec.rollout.is_some() && fleet.namespace() == new.namespace() {
+                            self.enqueue_fleet(name_of(&*fleet), Duration::ZERO);
+                        }
+                    }
                 }
             }
             Change::Gone(cluster) => {
@@ -178,7 +185,12 @@ impl Context {
     pub(crate) fn fleet_changed(&self, change: &Change<FleetKustomization>) {
         match change {
             Change::Set { old, new } => {
-                if needs_run(old.as_deref(), &**new) || self.changes_hands(old.as_deref(), &**new) {
+                let rollout =
+                    |fleet: &FleetKustomization| fleet.status.clone().and_then(|s| s.rollout);
+                if needs_run(old.as_deref(), &**new)
+                    || self.changes_hands(old.as_deref(), &**new)
+                    || old.as_deref().and_then(rollout) != rollout(new)
+                {
                     self.enqueue_fleet(
                         (new.namespace().unwrap_or_default(), new.name_any()),
                         Duration::ZERO,
@@ -186,6 +198,7 @@ impl Context {
                 }
             }
             Change::Gone(fleet) => {
+                self.gate.forget(&name_of(&**fleet));
                 self.queues
                     .fleets
                     .forget(&(fleet.namespace().unwrap_or_default(), fleet.name_any()));
@@ -198,6 +211,16 @@ impl Context {
         let (Change::Set { new: rule, .. } | Change::Gone(rule)) = change;
         self.enqueue_fleets_of(&rule.namespace().unwrap_or_default());
     }
+}
+
+/// Whether a cluster does not answer.
+fn is_away(cluster: &Cluster) -> bool {
+    cluster.status.as_ref().is_some_and(|status| {
+        conditions::get(&status.conditions, names::READY).is_some_and(|ready| {
+            ready.status == ConditionStatus::False
+                && ready.reason == names::reason::CLUSTER_UNREACHABLE
+        })
+    })
 }
 
 /// Whether an object is to be looked at: it is new, its spec or a request of the user has changed, or it is to go.

@@ -23,10 +23,11 @@ use crate::events::Recorder;
 use crate::home::{Home, HomeId, Homes, Key};
 use crate::kustomization::Memory;
 use crate::metrics::Metrics;
-use crate::objects::{Name, Objects};
+use crate::objects::{Name, Objects, name_of};
 use crate::options::{Controller, Options};
 use crate::outbound::Outbound;
 use crate::queue::{Lane, Priority, Queue};
+use crate::rollout::{self, Gate};
 use crate::source::external::{self, Externals};
 use crate::source::{Apps, Sources};
 
@@ -83,6 +84,8 @@ pub struct Context {
     pub queues: Queues,
     /// What this process has applied.
     pub memory: Memory,
+    /// What children of rollouts may apply.
+    pub gate: Gate,
     /// Which target a Kustomization goes to.
     pub(crate) lanes: Mutex<HashMap<Key, (u64, Lane)>>,
     /// Which target a Cluster leads to.
@@ -136,6 +139,7 @@ impl Context {
             connections: parts.connections,
             queues: parts.queues,
             memory: Memory::default(),
+            gate: Gate::default(),
             lanes: Mutex::default(),
             cluster_targets: Mutex::default(),
             superseded_by: Mutex::default(),
@@ -300,6 +304,14 @@ impl Context {
         for object in home.kustomizations.all() {
             if source_key(&home.id, &object).as_ref() == Some(source) {
                 self.enqueue_kustomization(key_of(&home.id, &*object));
+            }
+        }
+        if home.id == HomeId::Hub {
+            let name = source.name.rsplit('/').next().unwrap_or_default();
+            for fleet in self.fleets.all() {
+                if rollout::may_use(fleet.spec.rollout.as_ref(), &fleet, name) {
+                    self.enqueue_fleet(name_of(&*fleet), Duration::ZERO);
+                }
             }
         }
     }

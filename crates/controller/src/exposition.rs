@@ -3,6 +3,7 @@
 //! `gotk_reconcile_duration_seconds` and `gotk_resource_info` are named, labelled and bucketed as Flux's controllers and
 //! its monitoring set-up do it, so that existing dashboards and alerts go on working; the rest is Fairway's own.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use fairway_types::{Condition, ConditionStatus, conditions, names};
@@ -11,6 +12,7 @@ use kube::ResourceExt;
 use crate::context::Context;
 use crate::home::HomeId;
 use crate::lease::Standing;
+use crate::rollout::pins::is_hold;
 
 /// All of it, at this moment.
 pub(crate) fn write(context: &Context) -> String {
@@ -18,6 +20,7 @@ pub(crate) fn write(context: &Context) -> String {
     counters(&mut text, context);
     queues(&mut text, context);
     leases(&mut text, context);
+    rollouts(&mut text, context);
     context.metrics.durations.write(&mut text);
     context.metrics.delivery.write(&mut text);
     resources(&mut text, context);
@@ -96,6 +99,87 @@ fn queues(text: &mut String, context: &Context) {
     for (queue, (_, backlog)) in loads {
         let _ = writeln!(text, "{waiting}{{queue=\"{queue}\"}} {backlog}");
     }
+}
+
+fn rollouts(text: &mut String, context: &Context) {
+    let counted = &context.metrics.rollouts;
+    for (name, reason, help) in [
+        (
+            "waves_started",
+            "WaveStarted",
+            "Waves of rollouts that began.",
+        ),
+        (
+            "waves_finished",
+            "WaveFinished",
+            "Waves of rollouts that are done.",
+        ),
+        (
+            "waves_failed",
+            "WaveFailed",
+            "Waves of rollouts that were given up.",
+        ),
+        (
+            "rollouts_finished",
+            "RolloutFinished",
+            "Rollouts that have come to all clusters.",
+        ),
+        (
+            "rollout_clusters_failed",
+            "ClusterFailed",
+            "Clusters that failed in a rollout.",
+        ),
+    ] {
+        let name = format!("fairway_{name}_total");
+        family(text, &name, "counter", help);
+        let _ = writeln!(text, "{name} {}", counted.of(reason));
+    }
+    let name = "fairway_rollout_clusters";
+    family(
+        text,
+        name,
+        "gauge",
+        "Clusters that a change is under way to, by state.",
+    );
+    for fleet in context.fleets.all() {
+        let Some(rollout) = fleet
+            .status
+            .as_ref()
+            .and_then(|status| status.rollout.as_ref())
+        else {
+            continue;
+        };
+        let mut states: BTreeMap<String, u64> = BTreeMap::new();
+        for cluster in &rollout.clusters {
+            *states.entry(format!("{:?}", cluster.state)).or_default() += 1;
+        }
+        let (namespace, of) = (fleet.namespace().unwrap_or_default(), fleet.name_any());
+        for (state, count) in states {
+            let _ = writeln!(
+                text,
+                "{name}{{fleet=\"{}\",namespace=\"{}\",state=\"{state}\"}} {count}",
+                escape(&of),
+                escape(&namespace)
+            );
+        }
+    }
+    let name = "fairway_held_revisions";
+    family(
+        text,
+        name,
+        "gauge",
+        "Generated GitRepositories that hold a commit.",
+    );
+    let holds = context
+        .homes
+        .all()
+        .iter()
+        .map(|home| {
+            let all = home.repositories.all();
+            all.iter().filter(|object| is_hold(object)).count()
+        })
+        .sum::<usize>();
+    let _ = writeln!(text, "{name} {holds}");
 }
 
 fn leases(text: &mut String, context: &Context) {

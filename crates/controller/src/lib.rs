@@ -47,6 +47,7 @@ pub mod options;
 pub mod outbound;
 mod probes;
 pub mod queue;
+pub mod rollout;
 pub mod source;
 pub mod status;
 

@@ -30,6 +30,32 @@ pub struct Metrics {
     pub durations: Durations,
     /// Promotions, checks, waves, rollbacks.
     pub delivery: delivery::Delivery,
+    /// What happened in rollouts.
+    pub rollouts: Rollouts,
+}
+
+/// What happened in rollouts, counted by the reason of the event that tells it.
+#[derive(Debug, Default)]
+pub struct Rollouts(Mutex<BTreeMap<&'static str, u64>>);
+
+impl Rollouts {
+    /// Adds one.
+    pub fn count(&self, reason: &'static str) {
+        let mut all = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        *all.entry(reason).or_default() += 1;
+    }
+
+    /// How often that has happened.
+    pub fn of(&self, reason: &str) -> u64 {
+        let all = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        all.get(reason).copied().unwrap_or_default()
+    }
 }
 
 /// Which object: kind, namespace, name.

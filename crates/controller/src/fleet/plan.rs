@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fairway_types::fleet::{ClusterMatch, OnLeave};
+use fairway_types::reference::SourceReference;
 use fairway_types::{
     Cluster, ClusterSelector, FleetKustomization, Kustomization, KustomizationSpec, names,
 };
@@ -44,8 +45,26 @@ pub enum Action {
     Keep,
     /// Create or change it: the whole object, for server-side apply.
     Apply(Value),
+    /// Point it at another source and leave all else as it is: a merge patch.
+    Hold(Value),
     /// Nothing can be done.
     Refuse(ChildError),
+}
+
+/// Where a child gets its source from, see [`crate::rollout`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placement {
+    /// From where the template says.
+    Follow,
+    /// From a hold.
+    Hold {
+        /// The hold.
+        source: SourceReference,
+        /// Whether the rest of the spec stays as it is too.
+        keep: bool,
+    },
+    /// It stays as it is, and is not created.
+    Leave,
 }
 
 /// One matching cluster.
@@ -114,6 +133,7 @@ pub fn plan(
     matching: &[&Arc<Cluster>],
     children: &[Arc<Kustomization>],
     existing: &dyn Fn(&str) -> Option<Arc<Kustomization>>,
+    placement: &dyn Fn(&str) -> Placement,
 ) -> Plan {
     let mut plan = Plan {
         children: Vec::new(),
@@ -128,10 +148,28 @@ pub fn plan(
             }
             Some(_) if cluster.spec.suspend => Action::Keep,
             None if cluster.spec.suspend => Action::Keep,
-            found => match render(fleet, cluster, &name) {
-                Err(error) => Action::Refuse(error),
-                Ok(wanted) if found.is_some_and(|found| is_same(found, &wanted)) => Action::Keep,
-                Ok(wanted) => Action::Apply(wanted),
+            found => match (placement(&cluster.name_any()), found) {
+                (Placement::Leave, _) => Action::Keep,
+                (Placement::Hold { source, keep: true }, Some(found)) => {
+                    if found.spec.source_ref == source {
+                        Action::Keep
+                    } else {
+                        Action::Hold(hold(&source))
+                    }
+                }
+                (placement, found) => match render(fleet, cluster, &name) {
+                    Err(error) => Action::Refuse(error),
+                    Ok(mut wanted) => {
+                        if let Placement::Hold { source, .. } = placement {
+                            wanted["spec"]["sourceRef"] = json!(source);
+                        }
+                        if found.is_some_and(|found| is_same(found, &wanted)) {
+                            Action::Keep
+                        } else {
+                            Action::Apply(wanted)
+                        }
+                    }
+                },
             },
         };
         plan.children.push(Child {
@@ -157,6 +195,27 @@ pub fn plan(
         plan.leavers.push((name, policy));
     }
     plan
+}
+
+/// The merge patch that points a Kustomization at another source.
+fn hold(source: &SourceReference) -> Value {
+    json!({"spec": {"sourceRef": {
+        "apiVersion": source.api_version,
+        "kind": source.kind,
+        "name": source.name,
+        "namespace": source.namespace,
+    }}})
+}
+
+/// The Kustomization of one of the matching clusters as its template has it.
+pub(crate) fn find(
+    fleet: &FleetKustomization,
+    matching: &[&Arc<Cluster>],
+    name: &str,
+) -> Option<Kustomization> {
+    let cluster = matching.iter().find(|cluster| cluster.name_any() == name)?;
+    let object = render(fleet, cluster, &child_name(&fleet.name_any(), name)).ok()?;
+    serde_json::from_value(object).ok()
 }
 
 /// The Kustomization of one cluster.
@@ -191,6 +250,13 @@ pub fn render(
     }
     if let Some(post_build) = spec.get_mut("postBuild").and_then(Value::as_object_mut) {
         add_variables(post_build, &facts);
+    }
+    if fleet.spec.rollout.is_some()
+        && !spec.contains_key("wait")
+        && !spec.contains_key("healthChecks")
+    {
+        // A wave is as good as what is known of its health.
+        spec.insert("wait".into(), json!(true));
     }
     if fleet.spec.on_leave == OnLeave::Orphan {
         // On the object itself, so that the workloads outlive it whoever deletes it, and however.
@@ -294,6 +360,15 @@ fn is_same(live: &Kustomization, wanted: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn plan(
+        fleet: &FleetKustomization,
+        matching: &[&Arc<Cluster>],
+        children: &[Arc<Kustomization>],
+        existing: &dyn Fn(&str) -> Option<Arc<Kustomization>>,
+    ) -> Plan {
+        super::plan(fleet, matching, children, existing, &|_| Placement::Follow)
+    }
 
     fn fleet(spec: Value) -> FleetKustomization {
         let mut fleet: FleetKustomization = serde_json::from_value(json!({

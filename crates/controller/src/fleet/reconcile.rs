@@ -13,14 +13,15 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
-use super::plan::{self, Action, Child, ChildError, Plan};
+use super::plan::{self, Action, Child, ChildError, Placement, Plan};
 use super::summary::{self, Summary};
 use crate::context::Context;
 use crate::events::{Happening, Severity, reference};
-use crate::home::{Home, HomeId};
+use crate::home::{Home, HomeId, Key};
 use crate::objects::Name;
 use crate::options::Controller;
 use crate::queue::{Outcome, Ticket};
+use crate::rollout::{self, Course, Placements, pins};
 use crate::status;
 
 /// Children that are written at the same time.
@@ -55,14 +56,17 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
         // Another shard's.
         return Outcome::Done;
     }
-    if fleet.metadata.deletion_timestamp.is_some() || fleet.spec.suspend {
+    if fleet.metadata.deletion_timestamp.is_some() {
         // Children go with their owner; their workloads do what `deletionPolicy` says on each of them.
+        return Outcome::Done;
+    }
+    if fleet.spec.suspend && fleet.spec.rollout.is_none() {
         return Outcome::Done;
     }
     let clusters = context.clusters.all();
     let selector = |name: &str| context.selectors.get(&namespace, name);
     let existing = |name: &str| hub.kustomizations.get(&namespace, name);
-    let before = fleet.status.clone().unwrap_or_default();
+    let mut before = fleet.status.clone().unwrap_or_default();
     let now = (context.clock)();
     let conflict = context.conflict();
     let selected = plan::select(
@@ -94,18 +98,48 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
             (after, Outcome::Backoff)
         }
         (None, Ok(matching)) => {
+            let course = match rollout::plan(&context, &hub, &fleet, &matching, now).await {
+                Ok(course) => course,
+                Err(error) => return refuse(&context, &hub, &fleet, &error.to_string(), now).await,
+            };
+            if fleet.spec.suspend {
+                // Nothing moves; what the children have they may go on having.
+                admit(&context, &fleet, &course);
+                return Outcome::Done;
+            }
+            if let Err(error) = course.write(&context, &hub, &fleet).await {
+                if !status::is_gone(&error) {
+                    tracing::debug!(fleet = name, %error, "rollout not written down, looking again");
+                }
+                return Outcome::Backoff;
+            }
+            let placements = course.place(&context, &hub, &fleet, &matching).await;
             let children: Vec<Arc<Kustomization>> = hub
                 .kustomizations
                 .all()
                 .into_iter()
                 .filter(|child| child.namespace().as_deref() == Some(&namespace))
                 .collect();
-            let mut plan = plan::plan(&fleet, &matching, &children, &existing);
+            let placement = |cluster: &str| {
+                let found = placements.by_cluster.get(cluster).cloned();
+                found.unwrap_or(Placement::Follow)
+            };
+            let mut plan = plan::plan(&fleet, &matching, &children, &existing, &placement);
             let complete = carry_out(&context, &hub, &fleet, &mut plan).await;
-            let summary = summary::summarize(&plan, &existing);
+            admit(&context, &fleet, &course);
+            tell_course(&context, &fleet, &course);
+            let mut summary = summary::summarize(&plan, &existing, course.status.as_ref());
+            if let Some((cluster, why)) = placements.problems.first_key_value() {
+                summary.ready = ConditionStatus::False;
+                summary.reason = reason::REVISION_UNAVAILABLE;
+                summary.message = format!("{cluster} cannot be held: {why}");
+            }
+            before.rollout.clone_from(&course.status);
             let after = judge(&fleet, &before, summary, now);
-            let next = if complete {
-                Outcome::After(context.options.interval(INTERVAL))
+            let next = if complete && placements.problems.is_empty() {
+                Outcome::After(
+                    next_look(&context, &hub, &namespace, &placements, &course, now).await,
+                )
             } else {
                 Outcome::Backoff
             };
@@ -133,6 +167,66 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
         _ => {}
     }
     outcome
+}
+
+/// A rollout whose waves cannot be told: nothing moves.
+async fn refuse(
+    context: &Arc<Context>,
+    hub: &Arc<Home>,
+    fleet: &FleetKustomization,
+    why: &str,
+    now: jiff::Timestamp,
+) -> Outcome {
+    let before = fleet.status.clone().unwrap_or_default();
+    let mut after = before.clone();
+    let (is, reason) = (ConditionStatus::False, reason::SELECTOR_FAILED);
+    let message = format!("spec.rollout.waves: {why}");
+    set_ready(&mut after, fleet, is, reason, &message, now);
+    let (after, outcome) = be_patient(fleet, after, Outcome::Backoff, now);
+    tell(context, fleet, &before, &after);
+    let (namespace, name) = (fleet.namespace().unwrap_or_default(), fleet.name_any());
+    let api: Api<FleetKustomization> = Api::namespaced(hub.connection.client(), &namespace);
+    let manager = names::FLEET_MANAGER;
+    match status::write(&api, &context.fleets, &name, &before, &after, manager).await {
+        Ok(Some((_, Some(change)))) => context.fleet_changed(&change),
+        Ok(_) => {}
+        Err(error) => {
+            tracing::warn!(fleet = name, %error, "status of FleetKustomization not written")
+        }
+    }
+    outcome
+}
+
+/// Opens the gate for what was decided, and wakes those for whom that is news.
+fn admit(context: &Arc<Context>, fleet: &FleetKustomization, course: &Course) {
+    let name = (fleet.namespace().unwrap_or_default(), fleet.name_any());
+    if course.status.is_none() {
+        context.gate.forget(&name);
+        return;
+    }
+    for child in context.gate.publish(&name, course.admitted(&name.1)) {
+        context.enqueue_kustomization(Key::new(&HomeId::Hub, &name.0, child));
+    }
+}
+
+/// When to look at a fleet again, should nothing be heard.
+async fn next_look(
+    context: &Arc<Context>,
+    hub: &Arc<Home>,
+    namespace: &str,
+    placements: &Placements,
+    course: &Course,
+    now: jiff::Timestamp,
+) -> Duration {
+    let mut next = context.options.interval(INTERVAL);
+    if let Some(at) = course.wake_at {
+        let left = at.duration_since(now).max(jiff::SignedDuration::ZERO);
+        next = next.min(left.unsigned_abs());
+    }
+    match pins::sweep(context, hub, namespace, &placements.needed).await {
+        Some(again) => next.min(again),
+        None => next,
+    }
 }
 
 /// Rules and clusters often come from the same commit as the fleet, a moment later: that is no failure yet.
@@ -190,8 +284,10 @@ async fn write_child(
     api: Api<Kustomization>,
     child: &mut Child,
 ) -> bool {
-    let Action::Apply(object) = &child.action else {
-        return true;
+    let object = match &child.action {
+        Action::Apply(object) => object,
+        Action::Hold(patch) => return hold_child(context, hub, api, &child.name, patch).await,
+        Action::Keep | Action::Refuse(_) => return true,
     };
     let params = PatchParams::apply(names::FLEET_MANAGER).force();
     let is_new = hub
@@ -216,6 +312,32 @@ async fn write_child(
             tracing::warn!(child = child.name, %error, "child not written");
             child.action = Action::Refuse(ChildError::Invalid(error.to_string()));
             refused
+        }
+    }
+}
+
+/// Points a child at a hold. Whether that is settled.
+async fn hold_child(
+    context: &Arc<Context>,
+    hub: &Arc<Home>,
+    api: Api<Kustomization>,
+    name: &str,
+    patch: &serde_json::Value,
+) -> bool {
+    let params = PatchParams {
+        field_manager: Some(names::FLEET_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    match api.patch(name, &params, &Patch::Merge(patch)).await {
+        Ok(answer) => {
+            if let (_, Some(change)) = hub.kustomizations.wrote(answer) {
+                context.kustomization_changed(&HomeId::Hub, &change);
+            }
+            true
+        }
+        Err(error) => {
+            tracing::warn!(child = name, %error, "child not held");
+            false
         }
     }
 }
@@ -331,4 +453,27 @@ fn tell(
         message: now.message,
         metadata: BTreeMap::new(),
     });
+}
+
+fn tell_course(context: &Context, fleet: &FleetKustomization, course: &Course) {
+    for told in &course.told {
+        context.metrics.rollouts.count(told.reason);
+        tracing::info!(
+            fleet = fleet.name_any(),
+            reason = told.reason,
+            "{}",
+            told.message
+        );
+        context.fleet_events.record(Happening {
+            object: reference(fleet),
+            severity: if told.is_bad {
+                Severity::Error
+            } else {
+                Severity::Info
+            },
+            reason: told.reason.to_owned(),
+            message: told.message.clone(),
+            metadata: BTreeMap::new(),
+        });
+    }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fairway_types::fleet::{ClusterCounts, ClusterSummary, bound_summary};
 use fairway_types::names::{self, reason};
+use fairway_types::rollout::{ClusterRollout, ClusterState, RolloutStatus, WaveState, WaveStatus};
 use fairway_types::{ConditionStatus, Kustomization, conditions};
 
 use super::plan::{Action, Child, ChildError, Plan};
@@ -24,12 +25,21 @@ pub struct Summary {
 }
 
 /// Sums up; `child` finds a Kustomization by its name.
-pub fn summarize(plan: &Plan, child: &dyn Fn(&str) -> Option<Arc<Kustomization>>) -> Summary {
+pub fn summarize(
+    plan: &Plan,
+    child: &dyn Fn(&str) -> Option<Arc<Kustomization>>,
+    rollout: Option<&RolloutStatus>,
+) -> Summary {
     let mut clusters: Vec<ClusterSummary> = plan
         .children
         .iter()
         .map(|planned| one(planned, child(&planned.name).as_deref()))
         .collect();
+    for cluster in &mut clusters {
+        if let Some(entry) = rollout.and_then(|rollout| rollout.cluster(&cluster.name)) {
+            under_way(cluster, entry);
+        }
+    }
     let count = |status| {
         clusters
             .iter()
@@ -57,6 +67,10 @@ pub fn summarize(plan: &Plan, child: &dyn Fn(&str) -> Option<Arc<Kustomization>>
         summary.ready = ConditionStatus::False;
         summary.reason = reason::SELECTOR_FAILED;
         "no Cluster matches spec.clusterSelector".clone_into(&mut summary.message);
+    } else if let Some(message) = rollout.and_then(given_up) {
+        summary.ready = ConditionStatus::False;
+        summary.reason = reason::ROLLOUT_FAILED;
+        summary.message = format!("{ready} of {matched} clusters ready; {message}");
     } else if failed > 0 {
         summary.ready = ConditionStatus::False;
         let templates = plan.children.iter().any(|child| {
@@ -82,8 +96,44 @@ pub fn summarize(plan: &Plan, child: &dyn Fn(&str) -> Option<Arc<Kustomization>>
         summary.ready = ConditionStatus::Unknown;
         summary.reason = reason::PROGRESSING;
     }
+    if summary.ready == ConditionStatus::Unknown
+        && let Some(message) = rollout.and_then(|rollout| rollout.message.as_deref())
+    {
+        summary.message = format!("{}; {message}", summary.message);
+    }
     summary.clusters = clusters;
     summary
+}
+
+/// What a rollout says where more clusters have failed than may.
+fn given_up(rollout: &RolloutStatus) -> Option<&str> {
+    let failed = |wave: &WaveStatus| wave.state == WaveState::Failed;
+    let has = rollout.waves.iter().any(failed);
+    rollout.message.as_deref().filter(|_| has)
+}
+
+/// A cluster that a change is under way to is not ready, however well it does with what it has.
+fn under_way(cluster: &mut ClusterSummary, entry: &ClusterRollout) {
+    let (ready, why) = match entry.state {
+        ClusterState::Soaking | ClusterState::Done => return,
+        ClusterState::Failed => (ConditionStatus::False, reason::ROLLOUT_FAILED),
+        ClusterState::Progressing => (ConditionStatus::Unknown, reason::PROGRESSING),
+        ClusterState::Pending => (ConditionStatus::Unknown, "Pending"),
+        ClusterState::Skipped => (ConditionStatus::Unknown, "Skipped"),
+        ClusterState::Held => (ConditionStatus::Unknown, "Held"),
+        ClusterState::HeldBack => (ConditionStatus::Unknown, "HeldBack"),
+    };
+    if cluster.ready == ConditionStatus::False && ready == ConditionStatus::Unknown {
+        // Something is wrong with what it has, too.
+        return;
+    }
+    cluster.ready = ready;
+    cluster.reason = Some(why.to_owned());
+    let waits = format!("wave {}: waits for its turn", entry.wave);
+    cluster.message = entry
+        .message
+        .clone()
+        .or_else(|| (entry.state == ClusterState::Pending).then_some(waits));
 }
 
 fn one(planned: &Child, child: Option<&Kustomization>) -> ClusterSummary {
@@ -110,7 +160,7 @@ fn one(planned: &Child, child: Option<&Kustomization>) -> ClusterSummary {
             summary.kustomization = None;
         }
         // What is about to change is not yet what was ready.
-        Action::Apply(_) => {}
+        Action::Apply(_) | Action::Hold(_) => {}
         Action::Keep => {
             let Some(child) = child else { return summary };
             let Some(status) = &child.status else {
@@ -143,6 +193,10 @@ fn one(planned: &Child, child: Option<&Kustomization>) -> ClusterSummary {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    fn summarize(plan: &Plan, child: &dyn Fn(&str) -> Option<Arc<Kustomization>>) -> Summary {
+        super::summarize(plan, child, None)
+    }
 
     fn kept(name: &str) -> Child {
         Child {

@@ -25,6 +25,7 @@ mod variables;
 
 pub use memory::Memory;
 pub(crate) use reconcile::reconcile;
+pub(crate) use variables::resolve as finish;
 
 /// Annotation (`"true"`) on a Kustomization that is being deleted: its cluster is gone for good. Where the cluster cannot be
 /// reached, the objects are left there, named in an event, and the Kustomization goes. Where it answers after all, they are

@@ -255,6 +255,24 @@ async fn run(
     );
     let nothing_to_ask = is_same && !requested && (is_new_revision || target.is_watched());
 
+    if !nothing_to_ask && let Some(fleet) = context.governing(key, &object).await {
+        // What the rollout has not come to yet stays as it is. What does not build is told further down.
+        let digest = match &digest {
+            Some(digest) => Some(digest.clone()),
+            None => context
+                .builder
+                .render(source.clone(), spec, finish.clone())
+                .await
+                .ok()
+                .map(|rendered| rendered.digest.clone()),
+        };
+        if let Some(digest) = digest
+            && !context.gate.admits(&fleet, &key.name, &digest)
+        {
+            context.enqueue_fleet(fleet, Duration::from_millis(50));
+            return Err(Failure::Quiet);
+        }
+    }
     if let Err(blocked) = check_dependencies(context, home, &object, &source).await {
         let why = match blocked {
             Blocked::Invalid(error) => return Err(Failure::invalid_expression(error)),

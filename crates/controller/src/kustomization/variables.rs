@@ -10,6 +10,17 @@ use crate::build::finish::{Finish, Variables};
 use crate::home::Home;
 use fairway_types::KustomizationSpec;
 
+/// The same for others, with the error as text.
+pub(crate) async fn resolve(
+    home: &Home,
+    namespace: &str,
+    spec: &KustomizationSpec,
+    strict: bool,
+) -> Result<Finish, String> {
+    let found = finish(home, namespace, spec, strict).await;
+    found.map_err(|failure| failure.to_string())
+}
+
 /// Reads what the spec names. Values of Secrets are text or, where they are not, as near as UTF-8 comes.
 pub(super) async fn finish(
     home: &Home,

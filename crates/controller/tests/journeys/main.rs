@@ -8,5 +8,6 @@ mod economy;
 mod faults;
 mod fleet;
 mod one_cluster;
+mod rollout;
 mod sources;
 mod world;
