@@ -25,6 +25,7 @@
 //! ```
 
 pub mod artifact;
+pub mod audit;
 pub mod build;
 pub mod change;
 mod changes;
@@ -39,6 +40,7 @@ pub mod fleet;
 mod follow;
 pub mod gates;
 pub mod home;
+pub mod hosts;
 pub mod kustomization;
 pub mod lease;
 pub mod metrics;

@@ -50,6 +50,26 @@ impl Repository {
         text: &str,
         fits: impl Fn(&Commit) -> bool,
     ) -> Result<Option<Commit>, Error> {
+        let objects = self.objects();
+        for id in self.with_text(from, not, text).await? {
+            let commit = Commit::read(&objects, id)?;
+            if fits(&commit) {
+                return Ok(Some(commit));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The commits that `from` reaches whose messages hold `text`, newest first.
+    pub async fn search(&self, from: Oid, text: &str) -> Result<Vec<Commit>, Error> {
+        let objects = self.objects();
+        let ids = self.with_text(from, None, text).await?;
+        ids.into_iter()
+            .map(|id| Commit::read(&objects, id))
+            .collect()
+    }
+
+    async fn with_text(&self, from: Oid, not: Option<Oid>, text: &str) -> Result<Vec<Oid>, Error> {
         let mut arguments = vec![
             "rev-list".to_owned(),
             "--fixed-strings".to_owned(),
@@ -62,14 +82,8 @@ impl Repository {
             .within(self.directory())
             .checked()
             .await?;
-        let objects = self.objects();
-        for id in output.text().lines().filter_map(|l| l.parse().ok()) {
-            let commit = Commit::read(&objects, id)?;
-            if fits(&commit) {
-                return Ok(Some(commit));
-            }
-        }
-        Ok(None)
+        let text = output.text();
+        Ok(text.lines().filter_map(|l| l.parse().ok()).collect())
     }
 
     /// The commit that `text` names: a whole id, its first digits (at least four), or a revision such as

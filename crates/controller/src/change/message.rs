@@ -228,7 +228,7 @@ fn is_break(c: char) -> bool {
 }
 
 /// Without line breaks, other control characters, and marks that change the direction of what follows.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let visible = |c: char| {
         let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if c.is_control() || is_break(c) || reorders {

@@ -47,6 +47,7 @@ mod workspace;
 pub use error::{Error, Stands};
 pub use fault::Fault;
 pub use field::Field;
+pub(crate) use message::one_line;
 pub use message::{Mark, Message, Trailers};
 pub use plan::{ChangeSet, Edit, Plan, plan};
 pub use snapshot::Snapshot;

@@ -122,12 +122,9 @@ impl Workspace {
         self.mirror.repository()
     }
 
-    pub(crate) fn mirror(&self) -> &Mirror {
+    /// The mirror: [`AuditLog`](crate::audit::AuditLog) takes the same.
+    pub fn mirror(&self) -> &Arc<Mirror> {
         &self.mirror
-    }
-
-    pub(crate) fn timeout(&self) -> Duration {
-        self.timeout
     }
 
     /// The head of the branch, as the remote has it now.

@@ -3,7 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the way to fail")]
 
+mod audit;
 mod edits;
+mod hosts;
 mod pushes;
 mod rollback;
 mod world;
