@@ -223,7 +223,7 @@ impl Target<'_> {
             all.resources
                 .absorb(made.resource)
                 .map_err(|error| match made.place {
-                    Some((line, field)) => error.in_field(field).at(&self.file, line),
+                    Some((place, field)) => error.in_field(field).at(&self.file, place),
                     None => error.in_file(&self.file),
                 })?;
         }

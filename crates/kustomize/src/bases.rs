@@ -40,8 +40,11 @@ use crate::tree::{self, FileTree, ReadSet, Recorder, TreeError};
 /// ```
 #[derive(Debug, Default)]
 pub struct Bases {
-    known: RwLock<HashMap<(Arc<str>, LoadRestrictor), Arc<Base>>>,
+    known: RwLock<HashMap<Key, Arc<Base>>>,
 }
+
+/// The directory, and what its kustomization may read.
+type Key = (Arc<str>, LoadRestrictor);
 
 #[derive(Debug)]
 struct Base {

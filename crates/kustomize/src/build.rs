@@ -195,7 +195,8 @@ fn finish(
     transform::hash::transform(&mut resources)?;
     if let Some(config) = &config {
         transform::name_references::transform(&mut resources, &config.name_reference)?;
-        let unused = transform::vars::resolve(&mut resources, &vars, &config.var_reference)?;
+        let unused = transform::vars::resolve(&mut resources, &vars, &config.var_reference)
+            .map_err(|error| error.in_field("vars").in_file(&target.file))?;
         if !unused.is_empty() {
             context.warnings.push(format!(
                 "well-defined vars that were never replaced: {}",

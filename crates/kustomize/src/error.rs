@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use fairway_yaml::Span;
+
 use crate::tree::TreeError;
 
 /// What sort of problem an [`Error`] is.
@@ -23,7 +25,7 @@ pub enum ErrorKind {
     Tree,
 }
 
-/// Why a build failed. Displays as `file:line: field: what; hint`, without the parts that are not known.
+/// Why a build failed. Displays as `file:line:column: field: what; hint`, without the parts that are not known.
 #[derive(Debug)]
 pub struct Error(Box<Parts>);
 
@@ -31,11 +33,27 @@ pub struct Error(Box<Parts>);
 struct Parts {
     kind: ErrorKind,
     file: Option<String>,
-    line: u32,
+    place: Place,
     field: Option<String>,
     what: String,
     hint: Option<String>,
     source: Option<TreeError>,
+}
+
+/// Line and column in a file, from 1; zero where they are not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    line: u32,
+    column: u32,
+}
+
+impl From<Span> for Place {
+    fn from(span: Span) -> Self {
+        Self {
+            line: span.line,
+            column: span.column,
+        }
+    }
 }
 
 /// The result of a step of the build.
@@ -47,7 +65,7 @@ impl Error {
         Self(Box::new(Parts {
             kind,
             file: None,
-            line: 0,
+            place: Place::default(),
             field: None,
             what,
             hint: None,
@@ -82,15 +100,14 @@ impl Error {
 
     /// File and line, unless a more inner place is known already.
     #[must_use]
-    pub(crate) fn at(mut self, file: &str, line: u32) -> Self {
+    pub(crate) fn at(mut self, file: &str, place: impl Into<Place>) -> Self {
         if self.0.file.is_none() {
             self.0.file = Some(file.to_owned());
-            self.0.line = line;
+            self.0.place = place.into();
         }
         self
     }
 
-    /// The field, unless a more inner one is known already.
     #[must_use]
     pub(crate) fn in_field(mut self, field: impl Into<String>) -> Self {
         if self.0.field.is_none() {
@@ -114,15 +131,18 @@ impl Error {
 
     /// Another place than the one known: a text that stands inside of a file has lines of its own.
     #[must_use]
-    pub(crate) fn moved(mut self, file: &str, line: u32) -> Self {
-        self.0.file = (line > 0).then(|| file.to_owned());
-        self.0.line = line;
+    pub(crate) fn moved(mut self, file: &str, place: Place) -> Self {
+        self.0.file = (place.line > 0).then(|| file.to_owned());
+        self.0.place = place;
         self
     }
 
     pub(crate) fn syntax(error: &fairway_yaml::Error) -> Self {
         let mut out = Self::new(ErrorKind::Syntax, error.message.clone());
-        out.0.line = u32::try_from(error.line).unwrap_or(0);
+        out.0.place = Place {
+            line: u32::try_from(error.line).unwrap_or(0),
+            column: u32::try_from(error.column).unwrap_or(0),
+        };
         out
     }
 
@@ -147,7 +167,12 @@ impl Error {
 
     /// The line in that file, from 1.
     pub fn line(&self) -> Option<u32> {
-        (self.0.line > 0).then_some(self.0.line)
+        (self.0.place.line > 0).then_some(self.0.place.line)
+    }
+
+    /// The column in that line, from 1, counted in characters.
+    pub fn column(&self) -> Option<u32> {
+        (self.0.place.column > 0).then_some(self.0.place.column)
     }
 
     /// The field of the kustomization, as in `images[0].newTag`.
@@ -178,8 +203,8 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.0.file {
             f.write_str(file)?;
-            if self.0.line > 0 {
-                write!(f, ":{}", self.0.line)?;
+            for number in [self.line(), self.column()].into_iter().flatten() {
+                write!(f, ":{number}")?;
             }
             f.write_str(": ")?;
         }

@@ -1,6 +1,6 @@
 //! The kustomization that Flux makes up for a directory that has none.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Place, Result};
 use crate::kustomization::{FILE_NAMES, Kustomization, Text};
 use crate::load::Loader;
 use crate::read;
@@ -17,7 +17,7 @@ pub(crate) fn generated(loader: &Loader<'_>) -> Result<(String, Kustomization)> 
         .into_iter()
         .map(|path| Text {
             content: tree::relative(&loader.root, &path),
-            line: 0,
+            place: Place::default(),
             field: "resources".to_owned(),
         })
         .collect();

@@ -12,7 +12,7 @@ pub(crate) use fields::{
 use replacement::ReplacementEntry;
 
 use self::decode::{Decoder, Field};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Place, Result};
 use crate::node;
 use crate::options::Image;
 
@@ -102,7 +102,7 @@ impl Kustomization {
 
     fn decode(decoder: Decoder<'_>, root: &Node) -> Result<Self> {
         let mut out = Self::default();
-        let (mut kind, mut api_version) = ((String::new(), 0), (String::new(), 0));
+        let (mut kind, mut api_version) = <((String, Place), (String, Place))>::default();
         let (mut bases, mut image_tags) = (Vec::new(), Vec::new());
         let mut says_something = false;
         for field in decoder.fields(root, "")? {
@@ -117,13 +117,13 @@ impl Kustomization {
                 "kind" => {
                     kind = (
                         decoder.string(field.value, &field.path)?,
-                        field.value.span.line,
+                        field.value.span.into(),
                     );
                 }
                 "apiversion" => {
                     api_version = (
                         decoder.string(field.value, &field.path)?,
-                        field.value.span.line,
+                        field.value.span.into(),
                     );
                 }
                 name => {
@@ -223,7 +223,7 @@ impl Kustomization {
                 if value.items().is_none_or(|charts| !charts.is_empty()) {
                     return Err(Error::refused("Helm charts are not rendered in a build")
                         .in_field(path)
-                        .at(decoder.file, value.span.line)
+                        .at(decoder.file, value.span)
                         .hint("render the chart into files, or let a HelmRelease install it"));
                 }
             }

@@ -41,7 +41,7 @@
 //! let error = build(&tree, "", &Options::default()).unwrap_err();
 //! assert_eq!(
 //!     error.to_string(),
-//!     "kustomization.yaml:2: namePreffix: unknown field \"namePreffix\"; did you mean \"namePrefix\"?"
+//!     "kustomization.yaml:2:1: namePreffix: unknown field \"namePreffix\"; did you mean \"namePrefix\"?"
 //! );
 //! ```
 //!

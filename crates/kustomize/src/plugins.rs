@@ -8,7 +8,7 @@ mod transformers;
 use transformers::transformer;
 
 use crate::accumulate::{Accumulated, Context};
-use crate::error::{Error, Result};
+use crate::error::{Error, Place, Result};
 use crate::generate::{self, Generated};
 use crate::kustomization::decode::Decoder;
 use crate::kustomization::{GeneratorArgs, SecretArgs, Text};
@@ -21,7 +21,7 @@ use crate::transformations::note_transformer;
 /// A generated resource, and the generator's place in the kustomization.
 pub(crate) struct Made {
     pub(crate) resource: Resource,
-    pub(crate) place: Option<(u32, String)>,
+    pub(crate) place: Option<(Place, String)>,
 }
 
 /// What all generators of a kustomization make.
@@ -36,7 +36,7 @@ pub(crate) fn generated(target: &Target<'_>, context: &mut Context) -> Result<Ve
         let place = |error: Error| {
             error
                 .in_field(args.field.clone())
-                .at(&target.file, args.line)
+                .at(&target.file, args.place)
         };
         let mut resource = generate::make(&target.loader, what, &args).map_err(place)?;
         if let Some(origin) = &target.origin {
@@ -44,7 +44,7 @@ pub(crate) fn generated(target: &Target<'_>, context: &mut Context) -> Result<Ve
         }
         out.push(Made {
             resource,
-            place: Some((args.line, args.field)),
+            place: Some((args.place, args.field)),
         });
         Ok(())
     };

@@ -71,7 +71,7 @@ fn read(file: &str, bytes: &[u8], duplicate_keys: DuplicateKeys) -> Result<Vec<R
                 let Kind::Seq(items) = &items.kind else {
                     return Err(
                         Error::invalid("items of a list of resources must be a list")
-                            .at(file, items.span.line),
+                            .at(file, items.span),
                     );
                 };
                 for item in items {
@@ -130,7 +130,7 @@ fn items_of(mut root: Node) -> Vec<Node> {
 }
 
 fn check_object(file: &str, object: &Node) -> Result<()> {
-    let error = |what: &str| Error::invalid(what).at(file, object.span.line);
+    let error = |what: &str| Error::invalid(what).at(file, object.span);
     if object.entries().is_none() {
         return Err(error(&format!(
             "expected an object with apiVersion, kind and metadata, found {}",

@@ -1,6 +1,6 @@
 //! A kustomization and where it stands: found, read, and edited as a Flux Kustomization asks.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Place, Result};
 use crate::flux;
 use crate::kustomization::{FILE_NAMES, Kustomization, PatchEntry, Text};
 use crate::load::{Loader, shown};
@@ -87,7 +87,9 @@ impl<'t> Target<'t> {
 
     /// An error about a path that the kustomization names.
     pub(crate) fn place(&self, error: Error, path: &Text) -> Error {
-        error.in_field(path.field.clone()).at(&self.file, path.line)
+        error
+            .in_field(path.field.clone())
+            .at(&self.file, path.place)
     }
 }
 
@@ -166,7 +168,7 @@ fn edit(kustomization: &mut Kustomization, edits: &RootEdits, loader: &Loader<'_
         }
         kustomization.components.push(Text {
             content: path.clone(),
-            line: 0,
+            place: Place::default(),
             field,
         });
     }

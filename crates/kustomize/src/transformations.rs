@@ -43,7 +43,7 @@ impl Target<'_> {
                 .map_err(|error| {
                     error
                         .in_field(entry.field.clone())
-                        .at(&self.file, entry.line)
+                        .at(&self.file, entry.place)
                 })?;
             self.done(resources, "PatchTransformer");
         }
@@ -104,7 +104,7 @@ impl Target<'_> {
             self.json6902(resources, entry).map_err(|error| {
                 error
                     .in_field(entry.field.clone())
-                    .at(&self.file, entry.line)
+                    .at(&self.file, entry.place)
             })?;
             self.done(resources, "PatchJson6902Transformer");
         }
@@ -119,9 +119,14 @@ impl Target<'_> {
             self.done(resources, "ImageTagTransformer");
         }
         if !own.replacements.is_empty() {
-            let replacements = self.replacements(&own.replacements)?;
-            transform::replacements::transform(resources, &replacements)
-                .map_err(|error| here(error, "replacements"))?;
+            for entry in &own.replacements {
+                let replacements = self.replacements(std::slice::from_ref(entry))?;
+                transform::replacements::transform(resources, &replacements).map_err(|error| {
+                    error
+                        .in_field(entry.field.clone())
+                        .at(&self.file, entry.place)
+                })?;
+            }
             self.done(resources, "ReplacementTransformer");
         }
         plugins::transform(self, context, all, &own.transformers)
@@ -158,7 +163,7 @@ impl Target<'_> {
             Ok(patches) => Ok(patches),
             Err(error) if entry.content.contains('\n') => Err(error
                 .in_field(entry.field.clone())
-                .moved(&self.file, entry.line)),
+                .moved(&self.file, entry.place)),
             Err(_) => {
                 let file = self
                     .loader
@@ -179,7 +184,7 @@ impl Target<'_> {
         let here = |error: Error| {
             error
                 .in_field(entry.field.clone())
-                .at(&self.file, entry.line)
+                .at(&self.file, entry.place)
         };
         let inline = entry.patch.trim();
         let mut patch = match (inline, entry.path.as_str()) {
@@ -196,7 +201,7 @@ impl Target<'_> {
             (_, "") => Patch::parse(&self.file, inline).map_err(|error| {
                 error
                     .in_field(format!("{}.patch", entry.field))
-                    .moved(&self.file, entry.line)
+                    .moved(&self.file, entry.place)
             })?,
             _ => {
                 return Err(here(Error::invalid(
@@ -241,7 +246,7 @@ impl Target<'_> {
             let here = |error: Error| {
                 error
                     .in_field(entry.field.clone())
-                    .at(&self.file, entry.line)
+                    .at(&self.file, entry.place)
             };
             if entry.path.is_empty() {
                 out.push(entry.replacement.clone());

@@ -67,9 +67,7 @@ impl<'f> Decoder<'f> {
 
     /// An error about a value.
     pub(crate) fn error(self, at: &Node, path: &str, what: impl Into<String>) -> Error {
-        Error::invalid(what)
-            .in_field(path)
-            .at(self.file, at.span.line)
+        Error::invalid(what).in_field(path).at(self.file, at.span)
     }
 
     fn mismatch(self, at: &Node, path: &str, wanted: &str) -> Error {
@@ -126,7 +124,7 @@ impl<'f> Decoder<'f> {
         let name = node::text(field.key);
         let error = Error::invalid(format!("unknown field {name:?}"))
             .in_field(field.path.clone())
-            .at(self.file, field.key.span.line);
+            .at(self.file, field.key.span);
         let near = known
             .iter()
             .map(|known| (distance(&known.to_ascii_lowercase(), &field.name), known))

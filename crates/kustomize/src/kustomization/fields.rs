@@ -3,7 +3,7 @@
 use fairway_yaml::Node;
 
 use super::decode::{Decoder, Field};
-use crate::error::Result;
+use crate::error::{Place, Result};
 use crate::field_spec::FieldSpec;
 use crate::id::{Gvk, split_api_version};
 use crate::options::{Image, Selector};
@@ -12,7 +12,7 @@ use crate::options::{Image, Selector};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Text {
     pub(crate) content: String,
-    pub(crate) line: u32,
+    pub(crate) place: Place,
     pub(crate) field: String,
 }
 
@@ -20,7 +20,7 @@ impl Text {
     pub(crate) fn decode(decoder: Decoder<'_>, at: &Node, path: &str) -> Result<Self> {
         Ok(Self {
             content: decoder.string(at, path)?,
-            line: at.span.line,
+            place: at.span.into(),
             field: path.to_owned(),
         })
     }
@@ -132,14 +132,14 @@ pub(crate) struct PatchEntry {
     pub(crate) target: Option<Selector>,
     pub(crate) allow_name_change: bool,
     pub(crate) allow_kind_change: bool,
-    pub(crate) line: u32,
+    pub(crate) place: Place,
     pub(crate) field: String,
 }
 
 impl PatchEntry {
     pub(crate) fn decode(decoder: Decoder<'_>, at: &Node, path: &str) -> Result<Self> {
         let mut out = Self {
-            line: at.span.line,
+            place: at.span.into(),
             field: path.to_owned(),
             ..Self::default()
         };
@@ -383,14 +383,14 @@ pub(crate) struct GeneratorArgs {
     pub(crate) files: Vec<String>,
     pub(crate) envs: Vec<String>,
     pub(crate) options: Option<GeneratorOptions>,
-    pub(crate) line: u32,
+    pub(crate) place: Place,
     pub(crate) field: String,
 }
 
 impl GeneratorArgs {
     pub(crate) fn decode(decoder: Decoder<'_>, at: &Node, path: &str) -> Result<Self> {
         let mut out = Self {
-            line: at.span.line,
+            place: at.span.into(),
             field: path.to_owned(),
             ..Self::default()
         };
@@ -449,7 +449,7 @@ pub(crate) struct SecretArgs {
 impl SecretArgs {
     pub(crate) fn decode(decoder: Decoder<'_>, at: &Node, path: &str) -> Result<Self> {
         let args = GeneratorArgs {
-            line: at.span.line,
+            place: at.span.into(),
             field: path.to_owned(),
             ..GeneratorArgs::default()
         };

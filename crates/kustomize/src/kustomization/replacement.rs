@@ -4,7 +4,7 @@ use fairway_yaml::Node;
 
 use super::decode::Decoder;
 use super::fields::{gvk_field, selector};
-use crate::error::Result;
+use crate::error::{Place, Result};
 use crate::id::{Gvk, ResId};
 use crate::node;
 use crate::options::Selector;
@@ -14,7 +14,7 @@ use crate::options::Selector;
 pub(crate) struct ReplacementEntry {
     pub(crate) path: String,
     pub(crate) replacement: Replacement,
-    pub(crate) line: u32,
+    pub(crate) place: Place,
     pub(crate) field: String,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct FieldOptions {
 impl ReplacementEntry {
     pub(crate) fn decode(decoder: Decoder<'_>, at: &Node, path: &str) -> Result<Self> {
         let mut out = Self {
-            line: at.span.line,
+            place: at.span.into(),
             field: path.to_owned(),
             ..Self::default()
         };

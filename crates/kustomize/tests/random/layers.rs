@@ -27,7 +27,7 @@ pub(crate) fn tree(seed: u64) -> Vec<(String, String)> {
         components.push(format!("../{path}"));
     }
     if dice.percent(40) {
-        let resources: Vec<String> = layers.drain(..).collect();
+        let resources = std::mem::take(&mut layers);
         kustomization(dice, &mut files, "middle", &resources, &[], &ids);
         layers.push("../middle".to_owned());
     }
@@ -43,9 +43,9 @@ type Files = Vec<(String, String)>;
 
 fn objects(dice: &mut Dice, files: &mut Files, ids: &mut Vec<Id>, path: &str) -> Vec<String> {
     let mut names = Vec::new();
-    for at in 0..1 + dice.below(4) {
+    for at in 0..=dice.below(4) {
         let mut texts = Vec::new();
-        for _ in 0..1 + dice.below(2) {
+        for _ in 0..=dice.below(2) {
             let id = Id::random(dice);
             if ids.contains(&id) && !dice.percent(2) {
                 continue;
@@ -144,7 +144,7 @@ fn feature(dice: &mut Dice, files: &mut Files, path: &str, field: &str, ids: &[I
         ),
         "patches" => {
             let mut out = "patches:\n".to_owned();
-            for at in 0..1 + dice.below(3) {
+            for at in 0..=dice.below(3) {
                 let id = ids[dice.below(ids.len())].clone();
                 out.push_str(&patch(dice, files, path, at, &id));
             }
@@ -378,7 +378,7 @@ fn merge_patch(dice: &mut Dice, id: &Id) -> String {
 
 fn json_patch(dice: &mut Dice, id: &Id) -> String {
     let mut out = String::new();
-    for _ in 0..1 + dice.below(2) {
+    for _ in 0..=dice.below(2) {
         let common = |dice: &mut Dice| match dice.below(8) {
             0 => format!(
                 "- op: add\n  path: /metadata/labels/added\n  value: {}\n",

@@ -105,7 +105,7 @@ fn body(dice: &mut Dice, kind: &str) -> String {
                 let _ = write!(out, "  selector:\n{}", pairs(dice, "    "));
             }
             out.push_str("  ports:\n");
-            for port in 0..1 + dice.below(3) {
+            for port in 0..=dice.below(3) {
                 let _ = writeln!(out, "  - port: {}", 80 + port * dice.below(3));
                 if dice.percent(50) {
                     let _ = writeln!(out, "    protocol: {}", dice.pick(&["TCP", "UDP"]));
@@ -204,9 +204,9 @@ fn pod(dice: &mut Dice, indent: &str) -> String {
                         );
                     }
                     1 => {
-                        let _ = write!(
+                        let _ = writeln!(
                             out,
-                            "{indent}      valueFrom: {{secretKeyRef: {{name: {}, key: k}}}}\n",
+                            "{indent}      valueFrom: {{secretKeyRef: {{name: {}, key: k}}}}",
                             dice.pick(&["web", "keys", "db"])
                         );
                     }
@@ -218,7 +218,7 @@ fn pod(dice: &mut Dice, indent: &str) -> String {
         }
         if dice.percent(40) {
             let _ = writeln!(out, "{indent}    ports:");
-            for _ in 0..1 + dice.below(2) {
+            for _ in 0..=dice.below(2) {
                 let _ = writeln!(out, "{indent}    - containerPort: {}", 80 + dice.below(2));
                 if dice.percent(50) {
                     let _ = writeln!(
