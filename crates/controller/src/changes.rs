@@ -110,10 +110,9 @@ impl Context {
         {
             let pause =
                 Duration::from_millis(150) + Duration::from_millis(1) * self.clusters.len() as u32;
-            self.enqueue_fleet(
-                (object.namespace().unwrap_or_default(), fleet.clone()),
-                pause,
-            );
+            let namespace = object.namespace().unwrap_or_default();
+            self.notify_pipelines_of_fleet(&namespace, fleet);
+            self.enqueue_fleet((namespace, fleet.clone()), pause);
         }
     }
 
@@ -187,9 +186,14 @@ impl Context {
             Change::Set { old, new } => {
                 let rollout =
                     |fleet: &FleetKustomization| fleet.status.clone().and_then(|s| s.rollout);
+                let rolls = old.as_deref().and_then(rollout) != rollout(new);
+                if rolls {
+                    let namespace = new.namespace().unwrap_or_default();
+                    self.notify_pipelines_of_fleet(&namespace, &new.name_any());
+                }
                 if needs_run(old.as_deref(), &**new)
                     || self.changes_hands(old.as_deref(), &**new)
-                    || old.as_deref().and_then(rollout) != rollout(new)
+                    || rolls
                 {
                     self.enqueue_fleet(
                         (new.namespace().unwrap_or_default(), new.name_any()),

@@ -8,7 +8,8 @@ use fairway_apply::Connection;
 use fairway_git::Mirrors;
 use fairway_types::reference::KubeConfigReference;
 use fairway_types::{
-    Cluster, ClusterSelector, FleetKustomization, GitRepository, Kustomization, conditions, names,
+    Approval, Cluster, ClusterSelector, FleetKustomization, GitRepository, Kustomization, Pipeline,
+    Promotion, conditions, names,
 };
 use kube::ResourceExt;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::objects::{Name, Objects, name_of};
 use crate::options::{Controller, Options};
 use crate::outbound::Outbound;
+use crate::promotion::{Versions, Whoami};
 use crate::queue::{Lane, Priority, Queue};
 use crate::rollout::{self, Gate};
 use crate::source::external::{self, Externals};
@@ -42,6 +44,10 @@ pub struct Queues {
     pub clusters: Arc<Queue<Name>>,
     /// FleetKustomizations of the hub.
     pub fleets: Arc<Queue<Name>>,
+    /// Pipelines of the hub.
+    pub pipelines: Arc<Queue<Name>>,
+    /// Promotions of the hub.
+    pub promotions: Arc<Queue<Name>>,
 }
 
 /// See the module.
@@ -60,6 +66,16 @@ pub struct Context {
     pub fleets: Arc<Objects<FleetKustomization>>,
     /// Named rules of the hub.
     pub selectors: Arc<Objects<ClusterSelector>>,
+    /// Pipelines of the hub.
+    pub pipelines: Arc<Objects<Pipeline>>,
+    /// Promotions of the hub.
+    pub promotions: Arc<Objects<Promotion>>,
+    /// Approvals of the hub.
+    pub approvals: Arc<Objects<Approval>>,
+    /// Versions at commits.
+    pub(crate) versions: Versions,
+    /// Who this process is to the hub.
+    pub(crate) whoami: Whoami,
     /// Events about fleet objects.
     pub fleet_events: Recorder,
     /// What sources are at.
@@ -128,6 +144,11 @@ impl Context {
             clusters: Arc::default(),
             fleets: Arc::default(),
             selectors: Arc::default(),
+            pipelines: Arc::default(),
+            promotions: Arc::default(),
+            approvals: Arc::default(),
+            versions: Versions::default(),
+            whoami: Whoami::default(),
             fleet_events: parts.fleet_events,
             sources: Sources::default(),
             externals: Externals::default(),
@@ -314,6 +335,7 @@ impl Context {
                 }
             }
         }
+        self.notify_pipelines_of_source(source);
     }
 
     /// A source says something new of itself: who may wait for that looks again. Who is at work has its revision.

@@ -16,7 +16,7 @@ use crate::queue::Outcome;
 /// What each reconciler of this process may do.
 #[derive(Debug, Clone)]
 pub struct Standings {
-    /// Clusters and FleetKustomizations.
+    /// Clusters and FleetKustomizations, Pipelines and Promotions.
     pub fleet: watch::Receiver<Standing>,
     /// GitRepositories.
     pub source: watch::Receiver<Standing>,
@@ -60,7 +60,7 @@ impl Standings {
     /// The standing of one reconciler.
     pub fn of(&self, controller: Controller) -> &watch::Receiver<Standing> {
         match controller {
-            Controller::Fleet => &self.fleet,
+            Controller::Fleet | Controller::Pipeline => &self.fleet,
             Controller::Source => &self.source,
             Controller::Kustomize => &self.kustomize,
         }
@@ -115,7 +115,7 @@ pub(crate) fn stand(
     let (receivers, campaign) = lease::elect(hub.client(), election, resign);
     for ((controller, name), receiver) in leases.into_iter().zip(receivers) {
         match controller {
-            Controller::Fleet => standings.fleet = receiver,
+            Controller::Fleet | Controller::Pipeline => standings.fleet = receiver,
             Controller::Source => standings.source = receiver,
             Controller::Kustomize => standings.kustomize = receiver,
         }
@@ -201,6 +201,7 @@ impl Context {
     fn began_to_lead(self: &Arc<Self>) {
         self.enqueue_everything();
         self.enqueue_all_fleets();
+        self.enqueue_all_pipelines();
     }
 
     /// Whoever leads now changes the clusters: what was known of them is not known any more.

@@ -16,13 +16,13 @@ use crate::cluster::{self, Connections, Target};
 use crate::context::{Context, Parts, Queues};
 use crate::election::{self, Conflict, Standings, while_leading};
 use crate::events::Recorder;
-use crate::follow::{follow_config, follow_fleet, follow_home};
+use crate::follow::{follow_config, follow_fleet, follow_home, follow_pipelines};
 use crate::home::{Home, HomeId};
 use crate::lease::Standing;
 use crate::metrics::Snapshot;
 use crate::options::{Controller, Options};
 use crate::queue::{self, Limits, Outcome, Queue, Ticket};
-use crate::{clock, fleet, kustomization, probes, source};
+use crate::{clock, fleet, kustomization, pipeline, probes, promotion, source};
 
 /// Why an engine did not start.
 #[derive(Debug, thiserror::Error)]
@@ -153,8 +153,17 @@ impl Engine {
             let leads = Some(Controller::Kustomize);
             engine.work(&queues.kustomizations, leads, kustomization::reconcile);
         }
-        if context.options.controllers.contains(&Controller::Fleet) {
+        let is_on = |controller| context.options.controllers.contains(&controller);
+        if is_on(Controller::Fleet) || is_on(Controller::Pipeline) {
             follow_fleet(&context, &home);
+            follow_pipelines(&context, &home);
+        }
+        if is_on(Controller::Pipeline) {
+            engine.work(&queues.pipelines, None, pipeline::reconcile);
+            let leads = Some(Controller::Pipeline);
+            engine.work(&queues.promotions, leads, promotion::reconcile);
+        }
+        if is_on(Controller::Fleet) {
             engine.work(&queues.clusters, None, cluster::reconcile);
             engine.work(&queues.fleets, None, fleet::reconcile);
         }
@@ -257,6 +266,8 @@ fn queues(options: &Options) -> Queues {
         )),
         clusters: Queue::new(limits(64, 1, 1)),
         fleets: Queue::new(limits(8, 1, 1)),
+        pipelines: Queue::new(limits(8, 1, 1)),
+        promotions: Queue::new(limits(32, 1, 1)),
     }
 }
 

@@ -111,6 +111,34 @@ pub(crate) fn follow_fleet(context: &Arc<Context>, hub: &Arc<Home>) {
     );
 }
 
+/// Follows Pipelines, what is asked of them, and who approves. The fleet reconciler needs the Promotions too: what they hold.
+pub(crate) fn follow_pipelines(context: &Arc<Context>, hub: &Arc<Home>) {
+    spawn(
+        context,
+        hub,
+        context.pipelines.clone(),
+        |context, _, change| {
+            context.pipeline_changed(change);
+        },
+    );
+    spawn(
+        context,
+        hub,
+        context.promotions.clone(),
+        |context, _, change| {
+            context.promotion_changed(change);
+        },
+    );
+    spawn(
+        context,
+        hub,
+        context.approvals.clone(),
+        |context, _, change| {
+            context.approval_changed(change);
+        },
+    );
+}
+
 /// Listens to changes of Secrets and ConfigMaps of the hub, of which only the metadata is read. Where that is not
 /// allowed, kubeconfigs are read again every half minute instead.
 pub(crate) fn follow_config(tasks: &mut JoinSet<()>, context: &Arc<Context>, hub: &Arc<Home>) {

@@ -44,7 +44,7 @@ pub fn name(controller: Controller, selector: Option<&str>) -> String {
     let base = match controller {
         Controller::Source => SOURCE,
         Controller::Kustomize => KUSTOMIZE,
-        Controller::Fleet => FLEET,
+        Controller::Fleet | Controller::Pipeline => FLEET,
     };
     match selector.filter(|text| !text.is_empty()) {
         Some(text) => format!("{base}-{}", &hex(&Sha256::digest(text))[..8]),

@@ -30,18 +30,21 @@ pub enum Controller {
     Kustomize,
     /// Clusters and FleetKustomizations.
     Fleet,
+    /// Pipelines and Promotions.
+    Pipeline,
 }
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Source, Self::Kustomize, Self::Fleet];
+    pub const ALL: [Self; 4] = [Self::Source, Self::Kustomize, Self::Fleet, Self::Pipeline];
 
-    /// As in `--controllers`: `source`, `kustomize`, `fleet`.
+    /// As in `--controllers`: `source`, `kustomize`, `fleet`, `pipeline`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Source => "source",
             Self::Kustomize => "kustomize",
             Self::Fleet => "fleet",
+            Self::Pipeline => "pipeline",
         }
     }
 }
@@ -54,7 +57,7 @@ impl std::str::FromStr for Controller {
             .into_iter()
             .find(|controller| controller.name() == text)
             .ok_or_else(|| {
-                format!("unknown controller '{text}'; hint: source, kustomize and fleet are known")
+                format!("unknown controller '{text}'; hint: source, kustomize, fleet and pipeline are known")
             })
     }
 }
@@ -207,6 +210,18 @@ pub struct Options {
     pub insecure_kubeconfig_tls: bool,
     /// Checks and notifications may go to link-local and metadata addresses.
     pub allow_link_local_urls: bool,
+    /// Told when a named point is reached, so that tests can end the process there.
+    pub on_reached: Option<Reached>,
+}
+
+/// Told of the points that a test wants to hear of; see [`Options::on_reached`].
+#[derive(Clone)]
+pub struct Reached(pub std::sync::Arc<dyn Fn(&str) + Send + Sync>);
+
+impl std::fmt::Debug for Reached {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reached")
+    }
 }
 
 impl Options {
@@ -254,6 +269,14 @@ impl Options {
             additive_cel_dependency_check: false,
             insecure_kubeconfig_tls: false,
             allow_link_local_urls: false,
+            on_reached: None,
+        }
+    }
+
+    /// Says that a point is reached.
+    pub(crate) fn reached(&self, point: &str) {
+        if let Some(on_reached) = &self.on_reached {
+            (on_reached.0)(point);
         }
     }
 
@@ -263,7 +286,12 @@ impl Options {
         let selector = self.watch_label_selector.as_ref().map(Selection::text);
         [Controller::Fleet, Controller::Source, Controller::Kustomize]
             .into_iter()
-            .filter(|controller| self.controllers.contains(controller))
+            .filter(|controller| {
+                // Pipelines have no Lease of their own: they go with the fleets.
+                self.controllers.contains(controller)
+                    || (*controller == Controller::Fleet
+                        && self.controllers.contains(&Controller::Pipeline))
+            })
             .map(|controller| (controller, lease::name(controller, selector)))
             .collect()
     }

@@ -88,6 +88,8 @@ pub const CLUSTER_LABELS: [&str; 5] = [
 pub const PIPELINE_NAME: &str = "fleet.fairway.dev/pipeline";
 /// Label of a Promotion: its stage.
 pub const STAGE_NAME: &str = "fleet.fairway.dev/stage";
+/// Annotation of a Promotion that the engine makes: what it is for, the arrival in the stage before (or in the first one).
+pub const ARRIVAL: &str = "fleet.fairway.dev/arrival";
 /// Annotation of a Pipeline: nothing is committed to any stage while it holds. With `.<stage>` added, to one stage.
 /// The value is JSON (`until`, `reason`, `by`) or a reason.
 pub const FREEZE: &str = "fleet.fairway.dev/freeze";

@@ -5,6 +5,8 @@
     reason = "every printer column says its type"
 )]
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -15,6 +17,7 @@ use crate::{
     condition::{Condition, optional_seconds, seconds},
     duration::{self, Duration},
     fleet::ClusterMatch,
+    names,
     reference::{LocalObjectReference, ObjectReference, is_false, non_empty},
 };
 
@@ -641,6 +644,19 @@ impl Freeze {
             reason: Some(text.to_owned()).filter(|text| !text.is_empty()),
             ..Self::default()
         })
+    }
+
+    /// The freeze of a stage by the annotations of its Pipeline: its own, or that of the whole; the one that ends later.
+    pub fn of(annotations: &BTreeMap<String, String>, stage: &str, now: Timestamp) -> Option<Self> {
+        [
+            names::FREEZE.to_owned(),
+            format!("{}.{stage}", names::FREEZE),
+        ]
+        .iter()
+        .filter_map(|key| annotations.get(key))
+        .map(|text| Self::parse(text))
+        .filter(|freeze| freeze.holds(now))
+        .max_by_key(|freeze| freeze.until.unwrap_or(Timestamp::MAX))
     }
 
     /// Whether it holds at a time.

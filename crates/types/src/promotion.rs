@@ -275,6 +275,13 @@ pub struct PromotionStatus {
         skip_serializing_if = "Option::is_none"
     )]
     pub source_commit: Option<String>,
+    /// The head of the branch before its first commit: what came earlier can't be it.
+    #[serde(
+        default,
+        deserialize_with = "non_empty",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub base: Option<String>,
     /// The gates in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<Evidence>,

@@ -126,7 +126,9 @@ impl World {
 
     /// That something failed before it was tried once more says nothing.
     fn health_since(&self, cluster: usize, status: &RolloutStatus) -> Health {
-        let since = status.cluster(&format!("c{cluster}")).map(|entry| entry.since.as_second());
+        let since = status
+            .cluster(&format!("c{cluster}"))
+            .map(|entry| entry.since.as_second());
         let has = self.clusters[cluster].has.map(|(_, since)| since);
         match self.health(cluster) {
             Health::Failed(_) if has < since => Health::Progressing,

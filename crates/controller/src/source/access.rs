@@ -212,8 +212,20 @@ fn provider(
     }
 }
 
+/// The mirror for the object's URL and credential, or why there is none.
+pub(crate) async fn mirror_of(
+    context: &Arc<Context>,
+    home: &Home,
+    key: &Key,
+    object: &GitRepository,
+) -> Result<Arc<Mirror>, String> {
+    mirror(context, home, key, object)
+        .await
+        .map_err(|failure| failure.to_string())
+}
+
 /// The data of a Secret, or why there is none.
-pub(super) async fn read(
+pub(crate) async fn read(
     home: &Home,
     namespace: &str,
     name: &str,

@@ -18,6 +18,7 @@ mod reconcile;
 pub mod registry;
 mod verify;
 
+pub(crate) use access::{mirror_of, read as read_secret};
 pub use github_app::Apps;
 pub(crate) use include::enqueue_includers;
 pub(crate) use judge::NOT_RUN;

@@ -8,6 +8,7 @@ mod economy;
 mod faults;
 mod fleet;
 mod one_cluster;
+mod promotion;
 mod rollout;
 mod sources;
 mod world;
