@@ -44,6 +44,9 @@ use crate::reference::{LocalObjectReference, non_empty};
 pub struct ApprovalSpec {
     /// The Promotion, in the same namespace.
     pub promotion_ref: LocalObjectReference,
+    /// The Promotion's Pipeline: the admission policy asks whether the caller may approve there, and an Approval that
+    /// names another one does not count.
+    pub pipeline_ref: LocalObjectReference,
     /// uid of the Promotion; an Approval of another one of the same name does not count.
     #[serde(
         default,

@@ -17,6 +17,8 @@ pub(crate) const CONTROLLER: &str = "fairway";
 
 const NAMESPACE: &str = include_str!("../../../../deploy/namespace.yaml");
 const RBAC: &str = include_str!("../../../../deploy/rbac.yaml");
+const ROLES: &str = include_str!("../../../../deploy/roles.yaml");
+const APPROVALS: &str = include_str!("../../../../deploy/approvals.yaml");
 const DEPLOYMENT: &str = include_str!("../../../../deploy/controller.yaml");
 const NETWORK_POLICIES: &str = include_str!("../../../../deploy/network-policies.yaml");
 
@@ -64,7 +66,9 @@ impl Installation {
     pub(crate) fn objects(&self) -> anyhow::Result<Vec<Value>> {
         let mut objects = definitions();
         objects.extend(documents(NAMESPACE)?);
-        objects.extend(documents(RBAC)?);
+        for part in [RBAC, ROLES, APPROVALS] {
+            objects.extend(documents(part)?);
+        }
         if self.profile == "flux" {
             objects.push(administrator());
         }
@@ -177,11 +181,12 @@ fn integers(value: &mut Value) {
     }
 }
 
-/// The resource definitions, the namespace and the accounts, without a Deployment: for a controller that runs elsewhere.
+/// All but the Deployment: for a controller that runs elsewhere.
 fn accounts() -> anyhow::Result<Vec<Value>> {
     let mut objects = definitions();
-    objects.extend(documents(NAMESPACE)?);
-    objects.extend(documents(RBAC)?);
+    for part in [NAMESPACE, RBAC, ROLES, APPROVALS] {
+        objects.extend(documents(part)?);
+    }
     Ok(objects)
 }
 
