@@ -48,6 +48,7 @@ async fn decide(global: &Global, args: DecideArgs, decision: Decision) -> anyhow
         "",
         ApprovalSpec {
             promotion_ref: LocalObjectReference { name: name.clone() },
+            pipeline_ref: found.spec.pipeline_ref.clone(),
             promotion_uid: found.uid(),
             decision,
             approver: who.user.clone(),
