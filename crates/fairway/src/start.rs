@@ -12,6 +12,9 @@ use crate::{commands, exit};
 /// Runs the command line and returns the exit code of the house style: 0 done, 1 not so, 2 misuse, 3 failed.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(result) = commands::at_once(&cli) {
+        return code(result);
+    }
     start_logging(&cli);
     if rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
@@ -30,6 +33,10 @@ pub(crate) fn main() -> ExitCode {
     };
     let result = runtime.block_on(commands::run(cli));
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    code(result)
+}
+
+fn code(result: anyhow::Result<exit::Outcome>) -> ExitCode {
     match result {
         Ok(outcome) => outcome.code(),
         Err(error) => exit::report(&error),

@@ -1,10 +1,13 @@
 //! The whole build: accumulate, then what is done once at the end.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use crate::accumulate::{Accumulated, Context};
 use crate::bases::Bases;
 use crate::error::{Error, Result};
+use crate::id::{Gvk, ResId};
 use crate::load::Loader;
 use crate::options::Options;
 use crate::parallel;
@@ -46,6 +49,46 @@ impl Build {
     /// The objects as `kustomize build` prints them.
     pub fn to_yaml(&self) -> String {
         fairway_yaml::emit::documents(self.resources.iter().map(|resource| &resource.object))
+    }
+
+    /// Each object as a file of its own, under the name that `kustomize build -o DIRECTORY` gives it.
+    pub fn to_files(&self) -> Vec<(String, String)> {
+        let ids: Vec<ResId> = self
+            .resources
+            .iter()
+            .map(|resource| {
+                let text = |path: &str| resource.object.pointer(path).and_then(Value::as_str);
+                let gvk = Gvk::parse(
+                    text("/apiVersion").unwrap_or_default(),
+                    text("/kind").unwrap_or_default(),
+                );
+                let namespace = text("/metadata/namespace").unwrap_or_default();
+                ResId::new(gvk, text("/metadata/name").unwrap_or_default(), namespace)
+            })
+            .collect();
+        let namespaces: HashSet<&str> = ids
+            .iter()
+            .filter(|id| !id.cluster_scoped)
+            .map(ResId::effective_namespace)
+            .collect();
+        let name = |id: &ResId| {
+            let with_namespace = namespaces.len() > 1 && !id.cluster_scoped;
+            let namespace = if with_namespace {
+                id.effective_namespace()
+            } else {
+                ""
+            };
+            let gvk = &id.gvk;
+            let parts = [namespace, &gvk.group, &gvk.version, &gvk.kind, &id.name];
+            let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+            // A name with a slash would lead out of the directory.
+            format!("{}.yaml", parts.join("_").to_lowercase()).replace('/', "_")
+        };
+        self.resources
+            .iter()
+            .zip(&ids)
+            .map(|(resource, id)| (name(id), fairway_yaml::emit::to_string(&resource.object)))
+            .collect()
     }
 }
 
@@ -217,8 +260,7 @@ fn finish(
         .map_err(|error| error.in_file(&target.file))?;
     let says = |option: &str| own.build_metadata.iter().any(|have| have == option);
     if says("managedByLabel") {
-        let spec =
-            crate::field_spec::FieldSpec::new(crate::id::Gvk::default(), "metadata/labels", true);
+        let spec = crate::field_spec::FieldSpec::new(Gvk::default(), "metadata/labels", true);
         let pair = (
             "app.kubernetes.io/managed-by".to_owned(),
             "kustomize-v5.8.1".to_owned(),

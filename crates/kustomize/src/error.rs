@@ -184,6 +184,17 @@ impl Error {
     pub fn what(&self) -> &str {
         &self.0.what
     }
+
+    /// What to do about it.
+    pub fn next_step(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// Where it is and what is wrong, without what to do about it.
+    pub fn without_next_step(mut self) -> Self {
+        self.0.hint = None;
+        self
+    }
 }
 
 impl From<TreeError> for Error {

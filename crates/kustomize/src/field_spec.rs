@@ -45,11 +45,15 @@ impl FieldSpec {
             && (self.gvk.version.is_empty() || self.gvk.version == version)
     }
 
-    /// Whether `name[]` is a part of the path.
-    pub(crate) fn names_list(&self, name: &str) -> bool {
-        self.parts
-            .iter()
-            .any(|part| part.strip_suffix("[]") == Some(name))
+    /// Whether something of this name, which is null or no scalar, is not what the path expects there: a null list, or a
+    /// map or list at its end.
+    pub(crate) fn names_odd(&self, name: &str, value: &Node) -> bool {
+        let null_list = || {
+            let mut parts = self.parts.iter();
+            node::is_null(value) && parts.any(|part| part.strip_suffix("[]") == Some(name))
+        };
+        let at_end = || self.parts.last().is_some_and(|last| last == name);
+        null_list() || (!node::is_null(value) && at_end())
     }
 
     /// Calls `set` with each value of the field, in lists with that of each item.

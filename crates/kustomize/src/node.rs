@@ -302,16 +302,62 @@ pub(crate) fn set_shared_entry(
 
 /// Whether kustomize quotes a text without a type when it adds it anew: where YAML 1.1 would not read a string.
 fn needs_quotes(text: &str) -> bool {
-    let scalar = Scalar {
+    if text.is_empty() || text.contains('\n') {
+        return false;
+    }
+    // What is more than a word may be a map, a list or a comment.
+    let structured = text.starts_with(['[', '{', '-', '?', '#', '!', '&', '*', '|', '>', ' '])
+        || text.contains(": ")
+        || text.contains(" #")
+        || text.ends_with(':');
+    if structured {
+        return match fairway_yaml::parse(text) {
+            Ok(documents) => documents.first().is_none_or(|document| {
+                document
+                    .root
+                    .scalar()
+                    .is_none_or(|scalar| !is_string(scalar))
+            }),
+            Err(_) => false,
+        };
+    }
+    !is_string(&Scalar {
         text: text.to_owned(),
         style: Style::Plain,
         tag: None,
+    })
+}
+
+fn is_string(scalar: &Scalar) -> bool {
+    matches!(
+        scalar.resolve(Dialect::Kubectl),
+        Ok(Resolved::Str(_)) | Err(_)
+    )
+}
+
+/// A value of a map as a merge leaves it: a plain string that YAML 1.1 would not read as one gets quotes, which it keeps
+/// when another value takes its place.
+pub(crate) fn settled(mut value: Node) -> Node {
+    let is_text = |scalar: &Scalar| {
+        scalar.style == Style::Plain
+            && match scalar.tag.as_deref() {
+                None => scalar_tag(scalar) == Tag::Str,
+                Some(tag) => tag == "!!str",
+            }
     };
-    !text.is_empty()
-        && !matches!(
-            scalar.resolve(Dialect::Kubectl),
-            Ok(Resolved::Str(_)) | Err(_)
-        )
+    let quoted = value.scalar().is_some_and(|scalar| {
+        // Letters beyond these start nothing but strings.
+        !scalar.text.starts_with(|c: char| {
+            c.is_ascii_alphabetic()
+                && !matches!(c, 'y' | 'Y' | 'n' | 'N' | 'o' | 'O' | 't' | 'T' | 'f' | 'F')
+        }) && is_text(scalar)
+            && needs_quotes(&scalar.text)
+    });
+    if quoted && let Kind::Scalar(scalar) = &mut value.kind {
+        scalar.style = Style::DoubleQuoted;
+        scalar.tag = None;
+    }
+    value
 }
 
 /// Replaces a scalar's text and type, keeping its style. A null becomes the scalar.

@@ -34,8 +34,8 @@ pub(crate) use pipeline::{
 };
 pub(crate) use promotion::{CommitArgs, PromoteArgs, RequestArgs, RollbackArgs};
 pub(crate) use render::{
-    BuildArgs, BuildCommand, BuildKustomizationArgs, DiffCommand, DiffKustomizationArgs, Order,
-    Restrictor,
+    BuildArgs, BuildCommand, BuildFolderArgs, BuildKustomizationArgs, DiffCommand,
+    DiffKustomizationArgs, Order, Restrictor,
 };
 
 /// Keeps every cluster of a fleet equal to a Git repository. Speaks the Flux v2 API.

@@ -7,15 +7,22 @@ use clap::{Args, Subcommand, ValueEnum};
 
 /// `fairway build`.
 #[derive(Args, Debug)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct BuildArgs {
     #[command(subcommand)]
     pub(crate) what: Option<BuildCommand>,
+    #[command(flatten)]
+    pub(crate) folder: BuildFolderArgs,
+}
+
+/// `fairway build DIR`.
+#[derive(Args, Debug)]
+pub(crate) struct BuildFolderArgs {
     /// Folder with a kustomization file (as `kustomize build DIR`)
-    #[arg(required = true, value_name = "DIR")]
-    pub(crate) dir: Option<PathBuf>,
-    /// Write to this file instead of standard output
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(crate) dir: PathBuf,
+    /// Write to this file instead of standard output; into a folder, one file for each object
+    #[arg(short, long, value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
     /// Whether files outside the folder of a kustomization may be read
     #[arg(long, value_enum, default_value_t = Restrictor::LoadRestrictionsRootOnly)]
@@ -23,6 +30,51 @@ pub(crate) struct BuildArgs {
     /// Order of the objects
     #[arg(long, value_enum, default_value_t = Order::Legacy)]
     pub(crate) reorder: Order,
+    #[command(flatten)]
+    pub(crate) never: NeverArgs,
+}
+
+/// What `kustomize build` can be asked for and a build here never does.
+#[derive(Args, Debug)]
+pub(crate) struct NeverArgs {
+    #[arg(long, hide = true)]
+    enable_alpha_plugins: bool,
+    #[arg(long, hide = true)]
+    enable_exec: bool,
+    #[arg(long, hide = true)]
+    enable_helm: bool,
+    #[arg(long, hide = true)]
+    network: bool,
+}
+
+impl NeverArgs {
+    /// The flag that was given, what it would allow, and what to do instead.
+    pub(crate) fn given(&self) -> Option<(&'static str, &'static str, &'static str)> {
+        const RENDER: &str = "leave the flag out, and commit what the plugin makes";
+        if self.enable_alpha_plugins {
+            Some((
+                "--enable-alpha-plugins",
+                "a build executes no plugins",
+                RENDER,
+            ))
+        } else if self.enable_exec {
+            Some(("--enable-exec", "a build executes nothing", RENDER))
+        } else if self.enable_helm {
+            Some((
+                "--enable-helm",
+                "a build renders no Helm charts",
+                "leave the flag out; let a HelmRelease install the chart, or commit what it renders",
+            ))
+        } else if self.network {
+            Some((
+                "--network",
+                "a build reaches no network",
+                "leave the flag out, and commit what would be fetched",
+            ))
+        } else {
+            None
+        }
+    }
 }
 
 /// `--load-restrictor`, with kustomize's own names.

@@ -30,6 +30,14 @@ use crate::args::{Cli, Command, CreateCommand, CreateSource, DiffCommand, DrillC
 use crate::exit::Outcome;
 use crate::{bootstrap, demo};
 
+/// Runs a command that waits for nothing, and so is done before others have started.
+pub(crate) fn at_once(cli: &Cli) -> Option<anyhow::Result<Outcome>> {
+    match &cli.command {
+        Command::Build(args) if args.what.is_none() => Some(render::folder(&args.folder)),
+        _ => None,
+    }
+}
+
 /// Runs the command.
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<Outcome> {
     let global = cli.global;

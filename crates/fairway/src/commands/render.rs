@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 
 use super::kinds::{Kind, explain};
 use crate::args::{
-    self, BuildArgs, BuildCommand, BuildKustomizationArgs, DiffKustomizationArgs, Global,
+    self, BuildArgs, BuildCommand, BuildFolderArgs, BuildKustomizationArgs, DiffKustomizationArgs,
+    Global,
 };
 use crate::exit::{Hinted, Misuse, Outcome};
 use crate::output::field_changes;
@@ -29,10 +30,15 @@ pub(crate) async fn build(global: &Global, args: BuildArgs) -> anyhow::Result<Ou
         print!("{}", fairway_yaml::emit::documents(&objects));
         return Ok(Outcome::Done);
     }
-    let dir = args
-        .dir
-        .as_deref()
-        .ok_or_else(|| Misuse("name the folder to build".into()))?;
+    folder(&args.folder)
+}
+
+/// Builds a folder. It asks nobody anything, so it needs no runtime.
+pub(crate) fn folder(args: &BuildFolderArgs) -> anyhow::Result<Outcome> {
+    if let Some((flag, why, hint)) = args.never.given() {
+        let refused = Hinted::new(format!("{flag} is not for Fairway: {why}"), hint);
+        return Err(anyhow::Error::new(refused).context(Misuse("wrong flag".into())));
+    }
     let options = Options {
         load_restrictor: match args.load_restrictor {
             args::Restrictor::LoadRestrictionsRootOnly => LoadRestrictor::RootOnly,
@@ -44,19 +50,42 @@ pub(crate) async fn build(global: &Global, args: BuildArgs) -> anyhow::Result<Ou
         },
         ..Options::default()
     };
-    let (tree, path) = on_disk(dir)?;
-    let rendered = fairway_kustomize::render(&tree, &path, &options)?;
-    for warning in &rendered.warnings {
+    let (tree, path) = on_disk(&args.dir)?;
+    let failed = |file: &Path| format!("failed to write {}", file.display());
+    let warnings = match &args.output {
+        Some(into) if into.is_dir() => {
+            let build = fairway_kustomize::build(&tree, &path, &options).map_err(explained)?;
+            for (name, text) in build.to_files() {
+                let file = into.join(name);
+                std::fs::write(&file, text).with_context(|| failed(&file))?;
+            }
+            build.warnings
+        }
+        Some(file) => {
+            let rendered = fairway_kustomize::render(&tree, &path, &options).map_err(explained)?;
+            std::fs::write(file, rendered.yaml).with_context(|| failed(file))?;
+            rendered.warnings
+        }
+        None => {
+            let rendered = fairway_kustomize::render(&tree, &path, &options).map_err(explained)?;
+            std::io::stdout()
+                .write_all(rendered.yaml.as_bytes())
+                .context("failed to write to standard output")?;
+            rendered.warnings
+        }
+    };
+    for warning in warnings {
         eprintln!("warning: {warning}");
     }
-    match &args.output {
-        Some(file) => std::fs::write(file, rendered.yaml)
-            .with_context(|| format!("failed to write {}", file.display()))?,
-        None => std::io::stdout()
-            .write_all(rendered.yaml.as_bytes())
-            .context("failed to write to standard output")?,
-    }
     Ok(Outcome::Done)
+}
+
+/// What to do about it on a line of its own.
+fn explained(error: fairway_kustomize::Error) -> anyhow::Error {
+    match error.next_step().map(str::to_owned) {
+        Some(hint) => Hinted::new(error.without_next_step().to_string(), hint).into(),
+        None => error.into(),
+    }
 }
 
 /// The whole disk as a tree, and the folder's path in it: bases may be anywhere.
@@ -127,7 +156,8 @@ async fn render(
     dir: &Path,
 ) -> anyhow::Result<Vec<Value>> {
     let (tree, path) = on_disk(dir)?;
-    let build = fairway_kustomize::build(&tree, &path, &spec::options(&kustomization.spec))?;
+    let build = fairway_kustomize::build(&tree, &path, &spec::options(&kustomization.spec))
+        .map_err(explained)?;
     let how = finish::Finish {
         variables: variables(kustomization, client).await?,
         common: kustomization.spec.common_metadata.clone(),

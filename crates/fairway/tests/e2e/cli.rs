@@ -382,7 +382,32 @@ async fn a_build_that_fails_names_file_and_field() {
     );
     assert_eq!(output.stdout, "");
     error(&home.run(&["build", "missing"]).await, 3, &["missing"]);
-    assert_eq!(home.run(&["build"]).await.code, 2);
+    // Without a folder it is the one that we are in, as for kustomize.
+    error(&home.run(&["build"]).await, 3, &["kustomization.yaml"]);
+    let output = home.run(&["build", "app", "--enable-alpha-plugins"]).await;
+    error(&output, 2, &["--enable-alpha-plugins", "hint: "]);
+}
+
+#[tokio::test]
+async fn a_build_into_a_folder_writes_a_file_for_each_object() {
+    let home = Home::new();
+    home.write("app/kustomization.yaml", "resources: [a.yaml]\n");
+    home.write(
+        "app/a.yaml",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n",
+    );
+    let into = home.write("out/placeholder", "");
+    let folder = into.parent().unwrap();
+    let output = home
+        .run(&["build", "app", "-o", folder.to_str().unwrap()])
+        .await;
+    assert_eq!((output.code, output.stdout.as_str()), (0, ""), "{output:?}");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    assert_eq!(
+        read("v1_service_web.yaml"),
+        "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\n"
+    );
+    assert!(read("v1_namespace_shop.yaml").contains("kind: Namespace"));
 }
 
 #[tokio::test]

@@ -40,15 +40,19 @@ pub(crate) fn transform(
     Ok(())
 }
 
-/// Whether any text is wanted, or any list of the specs is null: it becomes an empty one.
+/// Whether any text is wanted, or a field of the specs has another shape than a text: null lists become empty ones, and
+/// maps where an image should be are errors.
 fn look(node: &Node, wanted: &dyn Fn(&str) -> bool, specs: &[FieldSpec]) -> bool {
     match &node.kind {
         Kind::Scalar(scalar) => wanted(&scalar.text),
         Kind::Seq(items) => items.iter().any(|item| look(item, wanted, specs)),
         Kind::Map(entries) => entries.iter().any(|(key, value)| {
+            let odd = node::is_null(value) || value.scalar().is_none();
             look(value, wanted, specs)
-                || (node::is_null(value)
-                    && specs.iter().any(|spec| spec.names_list(node::text(key))))
+                || (odd
+                    && specs
+                        .iter()
+                        .any(|spec| spec.names_odd(node::text(key), value)))
         }),
     }
 }

@@ -143,7 +143,7 @@ impl<'k> Merge<'k> {
                 .map_err(|error| error.in_field(name))?
             {
                 Merged::Cleared => {}
-                Merged::Own(merged) => kept.push((key, merged)),
+                Merged::Own(merged) => kept.push((key, node::settled(merged))),
                 Merged::Patch(merged) if node::is_null(&merged) => {}
                 Merged::Patch(merged) => kept.push((key, node::styled(merged, style, span))),
             }
@@ -156,7 +156,7 @@ impl<'k> Merge<'k> {
                 .map_err(|error| error.in_field(name))?
             {
                 Merged::Own(value) | Merged::Patch(value) if !node::is_null(&value) => {
-                    kept.push((key, value));
+                    kept.push((key, node::settled(value)));
                 }
                 _ => {}
             }
@@ -175,7 +175,7 @@ impl<'k> Merge<'k> {
         for (key, value) in entries.drain(..) {
             let field = schema.and_then(|schema| schema.field(node::text(&key)));
             if let Some(value) = self.fresh(value, field)? {
-                kept.push((key, value));
+                kept.push((key, node::settled(value)));
             }
         }
         *entries = kept;

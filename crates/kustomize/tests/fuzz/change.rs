@@ -118,12 +118,12 @@ impl<'t> Changer<'t> {
             9 => text.truncate(at),
             10 => {
                 // What makes readers of aliases explode.
-                let mut bomb = "x0: &x0 [a, a, a, a, a, a, a, a, a]\n".to_owned();
+                let mut bomb = vec!["x0: &x0 [a, a, a, a, a, a, a, a, a]\n".to_owned()];
                 for level in 1..=self.below(12) {
                     let below = format!("*x{}, ", level - 1).repeat(9);
-                    bomb += &format!("x{level}: &x{level} [{below}]\n");
+                    bomb.push(format!("x{level}: &x{level} [{below}]\n"));
                 }
-                text.extend(bomb.bytes());
+                text.extend(bomb.concat().bytes());
             }
             _ => {
                 let line = text[..at]
