@@ -191,6 +191,7 @@ impl Error {
     }
 
     /// Where it is and what is wrong, without what to do about it.
+    #[must_use]
     pub fn without_next_step(mut self) -> Self {
         self.0.hint = None;
         self
