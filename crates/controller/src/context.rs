@@ -24,6 +24,7 @@ use crate::events::Recorder;
 use crate::home::{Home, HomeId, Homes, Key};
 use crate::kustomization::Memory;
 use crate::metrics::Metrics;
+use crate::notify::Notifier;
 use crate::objects::{Name, Objects, name_of};
 use crate::options::{Controller, Options};
 use crate::outbound::Outbound;
@@ -90,6 +91,8 @@ pub struct Context {
     pub artifacts: Storage,
     /// Reads what others serve.
     pub fetcher: Fetcher,
+    /// Is told of every event.
+    pub notifier: Notifier,
     /// Asks servers of others: checks, notifications.
     pub outbound: Outbound,
     /// Builds.
@@ -122,6 +125,7 @@ pub(crate) struct Parts {
     pub mirrors: Mirrors,
     pub artifacts: Storage,
     pub fetcher: Fetcher,
+    pub notifier: Notifier,
     pub fleet_events: Recorder,
     pub queues: Queues,
     pub connections: Connections,
@@ -136,6 +140,7 @@ impl Context {
             parts.options.build_cache_bytes,
         );
         Arc::new_cyclic(|me| Self {
+            notifier: parts.notifier,
             outbound: Outbound::new(parts.options.allow_link_local_urls),
             options: parts.options,
             clock: parts.clock,

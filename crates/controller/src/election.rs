@@ -22,6 +22,8 @@ pub struct Standings {
     pub source: watch::Receiver<Standing>,
     /// Kustomizations.
     pub kustomize: watch::Receiver<Standing>,
+    /// Notifications: always led, there is no Lease for them.
+    pub notification: watch::Receiver<Standing>,
     leases: Vec<(String, Controller)>,
 }
 
@@ -53,6 +55,7 @@ impl Standings {
             fleet: leading(),
             source: leading(),
             kustomize: leading(),
+            notification: leading(),
             leases: Vec::new(),
         }
     }
@@ -63,6 +66,7 @@ impl Standings {
             Controller::Fleet | Controller::Pipeline => &self.fleet,
             Controller::Source => &self.source,
             Controller::Kustomize => &self.kustomize,
+            Controller::Notification => &self.notification,
         }
     }
 
@@ -118,6 +122,7 @@ pub(crate) fn stand(
             Controller::Fleet | Controller::Pipeline => standings.fleet = receiver,
             Controller::Source => standings.source = receiver,
             Controller::Kustomize => standings.kustomize = receiver,
+            Controller::Notification => standings.notification = receiver,
         }
         standings.leases.push((name, controller));
     }

@@ -20,6 +20,7 @@ use crate::follow::{follow_config, follow_fleet, follow_home, follow_pipelines};
 use crate::home::{Home, HomeId};
 use crate::lease::Standing;
 use crate::metrics::Snapshot;
+use crate::notify::{self, Notifier};
 use crate::options::{Controller, Options};
 use crate::queue::{self, Limits, Outcome, Queue, Ticket};
 use crate::{clock, fleet, kustomization, pipeline, probes, promotion, source};
@@ -98,8 +99,16 @@ impl Engine {
         let metrics = probes::bind(options.metrics_addr).await?;
         let mut campaign = JoinSet::new();
         let standings = election::stand(&mut campaign, &hub, &options, resign.clone())?;
+        let (notifier, told) = if options.notifies() || options.events_addr.is_some() {
+            let (notifier, told) = Notifier::new();
+            (notifier, Some(told))
+        } else {
+            (Notifier::default(), None)
+        };
+        let teller = notifier.about(HomeId::Hub, names::FLEET_MANAGER);
         let context = Context::new(Parts {
-            fleet_events: Recorder::start(hub.client(), names::FLEET_MANAGER, stop.clone()),
+            fleet_events: Recorder::start(hub.client(), teller, stop.clone()),
+            notifier: notifier.clone(),
             queues: queues(&options),
             options,
             clock,
@@ -121,7 +130,7 @@ impl Engine {
             metrics_addr: probes::address(metrics.as_ref()),
         };
         let target = context.target(hub);
-        let home = Home::new(HomeId::Hub, target, stop.child_token());
+        let home = Home::new(HomeId::Hub, target, &notifier, stop.child_token());
         context.homes.set(home.clone());
         for listener in [
             (health, probes::Page::Probes),
@@ -134,10 +143,17 @@ impl Engine {
                     .spawn(probes::serve(listener, page, handle, stop.clone()));
             }
         }
+        if let Some(told) = told {
+            let dispatch = notify::run(Arc::downgrade(&context), told, stop.clone());
+            engine.tasks.spawn(dispatch);
+        }
         follow_home(&context, &home);
         follow_config(&mut engine.tasks, &context, &home);
         for controller in Controller::ALL {
-            if context.options.controllers.contains(&controller) {
+            // Notifications need no Lease, and begin nothing.
+            if context.options.controllers.contains(&controller)
+                && controller != Controller::Notification
+            {
                 let standing = context.standings.of(controller).clone();
                 let weak = Arc::downgrade(&context);
                 let heard = election::hear(weak, controller, standing, stop.clone());

@@ -22,7 +22,8 @@ pub(crate) fn write(context: &Context) -> String {
     leases(&mut text, context);
     rollouts(&mut text, context);
     context.metrics.durations.write(&mut text);
-    context.metrics.delivery.write(&mut text);
+    let dropped = context.notifier.dropped();
+    context.metrics.delivery.write(&mut text, dropped);
     resources(&mut text, context);
     text
 }

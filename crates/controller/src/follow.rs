@@ -1,9 +1,10 @@
 //! The watches that feed what is known of each home.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use fairway_apply::Connection;
-use fairway_types::{GitRepository, Kustomization};
+use fairway_apply::{Connection, RequestError};
+use fairway_types::{Alert, GitRepository, Kustomization, Provider};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, PartialObjectMeta};
@@ -81,6 +82,35 @@ pub(crate) fn follow_home(context: &Arc<Context>, home: &Arc<Home>) {
         home.kustomizations.clone(),
         Context::kustomization_changed,
     );
+    follow_notifications(context, home);
+}
+
+/// Follows Alerts and Providers of a home, once they are served there.
+fn follow_notifications(context: &Arc<Context>, home: &Arc<Home>) {
+    if !context.options.notifies() {
+        return;
+    }
+    let (weak, home) = (context.weak(), home.clone());
+    tokio::spawn(async move {
+        let mut pause = Duration::from_secs(1);
+        loop {
+            let version = Alert::api_version(&()).into_owned();
+            match home.target.mapper.resource(&version, "Alert").await {
+                Ok(_) => break,
+                Err(RequestError::UnknownKind { .. }) => home.no_alerts.cancel(),
+                Err(error) => tracing::debug!(home = %home.id, %error, "Alerts are not known yet"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = home.stop.cancelled() => return,
+            }
+            pause = (pause * 2).min(Duration::from_mins(5));
+        }
+        if let Some(context) = weak.upgrade() {
+            spawn::<Alert>(&context, &home, home.alerts.clone(), |_, _, _| {});
+            spawn::<Provider>(&context, &home, home.providers.clone(), |_, _, _| {});
+        }
+    });
 }
 
 /// Follows Fairway's own kinds on the hub.

@@ -8,11 +8,12 @@ use std::fmt;
 use std::sync::{Arc, RwLock};
 
 use fairway_apply::Connection;
-use fairway_types::{GitRepository, Kustomization};
+use fairway_types::{Alert, GitRepository, Kustomization, Provider};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Target;
 use crate::events::Recorder;
+use crate::notify::Notifier;
 use crate::objects::{Name, Objects};
 
 /// Which home.
@@ -77,6 +78,12 @@ pub struct Home {
     pub repositories: Arc<Objects<GitRepository>>,
     /// Its Kustomizations.
     pub kustomizations: Arc<Objects<Kustomization>>,
+    /// Its Alerts.
+    pub alerts: Arc<Objects<Alert>>,
+    /// Its Providers.
+    pub providers: Arc<Objects<Provider>>,
+    /// Cancelled where Alerts were not served when they were looked for.
+    pub no_alerts: CancellationToken,
     /// Where events about its sources go.
     pub source_events: Recorder,
     /// Where events about its Kustomizations go.
@@ -87,9 +94,17 @@ pub struct Home {
 
 impl Home {
     /// A home of which nothing is known yet.
-    pub fn new(id: HomeId, target: Arc<Target>, stop: CancellationToken) -> Arc<Self> {
+    pub fn new(
+        id: HomeId,
+        target: Arc<Target>,
+        notifier: &Notifier,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
         let connection = target.connection.clone();
-        let recorder = |component| Recorder::start(connection.client(), component, stop.clone());
+        let recorder = |component| {
+            let teller = notifier.about(id.clone(), component);
+            Recorder::start(connection.client(), teller, stop.clone())
+        };
         Arc::new(Self {
             source_events: recorder(fairway_types::names::SOURCE_CONTROLLER),
             kustomize_events: recorder(fairway_types::names::KUSTOMIZE_CONTROLLER),
@@ -98,6 +113,9 @@ impl Home {
             target,
             repositories: Arc::default(),
             kustomizations: Arc::default(),
+            alerts: Arc::default(),
+            providers: Arc::default(),
+            no_alerts: stop.child_token(),
             stop,
         })
     }

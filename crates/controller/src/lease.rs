@@ -28,6 +28,8 @@ pub const SOURCE: &str = "source-controller-leader-election";
 pub const KUSTOMIZE: &str = "kustomize-controller-leader-election";
 /// The Lease of Fairway's own reconcilers, which Flux knows nothing of.
 pub const FLEET: &str = "fairway-leader-election";
+/// Never taken: Fairway tells of its own events alone, and can do so beside Flux.
+const NOTIFICATION: &str = "notification-controller-leader-election";
 
 /// The Lease of a reconciler. Shards have Leases of their own, named as Flux names them: the selector's hash is appended.
 ///
@@ -45,6 +47,7 @@ pub fn name(controller: Controller, selector: Option<&str>) -> String {
         Controller::Source => SOURCE,
         Controller::Kustomize => KUSTOMIZE,
         Controller::Fleet | Controller::Pipeline => FLEET,
+        Controller::Notification => NOTIFICATION,
     };
     match selector.filter(|text| !text.is_empty()) {
         Some(text) => format!("{base}-{}", &hex(&Sha256::digest(text))[..8]),

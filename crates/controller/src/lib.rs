@@ -44,6 +44,7 @@ pub mod hosts;
 pub mod kustomization;
 pub mod lease;
 pub mod metrics;
+pub mod notify;
 pub mod objects;
 pub mod options;
 pub mod outbound;

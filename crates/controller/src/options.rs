@@ -32,19 +32,28 @@ pub enum Controller {
     Fleet,
     /// Pipelines and Promotions.
     Pipeline,
+    /// Alerts and Providers: who is told of the events of the others.
+    Notification,
 }
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Source, Self::Kustomize, Self::Fleet, Self::Pipeline];
+    pub const ALL: [Self; 5] = [
+        Self::Source,
+        Self::Kustomize,
+        Self::Fleet,
+        Self::Pipeline,
+        Self::Notification,
+    ];
 
-    /// As in `--controllers`: `source`, `kustomize`, `fleet`, `pipeline`.
+    /// As in `--controllers`: `source`, `kustomize`, `fleet`, `pipeline`, `notification`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Source => "source",
             Self::Kustomize => "kustomize",
             Self::Fleet => "fleet",
             Self::Pipeline => "pipeline",
+            Self::Notification => "notification",
         }
     }
 }
@@ -57,7 +66,9 @@ impl std::str::FromStr for Controller {
             .into_iter()
             .find(|controller| controller.name() == text)
             .ok_or_else(|| {
-                format!("unknown controller '{text}'; hint: source, kustomize, fleet and pipeline are known")
+                format!(
+                    "unknown controller '{text}'; hint: source, kustomize, fleet, pipeline and notification are known"
+                )
             })
     }
 }
@@ -210,6 +221,9 @@ pub struct Options {
     pub insecure_kubeconfig_tls: bool,
     /// Checks and notifications may go to link-local and metadata addresses.
     pub allow_link_local_urls: bool,
+    /// Where Flux's notification-controller listens: it is told of all events then, and nobody else is (Flux's
+    /// `--events-addr`).
+    pub events_addr: Option<String>,
     /// Told when a named point is reached, so that tests can end the process there.
     pub on_reached: Option<Reached>,
 }
@@ -269,6 +283,7 @@ impl Options {
             additive_cel_dependency_check: false,
             insecure_kubeconfig_tls: false,
             allow_link_local_urls: false,
+            events_addr: None,
             on_reached: None,
         }
     }
@@ -294,6 +309,11 @@ impl Options {
             })
             .map(|controller| (controller, lease::name(controller, selector)))
             .collect()
+    }
+
+    /// Whether Alerts and Providers are followed here.
+    pub(crate) fn notifies(&self) -> bool {
+        self.controllers.contains(&Controller::Notification) && self.events_addr.is_none()
     }
 
     /// Whether objects with these labels are reconciled by this shard.

@@ -4,11 +4,11 @@ use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Approval, Cluster, ClusterSelector, FleetKustomization, GitRepository, Kustomization, Pipeline,
-    Promotion,
+    Alert, Approval, Cluster, ClusterSelector, FleetKustomization, GitRepository, Kustomization,
+    Pipeline, Promotion, Provider,
 };
 
-/// All CRDs: Flux's two, then Fairway's, each ready to be applied to an API server.
+/// All CRDs: Flux's, then Fairway's, each ready to be applied to an API server.
 ///
 /// The schemas come from the Rust types. What Flux's own CRDs say about defaults is set here, so that an object
 /// reads back the same whichever of the two CRDs is installed.
@@ -30,6 +30,8 @@ pub fn crds() -> Vec<Value> {
                 ("/status", json!({"observedGeneration": -1})),
             ],
         ),
+        finish(Alert::crd(), &[("/spec/eventSeverity", json!("info"))]),
+        finish(Provider::crd(), &[]),
         finish(Cluster::crd(), &[]),
         finish(ClusterSelector::crd(), &[]),
         finish(
@@ -237,6 +239,8 @@ mod tests {
             [
                 r#""gitrepositories.source.toolkit.fluxcd.io" ["gitrepo"] ["all","fluxcd","fluxcd-sources"] "GitRepositoryList""#,
                 r#""kustomizations.kustomize.toolkit.fluxcd.io" ["ks"] ["all","fluxcd","fluxcd-appliers"] "KustomizationList""#,
+                r#""alerts.notification.toolkit.fluxcd.io" null ["all","fluxcd","fluxcd-notifications"] "AlertList""#,
+                r#""providers.notification.toolkit.fluxcd.io" null ["all","fluxcd","fluxcd-notifications"] "ProviderList""#,
                 r#""clusters.fleet.fairway.dev" ["fcl"] ["fairway"] "ClusterList""#,
                 r#""clusterselectors.fleet.fairway.dev" ["fcs"] ["fairway"] "ClusterSelectorList""#,
                 r#""fleetkustomizations.fleet.fairway.dev" ["fks"] ["fairway"] "FleetKustomizationList""#,

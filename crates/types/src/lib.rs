@@ -41,6 +41,7 @@ pub mod history;
 pub mod inventory;
 pub mod kustomization;
 pub mod names;
+pub mod notification;
 pub mod pipeline;
 pub mod promotion;
 pub mod reference;
@@ -59,5 +60,6 @@ pub use fleet::{
 pub use git_repository::{Artifact, GitRepository, GitRepositorySpec, GitRepositoryStatus};
 pub use inventory::{Inventory, InventoryEntry, ObjectId};
 pub use kustomization::{Kustomization, KustomizationSpec, KustomizationStatus};
+pub use notification::{Alert, AlertSpec, Provider, ProviderSpec};
 pub use pipeline::{Pipeline, PipelineSpec, PipelineStatus};
 pub use promotion::{Promotion, PromotionSpec, PromotionStatus};

@@ -34,7 +34,12 @@ pub(super) async fn ensure(
             definitions(target)
                 .await
                 .map_err(|error| format!("definitions of Flux's kinds: {error}"))?;
-            let home = Home::new(id.clone(), target.clone(), context.stop.child_token());
+            let home = Home::new(
+                id.clone(),
+                target.clone(),
+                &context.notifier,
+                context.stop.child_token(),
+            );
             context.homes.set(home.clone());
             follow_home(context, &home);
             home

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::notify::Teller;
 use limit::{Fingerprint, Limiter, Verdict};
 
 /// How bad it is.
@@ -56,11 +57,14 @@ const LANES: usize = 4;
 pub struct Recorder {
     lanes: Arc<[mpsc::Sender<Box<Happening>>; LANES]>,
     dropped: Arc<AtomicU64>,
+    teller: Teller,
 }
 
 impl Recorder {
-    /// Starts the tasks that write. They end, after what is in the channels, when `stop` is cancelled.
-    pub fn start(client: kube::Client, component: &'static str, stop: CancellationToken) -> Self {
+    /// Starts the tasks that write. They end, after what is in the channels, when `stop` is cancelled. The teller hears
+    /// of everything too.
+    pub fn start(client: kube::Client, teller: Teller, stop: CancellationToken) -> Self {
+        let component = teller.component();
         let dropped = Arc::new(AtomicU64::new(0));
         let lanes = std::array::from_fn(|_| {
             let (sender, receiver) = mpsc::channel(CAPACITY);
@@ -77,6 +81,7 @@ impl Recorder {
         Self {
             lanes: Arc::new(lanes),
             dropped,
+            teller,
         }
     }
 
@@ -108,6 +113,7 @@ impl Recorder {
                 );
             }
         }
+        self.teller.tell(&happening);
         let lane = &self.lanes[lane_of(&happening.object)];
         if lane.try_send(Box::new(happening)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);

@@ -14,9 +14,9 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::judge::{Policy, Sample, Seen};
-use super::secrets::{Secrets, signature};
+use super::secrets::Secrets;
 use super::subject::Subject;
-use crate::outbound::{Address, Answer, Ask, Outbound, OutboundError};
+use crate::outbound::{Address, Answer, Ask, Outbound, OutboundError, signature};
 
 /// How much of an answer may be shown to people.
 const EXCERPT: usize = 200;

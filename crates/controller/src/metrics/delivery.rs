@@ -295,7 +295,14 @@ impl Delivery {
     }
 
     /// Adds them to a page of metrics.
-    pub(crate) fn write(&self, text: &mut String) {
+    pub(crate) fn write(&self, text: &mut String, dropped: u64) {
+        if dropped > 0 {
+            let labels = vec![
+                ("type", "queue".to_owned()),
+                ("outcome", "dropped".to_owned()),
+            ];
+            self.lock().counters.insert((NOTIFICATIONS, labels), dropped);
+        }
         let numbers = self.lock();
         for (name, kind, help) in HELP {
             family(text, name, kind, help);
@@ -346,7 +353,7 @@ mod tests {
 
     fn page(delivery: &Delivery) -> String {
         let mut text = String::new();
-        delivery.write(&mut text);
+        delivery.write(&mut text, 0);
         text
     }
 

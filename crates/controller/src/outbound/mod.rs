@@ -11,6 +11,7 @@
 mod address;
 mod dial;
 mod guard;
+mod signature;
 mod tls;
 
 use std::time::Duration;
@@ -27,6 +28,7 @@ use hyper_util::rt::TokioIo;
 use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) use address::Address;
+pub(crate) use signature::signature;
 pub(crate) use tls::Trust;
 
 /// Why there is no answer.

@@ -15,7 +15,7 @@ pub(crate) struct ControllerArgs {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "source,kustomize,fleet",
+        default_value = "source,kustomize,fleet,notification",
         value_name = "LIST"
     )]
     pub(crate) controllers: Vec<Controller>,
@@ -76,6 +76,12 @@ pub(crate) struct ControllerArgs {
     /// Reconcile objects of all namespaces, not only of --namespace
     #[arg(long, num_args = 0..=1, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set, value_name = "BOOL")]
     pub(crate) watch_all_namespaces: bool,
+    /// Post events to Flux's notification-controller at this URL, and tell nobody else
+    #[arg(long, default_value = "", value_name = "URL")]
+    pub(crate) events_addr: String,
+    /// Let checks and notifications go to link-local and metadata addresses
+    #[arg(long)]
+    pub(crate) allow_link_local_urls: bool,
     /// Account whose token a kubeConfig.configMapRef takes where it names none
     #[arg(long, value_name = "NAME")]
     pub(crate) default_kubeconfig_service_account: Option<String>,

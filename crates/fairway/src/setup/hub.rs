@@ -101,6 +101,7 @@ impl Installation {
             // A shard has Leases of its own.
             let leases: Vec<String> = Controller::ALL
                 .into_iter()
+                .filter(|controller| *controller != Controller::Notification)
                 .map(|controller| lease::name(controller, self.watch_label_selector.as_deref()))
                 .collect();
             object["rules"][1]["resourceNames"] = json!(leases);
@@ -204,7 +205,7 @@ pub(crate) fn is_of_flux(definition: &Value) -> bool {
         .is_some_and(|group| group.ends_with(".toolkit.fluxcd.io"))
 }
 
-/// Serves Flux's kinds in the version before `v1` too, as Flux does: its fields are the same.
+/// Serves those of Flux's kinds that are at `v1` in the version before it too, as Flux does: its fields are the same.
 fn serve_older(definition: &mut Value) {
     if !is_of_flux(definition) {
         return;
@@ -213,6 +214,7 @@ fn serve_older(definition: &mut Value) {
     let kind = kind.as_str().unwrap_or_default();
     if let Some(versions) = definition["spec"]["versions"].as_array_mut()
         && let [newest] = versions.as_slice()
+        && newest["name"] == "v1"
     {
         let mut older = newest.clone();
         older["name"] = json!("v1beta2");
