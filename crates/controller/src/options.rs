@@ -311,9 +311,11 @@ impl Options {
             .collect()
     }
 
-    /// Whether Alerts and Providers are followed here.
+    /// Whether Alerts and Providers are followed here. A demonstration of somebody's repository tells nobody.
     pub(crate) fn notifies(&self) -> bool {
-        self.controllers.contains(&Controller::Notification) && self.events_addr.is_none()
+        self.controllers.contains(&Controller::Notification)
+            && self.events_addr.is_none()
+            && !self.remotes.is_limited()
     }
 
     /// Whether objects with these labels are reconciled by this shard.

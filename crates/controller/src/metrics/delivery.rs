@@ -301,7 +301,9 @@ impl Delivery {
                 ("type", "queue".to_owned()),
                 ("outcome", "dropped".to_owned()),
             ];
-            self.lock().counters.insert((NOTIFICATIONS, labels), dropped);
+            self.lock()
+                .counters
+                .insert((NOTIFICATIONS, labels), dropped);
         }
         let numbers = self.lock();
         for (name, kind, help) in HELP {

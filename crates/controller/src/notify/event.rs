@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use fairway_types::notification::{AlertSpec, EventSeverity};
 use fairway_types::condition::seconds;
 use fairway_types::names;
+use fairway_types::notification::{AlertSpec, EventSeverity};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use serde::Serialize;
@@ -63,7 +63,10 @@ impl FluxEvent {
     }
 
     pub(crate) fn namespace(&self) -> &str {
-        self.involved_object.namespace.as_deref().unwrap_or_default()
+        self.involved_object
+            .namespace
+            .as_deref()
+            .unwrap_or_default()
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -176,10 +179,19 @@ pub(super) mod tests {
         }))
         .unwrap();
         let told = event.told_by(&alert);
-        let pairs: Vec<String> = told.metadata.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let pairs: Vec<String> = told
+            .metadata
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
         assert_eq!(
             pairs,
-            ["cluster=prod", "deploymentID=8", "revision=main@sha1:abc", "summary=the shop"]
+            [
+                "cluster=prod",
+                "deploymentID=8",
+                "revision=main@sha1:abc",
+                "summary=the shop"
+            ]
         );
     }
 }

@@ -25,7 +25,7 @@ pub(super) async fn work(
         let Some(context) = context.upgrade() else {
             return;
         };
-        let sent = attempts(&context.outbound, &stop, async || {
+        let sent = attempts(&context.outbound, &stop, || async {
             let address = Address::parse(&address).map_err(|error| error.to_string())?;
             let body = serde_json::to_vec(&event).map_err(|error| error.to_string())?;
             let mut ask = Ask::post_json(address, body);

@@ -56,12 +56,18 @@ fn is_of(source: &EventSource, namespace: &str, event: &FluxEvent) -> bool {
 }
 
 fn message(spec: &AlertSpec, event: &FluxEvent, patterns: &Patterns) -> bool {
-    let any = |list: &[String]| list.iter().any(|one| patterns.is_match(one, &event.message));
+    let any = |list: &[String]| {
+        list.iter()
+            .any(|one| patterns.is_match(one, &event.message))
+    };
     (spec.inclusion_list.is_empty() || any(&spec.inclusion_list)) && !any(&spec.exclusion_list)
 }
 
 /// Whether labels are like one of these.
-pub(super) fn like(labels: &BTreeMap<String, String>, wanted: &[&BTreeMap<String, String>]) -> bool {
+pub(super) fn like(
+    labels: &BTreeMap<String, String>,
+    wanted: &[&BTreeMap<String, String>],
+) -> bool {
     wanted.iter().any(|wanted| {
         wanted
             .iter()
@@ -124,12 +130,36 @@ mod tests {
             (json!({}), "yes", "yes"),
             (json!({"suspend": true}), "no", "no"),
             (json!({"eventSeverity": "error"}), "no", "yes"),
-            (json!({"eventSources": [{"kind": "GitRepository", "name": "*"}]}), "no", "no"),
-            (json!({"eventSources": [{"kind": "Kustomization", "name": "apps"}]}), "yes", "yes"),
-            (json!({"eventSources": [{"kind": "Kustomization", "name": "other"}]}), "no", "no"),
-            (json!({"eventSources": [{"kind": "Kustomization", "name": "*", "namespace": "other"}]}), "no", "no"),
-            (json!({"eventSources": [{"kind": "Kustomization", "name": "*", "matchLabels": {"a": "b"}}]}), "labels", "labels"),
-            (json!({"eventSources": [{"kind": "Kustomization", "name": "*", "matchLabels": {"a": "b"}}, {"kind": "Kustomization", "name": "apps"}]}), "yes", "yes"),
+            (
+                json!({"eventSources": [{"kind": "GitRepository", "name": "*"}]}),
+                "no",
+                "no",
+            ),
+            (
+                json!({"eventSources": [{"kind": "Kustomization", "name": "apps"}]}),
+                "yes",
+                "yes",
+            ),
+            (
+                json!({"eventSources": [{"kind": "Kustomization", "name": "other"}]}),
+                "no",
+                "no",
+            ),
+            (
+                json!({"eventSources": [{"kind": "Kustomization", "name": "*", "namespace": "other"}]}),
+                "no",
+                "no",
+            ),
+            (
+                json!({"eventSources": [{"kind": "Kustomization", "name": "*", "matchLabels": {"a": "b"}}]}),
+                "labels",
+                "labels",
+            ),
+            (
+                json!({"eventSources": [{"kind": "Kustomization", "name": "*", "matchLabels": {"a": "b"}}, {"kind": "Kustomization", "name": "apps"}]}),
+                "yes",
+                "yes",
+            ),
             (json!({"inclusionList": ["^Applied", "x"]}), "yes", "yes"),
             (json!({"inclusionList": ["^Deployment"]}), "no", "no"),
             (json!({"inclusionList": ["(?m)^Deployment"]}), "yes", "yes"),
@@ -145,10 +175,16 @@ mod tests {
     #[test]
     fn all_labels_of_one_source_must_be_there() {
         let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
-            pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+            pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect()
         };
         let (a, b) = (map(&[("team", "web"), ("tier", "1")]), map(&[("x", "y")]));
-        assert!(like(&map(&[("team", "web"), ("tier", "1"), ("more", "")]), &[&a]));
+        assert!(like(
+            &map(&[("team", "web"), ("tier", "1"), ("more", "")]),
+            &[&a]
+        ));
         assert!(!like(&map(&[("team", "web")]), &[&a]));
         assert!(like(&map(&[("x", "y")]), &[&a, &b]));
     }

@@ -307,11 +307,7 @@ impl Dispatcher {
 }
 
 /// The labels of the object that an event involves; none where it is not there.
-async fn labels_of(
-    context: &Context,
-    home: &Home,
-    event: &FluxEvent,
-) -> BTreeMap<String, String> {
+async fn labels_of(context: &Context, home: &Home, event: &FluxEvent) -> BTreeMap<String, String> {
     let (namespace, name) = (event.namespace(), event.name());
     let known = match event.kind() {
         "Kustomization" => home
@@ -342,7 +338,10 @@ async fn labels_of(
             .mapper
             .resource(version.unwrap_or_default(), event.kind())
             .await?;
-        home.connection.session().get(&resource, namespace, name).await
+        home.connection
+            .session()
+            .get(&resource, namespace, name)
+            .await
     };
     match asked.await {
         Ok(Some(object)) => object["metadata"]["labels"]

@@ -151,7 +151,8 @@ mod tests {
 
     /// What Flux's own code sends; see `hack/notifications`.
     fn flux(name: &str) -> Value {
-        let all: Value = serde_json::from_str(include_str!("../../tests/notify/flux.json")).unwrap();
+        let all: Value =
+            serde_json::from_str(include_str!("../../tests/notify/flux.json")).unwrap();
         let mut payload = all[name]["payload"].clone();
         // Go walks through maps in any order.
         for path in ["/attachments/0/fields", "/sections/0/facts"] {
@@ -191,7 +192,10 @@ mod tests {
             let card = ms_teams(event, "acme.logic.azure.com");
             assert_eq!(card, flux(&format!("msteams {name}")));
             let connector = ms_teams(event, "acme.webhook.office.com");
-            assert_eq!(sorted(connector), flux(&format!("msteams-connector {name}")));
+            assert_eq!(
+                sorted(connector),
+                flux(&format!("msteams-connector {name}"))
+            );
         }
     }
 }

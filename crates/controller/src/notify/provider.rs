@@ -57,19 +57,25 @@ impl Secrets {
         spec: &ProviderSpec,
     ) -> Result<Self, String> {
         let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-        let read = async |reference: &Option<LocalObjectReference>| -> Result<Option<Data>, String> {
-            let Some(LocalObjectReference { name }) = reference else {
-                return Ok(None);
+        let read =
+            async |reference: &Option<LocalObjectReference>| -> Result<Option<Data>, String> {
+                let Some(LocalObjectReference { name }) = reference else {
+                    return Ok(None);
+                };
+                let failed =
+                    |why: &str| format!("failed to get secret '{namespace}/{name}': {why}");
+                let secret = api
+                    .get_opt(name)
+                    .await
+                    .map_err(|error| failed(&error.to_string()))?
+                    .ok_or_else(|| failed("it is not there"))?;
+                let data = secret.data.unwrap_or_default();
+                Ok(Some(
+                    data.into_iter()
+                        .map(|(key, value)| (key, value.0))
+                        .collect(),
+                ))
             };
-            let failed = |why: &str| format!("failed to get secret '{namespace}/{name}': {why}");
-            let secret = api
-                .get_opt(name)
-                .await
-                .map_err(|error| failed(&error.to_string()))?
-                .ok_or_else(|| failed("it is not there"))?;
-            let data = secret.data.unwrap_or_default();
-            Ok(Some(data.into_iter().map(|(key, value)| (key, value.0)).collect()))
-        };
         Ok(Self {
             main: read(&spec.secret_ref).await?.unwrap_or_default(),
             proxy: read(&spec.proxy_secret_ref).await?,
@@ -119,9 +125,10 @@ pub(super) fn prepare(
     ask.limit = LIMIT;
     ask.timeout = spec.timeout().get().max(Duration::from_millis(1));
     ask.proxy = match (&secrets.proxy, secrets.text("proxy")?) {
-        (Some(data), _) => {
-            Some(credentials::proxy(data).map_err(|error| format!("failed to get proxy URL: {error}"))?)
-        }
+        (Some(data), _) => Some(
+            credentials::proxy(data)
+                .map_err(|error| format!("failed to get proxy URL: {error}"))?,
+        ),
         (None, Some(proxy)) => Some(proxy.trim().to_owned()),
         (None, None) => spec.proxy.clone(),
     };
@@ -193,10 +200,16 @@ mod tests {
                 ("username", "bot"),
                 ("headers", "X-Team: web\nX-Number: '7'\n"),
             ]),
-            proxy: Some(data(&[("address", "http://proxy:3128"), ("username", "u"), ("password", "p@")])),
+            proxy: Some(data(&[
+                ("address", "http://proxy:3128"),
+                ("username", "u"),
+                ("password", "p@"),
+            ])),
             certificates: None,
         };
-        let provider = spec(json!({"type": "generic", "address": "http://other.example", "proxy": "http://old:1"}));
+        let provider = spec(
+            json!({"type": "generic", "address": "http://other.example", "proxy": "http://old:1"}),
+        );
         let made = prepare(Receiver::Generic, &provider, &secrets, &event(&[])).unwrap();
         assert_eq!(made.ask.address.server(), "hooks.example:443");
         assert_eq!(made.ask.address.path(), "/services/secret");
@@ -218,23 +231,35 @@ mod tests {
                 main: data(main),
                 ..Secrets::default()
             };
-            prepare(receiver, &spec(json!({"type": "x"})), &secrets, &event(&[])).err().unwrap()
+            prepare(receiver, &spec(json!({"type": "x"})), &secrets, &event(&[]))
+                .err()
+                .unwrap()
         };
         assert!(complaint(Receiver::Generic, &[]).starts_with("neither spec.address nor"));
-        assert!(complaint(Receiver::GenericHmac, &[("address", "http://a")]).starts_with("HMAC key is empty"));
+        assert!(
+            complaint(Receiver::GenericHmac, &[("address", "http://a")])
+                .starts_with("HMAC key is empty")
+        );
         let wrong = complaint(Receiver::Slack, &[("address", "ftp://secret")]);
         assert_eq!(wrong, "the URL is neither http nor https");
-        let headers = complaint(Receiver::Generic, &[("address", "http://a"), ("headers", "[secret]")]);
+        let headers = complaint(
+            Receiver::Generic,
+            &[("address", "http://a"), ("headers", "[secret]")],
+        );
         assert!(!headers.contains("secret]"), "{headers}");
     }
 
     /// The signature of Flux's own code over its own body.
     #[test]
     fn a_signature_is_that_of_flux() {
-        let all: serde_json::Value = serde_json::from_str(include_str!("../../tests/notify/flux.json")).unwrap();
+        let all: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/notify/flux.json")).unwrap();
         for name in ["generic-hmac info", "generic-hmac error"] {
             let body = all[name]["body"].as_str().unwrap();
-            assert_eq!(signature(b"key\n", body.as_bytes()), all[name]["headers"]["x-signature"]);
+            assert_eq!(
+                signature(b"key\n", body.as_bytes()),
+                all[name]["headers"]["x-signature"]
+            );
         }
     }
 }

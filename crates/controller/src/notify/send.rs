@@ -3,7 +3,6 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use fairway_types::notification::ProviderSpec;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::ResourceExt as _;
 use tokio::sync::mpsc;
@@ -65,7 +64,10 @@ async fn deliver(context: &Arc<Context>, parcel: Parcel, stop: &CancellationToke
     };
     let delivery = &context.metrics.delivery;
     let Some(provider) = home.providers.get(&namespace, &parcel.provider) else {
-        let why = format!("failed to read provider: '{namespace}/{}' is not there", parcel.provider);
+        let why = format!(
+            "failed to read provider: '{namespace}/{}' is not there",
+            parcel.provider
+        );
         delivery.notified("unknown", "failed");
         return complain(context, &parcel, &why);
     };
@@ -87,7 +89,7 @@ async fn deliver(context: &Arc<Context>, parcel: Parcel, stop: &CancellationToke
         return;
     }
     let client = home.connection.client();
-    let sent = attempts(&context.outbound, stop, async || {
+    let sent = attempts(&context.outbound, stop, || async {
         let secrets = Secrets::read(&client, &namespace, spec).await?;
         prepare(receiver, spec, &secrets, &parcel.event)
     })
@@ -97,7 +99,11 @@ async fn deliver(context: &Arc<Context>, parcel: Parcel, stop: &CancellationToke
         Err(why) => {
             delivery.notified(&spec.type_, "failed");
             let title = involved(&parcel.event);
-            complain(context, &parcel, &format!("failed to send notification for {title}: {why}"));
+            complain(
+                context,
+                &parcel,
+                &format!("failed to send notification for {title}: {why}"),
+            );
         }
     }
 }
@@ -113,11 +119,15 @@ fn is_commit_status(event: &FluxEvent) -> bool {
 }
 
 /// Tries until it is sent, refused for good, or tried often enough.
-pub(super) async fn attempts(
+pub(super) async fn attempts<F, Made>(
     outbound: &Outbound,
     stop: &CancellationToken,
-    prepare: impl AsyncFn() -> Result<Prepared, String>,
-) -> Result<(), String> {
+    prepare: F,
+) -> Result<(), String>
+where
+    F: Fn() -> Made,
+    Made: Future<Output = Result<Prepared, String>>,
+{
     let mut pause = PAUSE;
     for attempt in 1.. {
         let (why, wanted) = match prepare().await {
@@ -229,8 +239,14 @@ mod tests {
             headers: HeaderMap::new(),
             body: body.into(),
         };
-        assert_eq!(said(&answer("no  such\nchannel"), Some("t0ken")), ": no such channel");
-        assert_eq!(said(&answer("bad t0ken"), Some("t0ken\n")), ": (the answer repeats the token)");
+        assert_eq!(
+            said(&answer("no  such\nchannel"), Some("t0ken")),
+            ": no such channel"
+        );
+        assert_eq!(
+            said(&answer("bad t0ken"), Some("t0ken\n")),
+            ": (the answer repeats the token)"
+        );
         assert_eq!(said(&answer(""), None), "");
     }
 }

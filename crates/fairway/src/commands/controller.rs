@@ -104,6 +104,8 @@ pub(crate) fn options(
     options.requeue_dependency = args.requeue_dependency;
     options.interval_jitter = args.interval_jitter_percentage.min(100);
     options.insecure_kubeconfig_tls = args.insecure_kubeconfig_tls;
+    options.allow_link_local_urls = args.allow_link_local_urls;
+    options.events_addr = (!args.events_addr.is_empty()).then(|| args.events_addr.clone());
     options.lease_timing = Timing {
         duration: args.leader_election_lease_duration,
         deadline: args.leader_election_renew_deadline,

@@ -106,13 +106,13 @@ pub(crate) fn installation(
     })
 }
 
-/// `source,kustomize,fleet`, or Flux's names for them.
+/// `source,kustomize,fleet,notification`, or Flux's names for them.
 fn controllers(names: &[String]) -> anyhow::Result<Vec<Controller>> {
     let mut controllers = Vec::new();
     for name in names {
         let short = name.strip_suffix("-controller").unwrap_or(name);
         let controller = short.parse::<Controller>().map_err(|error| {
-            if ["helm", "notification", "image-reflector", "image-automation", "source-watcher"]
+            if ["helm", "image-reflector", "image-automation", "source-watcher"]
                 .contains(&short)
             {
                 Misuse(format!(

@@ -205,23 +205,32 @@ pub(crate) fn is_of_flux(definition: &Value) -> bool {
         .is_some_and(|group| group.ends_with(".toolkit.fluxcd.io"))
 }
 
-/// Serves those of Flux's kinds that are at `v1` in the version before it too, as Flux does: its fields are the same.
+/// Serves Flux's kinds in the versions before the newest too, as Flux does or did: their fields are the same.
 fn serve_older(definition: &mut Value) {
     if !is_of_flux(definition) {
         return;
     }
     let kind = definition["spec"]["names"]["kind"].clone();
     let kind = kind.as_str().unwrap_or_default();
-    if let Some(versions) = definition["spec"]["versions"].as_array_mut()
-        && let [newest] = versions.as_slice()
-        && newest["name"] == "v1"
-    {
+    let Some(versions) = definition["spec"]["versions"].as_array_mut() else {
+        return;
+    };
+    let [newest] = versions.as_slice() else {
+        return;
+    };
+    let (newest, name) = (newest.clone(), newest["name"].clone());
+    let (older, hint): (&[&str], &str) = match name.as_str() {
+        Some("v1") => (&["v1beta2"], "; `fairway migrate` rewrites files"),
+        _ => (&["v1beta2", "v1beta1"], ""),
+    };
+    for version in older {
         let mut older = newest.clone();
-        older["name"] = json!("v1beta2");
+        older["name"] = json!(version);
         older["storage"] = json!(false);
         older["deprecated"] = json!(true);
+        let name = name.as_str().unwrap_or_default();
         older["deprecationWarning"] = json!(format!(
-            "v1beta2 {kind} is deprecated, upgrade to v1; `fairway migrate` rewrites files"
+            "{version} {kind} is deprecated, upgrade to {name}{hint}"
         ));
         versions.push(older);
     }
