@@ -47,12 +47,6 @@ impl Secrets<'_> {
 pub(crate) struct Credentials(BTreeMap<String, Vec<u8>>);
 
 impl Credentials {
-    #[cfg(test)]
-    pub(crate) fn of(pairs: &[(&str, &str)]) -> Self {
-        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), value.as_bytes().to_vec());
-        Self(pairs.iter().map(owned).collect())
-    }
-
     /// One value as text, without white space around it.
     pub(crate) fn text(&self, key: &str) -> Option<&str> {
         let text = std::str::from_utf8(self.0.get(key)?).ok()?.trim();
