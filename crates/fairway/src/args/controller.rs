@@ -15,7 +15,7 @@ pub(crate) struct ControllerArgs {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "source,kustomize,fleet,notification",
+        default_value = "source,kustomize,fleet,pipeline,notification",
         value_name = "LIST"
     )]
     pub(crate) controllers: Vec<Controller>,

@@ -14,7 +14,7 @@ pub(crate) struct ComponentArgs {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "source,kustomize,fleet,notification",
+        default_value = "source,kustomize,fleet,pipeline,notification",
         value_name = "LIST"
     )]
     pub(crate) components: Vec<String>,

@@ -106,7 +106,7 @@ pub(crate) fn installation(
     })
 }
 
-/// `source,kustomize,fleet,notification`, or Flux's names for them.
+/// `source,kustomize,fleet,pipeline,notification`, or Flux's names for them.
 fn controllers(names: &[String]) -> anyhow::Result<Vec<Controller>> {
     let mut controllers = Vec::new();
     for name in names {

@@ -101,7 +101,7 @@ impl Installation {
             // A shard has Leases of its own.
             let leases: Vec<String> = Controller::ALL
                 .into_iter()
-                .filter(|controller| *controller != Controller::Notification)
+                .filter(|one| !matches!(one, Controller::Pipeline | Controller::Notification))
                 .map(|controller| lease::name(controller, self.watch_label_selector.as_deref()))
                 .collect();
             object["rules"][1]["resourceNames"] = json!(leases);
