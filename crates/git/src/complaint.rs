@@ -86,6 +86,11 @@ pub(crate) fn classify(command: &str, url: Option<&str>, stderr: &str) -> Error 
         "access denied",
         "load key",
         "no such identity",
+        // What GitHub and GitLab say to a key that may read and not write.
+        "marked as read only",
+        "write access to repository not granted",
+        "does not have write access",
+        "not allowed to push code to this project",
     ]) {
         return Error::AuthFailed {
             url,
@@ -191,6 +196,18 @@ pub(crate) fn is_name_clash(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_may_not_write_is_no_broken_line() {
+        for said in [
+            "ERROR: The key you are authenticating with has been marked as read only.; fatal: Could not read from remote repository.",
+            "remote: Write access to repository not granted.; fatal: unable to access 'https://github.com/a/b/': The requested URL returned error: 403",
+            "remote: ERROR: This deploy key does not have write access to this project.; fatal: the remote end hung up unexpectedly",
+        ] {
+            let error = classify("push", Some("https://h/a/b"), said);
+            assert!(matches!(error, Error::AuthFailed { .. }), "{error:?}");
+        }
+    }
 
     #[test]
     fn scrubs_secrets_and_noise() {

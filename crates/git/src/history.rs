@@ -1,6 +1,6 @@
 //! What happened, and how to take it back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 
 use gix_object::Kind;
@@ -67,6 +67,16 @@ impl Repository {
         ids.into_iter()
             .map(|id| Commit::read(&objects, id))
             .collect()
+    }
+
+    /// All commits that `from` reaches.
+    pub async fn reachable(&self, from: Oid) -> Result<HashSet<Oid>, Error> {
+        let output = Run::new(["rev-list".to_owned(), from.to_string(), "--".to_owned()])
+            .within(self.directory())
+            .checked()
+            .await?;
+        let text = output.text();
+        Ok(text.lines().filter_map(|l| l.parse().ok()).collect())
     }
 
     async fn with_text(&self, from: Oid, not: Option<Oid>, text: &str) -> Result<Vec<Oid>, Error> {

@@ -3,7 +3,7 @@
 
 mod world;
 
-use fairway_git::{Change, Error, Oid, Push, Signature};
+use fairway_git::{Change, Error, Oid, Push, Signature, TreeEntry};
 use std::time::Duration;
 use world::{World, ann, branch, write};
 
@@ -305,5 +305,177 @@ async fn a_promotion_is_edited_and_pushed() {
     assert_eq!(
         mirror.repository().resolve("refs/heads/main").unwrap(),
         Some(commit)
+    );
+}
+
+#[tokio::test]
+async fn whole_folders_are_placed_and_taken_away() {
+    let world = World::new().await;
+    let base = world
+        .commit(
+            "main",
+            &[
+                write("dev/config/a", "1"),
+                write("dev/config/deep/b", "2"),
+                write("prod/config", "a file"),
+                write("prod/keep", "k"),
+            ],
+        )
+        .await;
+    let folder = world.origin.entry(base, "dev/config").unwrap().unwrap();
+    assert!(folder.is_folder() && !folder.is_file());
+    let text = folder.to_string();
+    assert_eq!(text, format!("40000 {}", folder.id()));
+    assert_eq!(text.parse::<TreeEntry>().unwrap(), folder);
+    let placed = edited(&world, base, &[Change::place("prod/config", folder)]).unwrap();
+    assert_eq!(
+        world.git(&["ls-tree", "-r", "--name-only", &placed.to_string(), "prod"]),
+        "prod/config/a\nprod/config/deep/b\nprod/keep\n"
+    );
+    assert_eq!(
+        world.origin.entry(placed, "prod/config").unwrap(),
+        Some(folder)
+    );
+    let gone = edited(&world, placed, &[Change::delete_all("prod/config")]).unwrap();
+    assert_eq!(world.origin.entry(gone, "prod/config").unwrap(), None);
+    // And back to the file that it was.
+    let file = world.origin.entry(base, "prod/config").unwrap().unwrap();
+    let back = edited(&world, placed, &[Change::place("prod/config", file)]).unwrap();
+    assert_eq!(
+        world.git(&["diff", "--name-only", &base.to_string(), &back.to_string()]),
+        ""
+    );
+    let names: Vec<String> = world
+        .origin
+        .folder(base, "prod")
+        .unwrap()
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(names, ["config", "keep"]);
+    assert!(world.origin.folder(base, "nothing").unwrap().is_empty());
+    // A file is still never written over a folder, nor is what is not here placed.
+    assert!(edited(&world, base, &[write("dev/config", "x")]).is_err());
+    let unknown: TreeEntry = "12".repeat(20).parse().unwrap();
+    assert!(edited(&world, base, &[Change::place("x", unknown)]).is_err());
+    assert!("100755 x".parse::<TreeEntry>().is_err());
+    world.git(&["fsck", "--strict"]);
+}
+
+#[tokio::test]
+async fn own_refs_and_branches_come_and_go_by_compare_and_swap() {
+    const LIMIT: Duration = Duration::from_secs(30);
+    let world = World::new().await;
+    let base = world.commit("main", &[write("a", "1")]).await;
+    let mirror = world.mirror().await;
+    mirror.fetch(&branch("main"), LIMIT).await.unwrap();
+    let name = "refs/fairway/audit";
+    assert_eq!(mirror.fetch_own(name, LIMIT).await.unwrap(), None);
+    let make = |on: Option<Oid>, text: &str| {
+        let who = ann(9);
+        mirror
+            .repository()
+            .edit(on, &[write("log", text)], "m", &who, &who)
+            .unwrap()
+    };
+    let first = make(None, "1");
+    assert_eq!(
+        mirror.push_own(first, name, None, LIMIT).await.unwrap(),
+        Push::Pushed
+    );
+    assert_eq!(
+        mirror
+            .push_own(make(None, "x"), name, None, LIMIT)
+            .await
+            .unwrap(),
+        Push::LostRace
+    );
+    assert_eq!(
+        mirror
+            .push_own(make(Some(first), "2"), name, Some(first), LIMIT)
+            .await
+            .unwrap(),
+        Push::Pushed
+    );
+    assert_eq!(
+        mirror
+            .push_own(make(Some(first), "3"), name, Some(first), LIMIT)
+            .await
+            .unwrap(),
+        Push::LostRace
+    );
+    assert_eq!(
+        mirror.fetch_own(name, LIMIT).await.unwrap(),
+        Some(make(Some(first), "2"))
+    );
+    for other in [
+        "refs/heads/main",
+        "refs/fairway/holds/x",
+        "refs/fairway/a b",
+    ] {
+        assert!(
+            mirror.push_own(first, other, None, LIMIT).await.is_err(),
+            "{other}"
+        );
+        assert!(mirror.fetch_own(other, LIMIT).await.is_err(), "{other}");
+    }
+    // A branch is deleted only where it is as it was left.
+    assert_eq!(
+        mirror.push(base, "side", None, LIMIT).await.unwrap(),
+        Push::Pushed
+    );
+    assert_eq!(
+        mirror.delete("side", first, LIMIT).await.unwrap(),
+        Push::LostRace
+    );
+    assert_eq!(
+        mirror.delete("side", base, LIMIT).await.unwrap(),
+        Push::Pushed
+    );
+    assert_eq!(world.origin.resolve("refs/heads/side").unwrap(), None);
+}
+
+#[tokio::test]
+async fn commits_are_found_by_name_and_by_text() {
+    let world = World::new().await;
+    let first = world.commit("main", &[write("a", "1")]).await;
+    let second = world.commit("main", &[write("a", "2")]).await;
+    let away = world.commit("other", &[write("b", "1")]).await;
+    let name = async |text: &str| world.origin.name(second, text).await;
+    assert_eq!(name(&first.to_string()).await.unwrap(), first);
+    assert_eq!(name(&first.to_string()[..10]).await.unwrap(), first);
+    assert_eq!(name(&format!("main@sha1:{second}")).await.unwrap(), second);
+    for text in [
+        "",
+        "abc",
+        "main",
+        "HEAD",
+        "--all",
+        "zzzz",
+        &away.to_string(),
+        &"12".repeat(20),
+    ] {
+        assert!(name(text).await.is_err(), "{text}");
+    }
+    let found = world
+        .origin
+        .find(second, None, "change", |commit| commit.parents.is_empty());
+    assert_eq!(found.await.unwrap().unwrap().id, first);
+    let found = world.origin.find(second, Some(first), "change", |commit| {
+        commit.parents.is_empty()
+    });
+    assert_eq!(found.await.unwrap(), None);
+    // A pattern is a text here.
+    assert!(
+        world
+            .origin
+            .search(second, "ch.*ge")
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        world.origin.search(second, "change").await.unwrap().len(),
+        2
     );
 }

@@ -227,6 +227,21 @@ pub fn insert_list(
     insert(source, path, key, Added::List(item))
 }
 
+/// Adds a key to the mapping at the path, with a mapping of strings below it. Indentation and brackets are as in the rest
+/// of the mapping.
+///
+/// # Errors
+///
+/// See [`Error`]; among others if the key is already there.
+pub fn insert_map(
+    source: &str,
+    path: &[Step],
+    key: &str,
+    entries: &[(&str, &str)],
+) -> Result<String, Error> {
+    insert(source, path, key, Added::Map(entries))
+}
+
 fn insert(source: &str, path: &[Step], key: &str, added: Added<'_>) -> Result<String, Error> {
     let documents = parse(source)?;
     let found = find(source, &documents, path)?;

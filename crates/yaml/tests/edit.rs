@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use fairway_yaml::edit::{
-    Error, Step, append_item, get_scalar, insert_key, insert_list, remove, set_or_insert,
-    set_scalar, set_string,
+    Error, Step, append_item, get_scalar, insert_key, insert_list, insert_map, remove,
+    set_or_insert, set_scalar, set_string,
 };
 use fairway_yaml::parse;
 
@@ -515,4 +515,22 @@ fn a_string_stays_a_string() {
     ] {
         assert_eq!(set_string(old, &path("newTag"), new).unwrap(), expected);
     }
+}
+
+#[test]
+fn a_mapping_is_added_in_the_style_of_the_file() {
+    let of = |source: &str| {
+        let edited = insert_map(source, &path("spec"), "ref", &[("tag", "1.10")]).unwrap();
+        assert_eq!(remove(&edited, &path("spec.ref")).unwrap(), source);
+        edited
+    };
+    assert_eq!(
+        of("spec:\n  url: x # u\nkind: K\n"),
+        "spec:\n  url: x # u\n  ref:\n    tag: \"1.10\"\nkind: K\n"
+    );
+    assert_eq!(
+        of("spec:\r\n    secretRef:\r\n        name: s\r\n"),
+        "spec:\r\n    secretRef:\r\n        name: s\r\n    ref:\r\n        tag: \"1.10\"\r\n"
+    );
+    assert_eq!(of("spec: {url: x}"), "spec: {url: x, ref: {tag: \"1.10\"}}");
 }

@@ -272,3 +272,54 @@ impl Entry {
         message.text(&[])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_entry_says_who_what_and_what_came_of_it() {
+        let promotion: Promotion = serde_json::from_value(json!({
+            "apiVersion": "fleet.fairway.dev/v1alpha1", "kind": "Promotion",
+            "metadata": {"name": "myapp-prod-7", "namespace": "flux-system", "uid": "5ac9"},
+            "spec": {"pipelineRef": {"name": "myapp"}, "stage": "prod", "intent": "promote", "version": "1.1.0",
+                     "requestedBy": "ann", "reason": "Because."},
+            "status": {
+                "phase": "RollingOut", "from": "1.0.0", "to": "1.1.0",
+                "commits": [{"sha": "ab12", "kind": "promote", "time": "2026-11-22T15:30:00Z"}],
+                "gates": [{"name": "error-rate", "kind": "prometheus", "verdict": "Passed", "value": "0.002",
+                           "since": "2026-11-22T15:00:00Z", "at": "2026-11-22T15:20:00Z"}],
+                "approvals": [{"name": "a", "approver": "bob", "decision": "approve", "at": "2026-11-22T15:10:00Z"}],
+            },
+        }))
+        .unwrap();
+        let record: AuditRecord = serde_json::from_value(json!({
+            "number": 4, "time": "2026-11-22T15:30:01Z", "event": "Committed", "message": "It is on main", "commit": "ab12",
+        }))
+        .unwrap();
+        let entry = Entry::of(&promotion, &record, &["eu".into(), "us".into()]);
+        assert_eq!(entry.path().unwrap(), "2026/11/22/153001Z-5ac9-4.json");
+        assert_eq!(
+            serde_json::to_value(&entry).unwrap(),
+            json!({
+                "schema": "fleet.fairway.dev/audit/v1", "id": "5ac9-4", "time": "2026-11-22T15:30:01Z",
+                "event": "Committed", "message": "It is on main", "pipeline": "flux-system/myapp", "stage": "prod",
+                "promotion": "flux-system/myapp-prod-7", "uid": "5ac9", "intent": "promote", "requestedBy": "ann",
+                "reason": "Because.", "from": "1.0.0", "to": "1.1.0",
+                "approvals": [{"approver": "bob", "decision": "approve", "at": "2026-11-22T15:10:00Z"}],
+                "gates": [{"name": "error-rate", "kind": "prometheus", "verdict": "Passed", "value": "0.002",
+                           "at": "2026-11-22T15:20:00Z"}],
+                "commits": [{"sha": "ab12", "kind": "promote"}],
+                "clusters": ["eu", "us"], "outcome": "RollingOut",
+            })
+        );
+        let back: Entry = serde_json::from_str(&entry.json()).unwrap();
+        assert_eq!(back, entry);
+        let subject = entry.commit_message();
+        assert!(
+            subject.starts_with("Committed flux-system/myapp prod: 1.0.0 -> 1.1.0 by ann\n"),
+            "{subject}"
+        );
+    }
+}

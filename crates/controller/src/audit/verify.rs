@@ -10,6 +10,9 @@ use super::entry::Entry;
 use super::log::{AuditError, AuditLog};
 use crate::change::{Trailers, one_line};
 
+/// The most commits of a log that are looked at.
+const MOST: usize = i32::MAX as usize;
+
 /// What is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -147,7 +150,7 @@ impl AuditLog {
         findings: &mut Vec<Finding>,
     ) -> Result<(), AuditError> {
         let repository = self.mirror().repository();
-        for commit in repository.log(tip, None, &[], usize::MAX >> 1).await? {
+        for commit in repository.log(tip, None, &[], MOST).await? {
             if commit.parents.len() > 1 {
                 findings.push(Finding::Merged { commit: commit.id });
             }
@@ -220,12 +223,11 @@ impl AuditLog {
                 named.entry(commit.sha.clone()).or_insert(entry);
             }
         }
+        let on_branch = repository.reachable(head).await?;
         let mut held = BTreeMap::new();
         for (sha, entry) in &named {
-            let id: Option<Oid> = sha.parse().ok();
-            let id = id.filter(|id| repository.contains(*id));
-            match id {
-                Some(id) if repository.is_ancestor(id, head).await? => {
+            match sha.parse::<Oid>() {
+                Ok(id) if on_branch.contains(&id) => {
                     held.insert(id, *entry);
                 }
                 _ => findings.push(Finding::NoCommit {

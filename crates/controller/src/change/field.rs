@@ -97,7 +97,13 @@ impl Field {
     /// The text without the key.
     pub(super) fn remove(&self, text: &str) -> Result<String, Fault> {
         let steps = self.steps(text)?.ok_or_else(|| self.missing())?;
-        Ok(edit::remove(text, &steps)?)
+        match edit::remove(text, &steps) {
+            // The last key of a reference goes with it: no reference is one, of the default branch.
+            Err(edit::Error::Refused { .. }) if matches!(self, Self::Reference { .. }) => {
+                Ok(edit::remove(text, &steps[..steps.len() - 1])?)
+            }
+            removed => Ok(removed?),
+        }
     }
 
     fn missing(&self) -> Fault {

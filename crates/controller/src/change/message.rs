@@ -76,6 +76,14 @@ impl Message {
         }
     }
 
+    /// What comes after the first line: for the description of a pull request, which some hosts make the message of the
+    /// merge.
+    pub fn body(&self, values: &[ChangedValue]) -> String {
+        let text = self.text(values);
+        text.split_once("\n\n")
+            .map_or_else(String::new, |(_, body)| body.to_owned())
+    }
+
     /// The text of the commit, with what it changes.
     pub fn text(&self, values: &[ChangedValue]) -> String {
         let mut text = format!("{}\n\n", one_line(&self.subject));

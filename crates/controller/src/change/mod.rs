@@ -37,6 +37,7 @@ mod error;
 mod fault;
 mod field;
 pub mod image;
+mod make;
 mod message;
 mod plan;
 pub mod reference;

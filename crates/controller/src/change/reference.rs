@@ -1,6 +1,7 @@
 //! The reference of a GitRepository manifest: branch, tag, semver or commit.
 
 use fairway_git::Reference;
+use fairway_yaml::edit::{self, Step};
 use fairway_yaml::parse;
 
 use super::fault::Fault;
@@ -34,12 +35,9 @@ pub fn set(text: &str, name: &str, key: &str, value: &str) -> Result<(String, Ve
     })?;
     let root = &documents[at].root;
     let Some(reference) = root.get("spec").and_then(|spec| spec.get("ref")) else {
-        return Err(Fault::new(
-            "it has no reference yet",
-            format!("write spec.ref.{key} once; promotions then change it"),
-        )
-        .in_field(&field)
-        .on_line(root.span.line as usize));
+        let spec = [Step::Document(at), Step::key("spec")];
+        let edited = edit::insert_map(text, &spec, "ref", &[(key, value)])?;
+        return Ok((edited, vec![Set::new(field, None, Some(value))]));
     };
     let later = PRECEDENCE
         .iter()
@@ -128,12 +126,10 @@ mod tests {
             assert!(set(TEXT, "app", key, value).is_err(), "{key} {value}");
         }
         assert!(set(TEXT, "other", "semver", "1.x").is_err());
-        let bare = "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: app}\nspec: {url: x}\n";
-        assert!(
-            set(bare, "app", "tag", "v1")
-                .unwrap_err()
-                .to_string()
-                .contains("write spec.ref.tag once")
-        );
+        let bare = "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: app}\nspec:\n  url: x\n";
+        let (edited, sets) = set(bare, "app", "tag", "1.10").unwrap();
+        assert_eq!(edited, format!("{bare}  ref:\n    tag: \"1.10\"\n"));
+        // Taken back with the mapping that held it.
+        assert_eq!(sets[0].field.remove(&edited).unwrap(), bare);
     }
 }

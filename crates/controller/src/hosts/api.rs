@@ -116,11 +116,12 @@ impl Api {
         Err(self.refused(&reply, what))
     }
 
-    /// All items of a list, over its pages. `path` has a query.
+    /// All items of a list, over its pages.
     pub async fn list(&self, path: &str, what: &str) -> Result<Vec<Value>, HostError> {
         let mut items = Vec::new();
         for page in 1..=PAGES {
-            let of_page = format!("{path}&per_page=100&page={page}");
+            let joint = if path.contains('?') { '&' } else { '?' };
+            let of_page = format!("{path}{joint}per_page=100&page={page}");
             let reply = self.call(Method::GET, &of_page, None, what).await?;
             if !reply.is_success() {
                 return Err(self.refused(&reply, what));

@@ -1,5 +1,6 @@
 //! GitHub and GitLab: the repository and its deploy key, by their API.
 
+use fairway_controller::hosts::encoded;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -70,11 +71,9 @@ impl Host {
     /// The repository, made where it is missing.
     pub(super) async fn repository(&self, args: &HostedArgs) -> anyhow::Result<Hosted> {
         let what = format!("read repository {}/{}", args.owner, args.repository);
-        let (status, answer) = self.api.call(Method::GET, &self.place(args), None).await?;
-        let (answer, made) = match status {
-            200..=299 => (answer, false),
-            404 => (self.make(args).await?, true),
-            _ => return Err(self.api.explain(status, &answer, &what)),
+        let (answer, made) = match self.api.get(&self.place(args), &what).await? {
+            Some(answer) => (answer, false),
+            None => (self.make(args).await?, true),
         };
         let (https, ssh) = match self.kind {
             Kind::GitHub => ("clone_url", "ssh_url"),
@@ -170,14 +169,15 @@ impl Host {
         if self.kind == Kind::GitLab {
             return Ok(None);
         }
-        let (status, answer) = self.api.call(Method::GET, "/meta", None).await?;
-        let keys: Vec<String> = answer["ssh_keys"]
+        // Some hosts don't tell; then the host itself is asked.
+        let answer = self.api.get("/meta", "read the host keys").await;
+        let keys: Vec<String> = answer.unwrap_or_default().unwrap_or_default()["ssh_keys"]
             .as_array()
             .into_iter()
             .flatten()
             .filter_map(|key| Some(format!("{name} {}\n", key.as_str()?)))
             .collect();
-        Ok((status == 200 && !keys.is_empty()).then(|| keys.concat()))
+        Ok((!keys.is_empty()).then(|| keys.concat()))
     }
 
     /// Makes sure that the repository lets the key in; whether it was added.
@@ -192,14 +192,9 @@ impl Host {
             Kind::GitHub => format!("{}/keys", self.place(args)),
             Kind::GitLab => format!("{}/deploy_keys", self.place(args)),
         };
-        let known = self
-            .api
-            .must(Method::GET, &format!("{list}?per_page=100"), None, &what)
-            .await?;
+        let known = self.api.list(&list, &what).await?;
         let is_there = known
-            .as_array()
-            .into_iter()
-            .flatten()
+            .iter()
             .any(|key| key["key"].as_str().is_some_and(|key| same_key(key, public)));
         if is_there {
             return Ok(false);
@@ -225,28 +220,12 @@ fn same_key(a: &str, b: &str) -> bool {
     parts(a) == parts(b)
 }
 
-/// One segment of a path.
-fn encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                char::from(byte).to_string()
-            }
-            other => format!("%{other:02X}"),
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_become_one_segment() {
-        assert_eq!(
-            encoded("group/sub group/fleet"),
-            "group%2Fsub%20group%2Ffleet"
-        );
+    fn keys_are_compared_without_comments() {
         assert!(same_key("ssh-ed25519 AAAA a@b", "ssh-ed25519 AAAA\n"));
         assert!(!same_key("ssh-ed25519 AAAA", "ssh-ed25519 BBBB"));
     }

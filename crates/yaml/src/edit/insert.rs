@@ -37,6 +37,8 @@ pub(super) fn changes(
         }
         Added::Text(text) => written(text, style, in_flow),
         Added::List(item) if in_flow => vec![format!("[{}]", in_braces(item, style))],
+        Added::Map(item) if in_flow => vec![in_braces(item, style)],
+        Added::Map(item) => maps(source, found.node, entries, item),
         Added::List(item) => lists(source, found.node, entries, item),
     };
     let mut ways = Vec::new();
@@ -102,6 +104,22 @@ fn lists(source: &str, map: &Node, entries: &[(Node, Node)], item: &[(&str, &str
         .collect();
     ways.dedup();
     ways
+}
+
+/// A mapping below its key, as far in as other mappings of the mapping have it.
+fn maps(source: &str, map: &Node, entries: &[(Node, Node)], item: &[(&str, &str)]) -> Vec<String> {
+    let known = entries.iter().find_map(|(key, value)| {
+        let is_block = value.entries().is_some_and(|entries| !entries.is_empty())
+            && !is_flow(source, value)
+            && value.span.start > key.span.end;
+        is_block.then(|| (value.span.column as usize).checked_sub(key.span.column as usize))?
+    });
+    let indent = map.span.column as usize - 1 + known.filter(|deeper| *deeper > 0).unwrap_or(2);
+    let first = format!("{}{}", line_break(source), " ".repeat(indent));
+    vec![format!(
+        "{first}{}",
+        in_lines(source, item, indent, Style::Plain)
+    )]
 }
 
 /// A mapping of strings as lines, all but the first with `indent` blanks before them.

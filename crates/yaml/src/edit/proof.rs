@@ -22,12 +22,15 @@ pub(super) enum Added<'a> {
     Text(&'a str),
     /// A list of one mapping of strings.
     List(&'a [(&'a str, &'a str)]),
+    /// A mapping of strings.
+    Map(&'a [(&'a str, &'a str)]),
 }
 
 impl Added<'_> {
     fn is(self, node: &Node) -> bool {
         match self {
             Added::Text(text) => is_string(node, text),
+            Added::Map(item) => is_item(node, item),
             Added::List(item) => matches!(node.items(), Some([one]) if is_item(one, item)),
         }
     }
