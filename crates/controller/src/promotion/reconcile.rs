@@ -401,6 +401,8 @@ impl Run<'_> {
             .into_iter()
             .filter(|approval| approval.namespace().as_deref() == Some(self.namespace))
             .filter(|approval| approval.spec.promotion_ref.name == self.name)
+            // The admission policy asked who may approve on the Pipeline that the Approval names.
+            .filter(|approval| approval.spec.pipeline_ref == promotion.spec.pipeline_ref)
             .filter(|approval| {
                 let of = approval.spec.promotion_uid.as_deref();
                 of.is_none_or(|of| Some(of) == uid)

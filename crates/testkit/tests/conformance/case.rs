@@ -21,6 +21,8 @@ pub(crate) struct Step {
     pub body: Body,
     /// `(name, pointer)`: what later steps call `{name}`.
     pub captures: Vec<(String, String)>,
+    /// JSON pointers of what must not be there any more, where it is waited for that.
+    pub lacks: Vec<String>,
     /// JSON pointers of the only parts of the answer to compare; empty means all of it.
     pub only: Vec<String>,
     /// Part of the preparation: must succeed, and its body is not compared.
@@ -207,19 +209,22 @@ fn step(line: &str, number: usize) -> Result<Step> {
         action,
         body: Body::None,
         captures: Vec::new(),
+        lacks: Vec::new(),
         only: Vec::new(),
         quiet,
         line: number,
     })
 }
 
-/// `+ raw`, `+ @name /pointer`, `+ only /pointer …`, `+ env NAME=value` or `+ Header: value`.
+/// `+ raw`, `+ @name /pointer`, `+ lacks /pointer …`, `+ only /pointer …`, `+ env NAME=value` or `+ Header: value`.
 fn annotate(step: &mut Step, text: &str) -> Result<()> {
     if text == "raw" {
         step.body = Body::Raw(String::new());
     } else if let Some(rest) = text.strip_prefix('@') {
         let (name, pointer) = rest.split_once(' ').context("@NAME POINTER")?;
         step.captures.push((name.to_owned(), pointer.to_owned()));
+    } else if let Some(rest) = text.strip_prefix("lacks ") {
+        step.lacks.extend(rest.split(' ').map(str::to_owned));
     } else if let Some(rest) = text.strip_prefix("only ") {
         step.only.extend(rest.split(' ').map(str::to_owned));
     } else if let Some(rest) = text.strip_prefix("env ") {

@@ -16,7 +16,7 @@ use crate::normalise::Normaliser;
 const AT_ONCE: usize = 8;
 
 /// How long something that a server does by itself may take.
-const SETTLE: Duration = Duration::from_secs(20);
+const SETTLE: Duration = Duration::from_mins(1);
 
 /// Answers by area and case, one for each step that is compared.
 pub(crate) type Answers = BTreeMap<String, BTreeMap<String, Vec<Value>>>;
@@ -161,12 +161,16 @@ impl Run<'_> {
                         .client
                         .send(method, &path, &[], body.clone(), false)
                         .await?;
-                    if answer.status == *status {
+                    if answer.status == *status && settled(step, &answer) {
                         self.capture(step, &answer)?;
                         return Ok(None);
                     }
                     if started.elapsed() > SETTLE {
-                        bail!("{path} still answers {}", answer.status);
+                        bail!(
+                            "{path} still answers {} {}",
+                            answer.status,
+                            String::from_utf8_lossy(&answer.body)
+                        );
                     }
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -214,4 +218,21 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether an answer has what is waited for, and no more what is to go.
+fn settled(step: &Step, answer: &Answer) -> bool {
+    if step.captures.is_empty() && step.lacks.is_empty() {
+        return true;
+    }
+    let Ok(body) = serde_json::from_slice::<Value>(&answer.body) else {
+        return false;
+    };
+    step.captures
+        .iter()
+        .all(|(_, pointer)| body.pointer(pointer).is_some())
+        && step
+            .lacks
+            .iter()
+            .all(|pointer| body.pointer(pointer).is_none())
 }
