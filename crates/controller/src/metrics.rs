@@ -1,6 +1,7 @@
 //! What happened so far, in numbers.
 
 pub mod delivery;
+pub(crate) mod promotions;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -111,12 +111,11 @@ const ROLLBACKS: &str = "fairway_rollbacks_total";
 const RECOVERY: &str = "fairway_recovery_seconds";
 const CHECKS: &str = "fairway_checks_total";
 const WAVES: &str = "fairway_waves_total";
-const WAVE_DURATION: &str = "fairway_wave_duration_seconds";
 const HELD: &str = "fairway_held_clusters";
 const NOTIFICATIONS: &str = "fairway_notifications_total";
 
 /// Every name with its help, in the order of the page.
-const HELP: [(&str, &str, &str); 12] = [
+const HELP: [(&str, &str, &str); 11] = [
     (PROMOTIONS, "counter", "Promotions that ended, by outcome."),
     (
         PROMOTION_DURATION,
@@ -153,11 +152,6 @@ const HELP: [(&str, &str, &str); 12] = [
         WAVES,
         "counter",
         "Waves of rollouts that ended, by outcome.",
-    ),
-    (
-        WAVE_DURATION,
-        "histogram",
-        "From the begin of a wave to its end.",
     ),
     (HELD, "gauge", "Clusters that are held at a revision."),
     (
@@ -247,16 +241,14 @@ impl Delivery {
     }
 
     /// A wave of a FleetKustomization ended.
-    pub fn wave(&self, namespace: &str, fleet: &str, wave: &str, succeeded: bool, took: Duration) {
-        let labels: Labels = vec![
+    pub fn wave(&self, namespace: &str, fleet: &str, wave: &str, succeeded: bool) {
+        let outcome = if succeeded { "succeeded" } else { "failed" };
+        let labels = vec![
             ("namespace", namespace.to_owned()),
             ("fleet", fleet.to_owned()),
             ("wave", wave.to_owned()),
+            ("outcome", outcome.to_owned()),
         ];
-        self.observe(WAVE_DURATION, labels.clone(), took);
-        let mut labels = labels;
-        let outcome = if succeeded { "succeeded" } else { "failed" };
-        labels.push(("outcome", outcome.to_owned()));
         self.count(WAVES, labels);
     }
 
@@ -410,13 +402,7 @@ mod tests {
     #[test]
     fn waves_checks_and_holds_are_told_and_forgotten() {
         let delivery = Delivery::default();
-        delivery.wave(
-            "flux-system",
-            "apps",
-            "canary",
-            true,
-            Duration::from_secs(61),
-        );
+        delivery.wave("flux-system", "apps", "canary", true);
         delivery.checked("prometheus", Verdict::Failed);
         delivery.held("flux-system", "apps", 3);
         delivery.held("flux-system", "apps", 2);

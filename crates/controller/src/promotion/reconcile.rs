@@ -23,6 +23,7 @@ use super::{attempt_of, attempts_of};
 use crate::context::Context;
 use crate::events::{Happening, Severity, reference};
 use crate::home::Home;
+use crate::metrics::promotions::of_promotion;
 use crate::objects::Name;
 use crate::options::Controller;
 use crate::pipeline::facts::turn;
@@ -470,6 +471,7 @@ impl Run<'_> {
                 return Err(Outcome::Backoff);
             }
         }
+        self.measure(promotion, before, &step.status);
         for tell in &step.tells {
             let mut metadata = BTreeMap::new();
             for (key, value) in [
@@ -485,6 +487,11 @@ impl Run<'_> {
             }
             if let Some(commit) = step.status.commits.last() {
                 metadata.insert(names::REVISION.to_owned(), commit.sha.clone());
+                // Notifications show what is under the prefix of the object's own group.
+                metadata.insert(
+                    format!("{}/revision", names::FLEET_GROUP),
+                    commit.sha.clone(),
+                );
             }
             self.context.fleet_events.record(Happening {
                 object: reference(promotion),
@@ -502,6 +509,23 @@ impl Run<'_> {
             });
         }
         Ok(())
+    }
+
+    /// Counts what the change of the status means.
+    fn measure(&self, promotion: &Promotion, before: &PromotionStatus, after: &PromotionStatus) {
+        let pipeline = &promotion.spec.pipeline_ref.name;
+        let pipeline = self.context.pipelines.get(self.namespace, pipeline);
+        let version = after.to.as_deref().or(promotion.spec.version.as_deref());
+        let arrived = pipeline.as_ref().and_then(|pipeline| {
+            let versions = &pipeline.status.as_ref()?.versions;
+            let of = versions
+                .iter()
+                .filter(|one| Some(one.version.as_str()) == version);
+            of.map(|one| one.at).min()
+        });
+        let delivery = &self.context.metrics.delivery;
+        let now = (self.context.clock)();
+        of_promotion(delivery, promotion, before, after, arrived, now);
     }
 
     async fn without_pipeline(&self, promotion: &Promotion, before: &PromotionStatus) -> Outcome {

@@ -20,6 +20,7 @@ use crate::context::{Context, is_requested, source_key};
 use crate::fleet::child_name;
 use crate::fleet::plan::{Placement, SelectError};
 use crate::home::{Home, HomeId};
+use crate::metrics::promotions::of_rollout;
 use crate::objects::Change;
 use crate::status::difference;
 
@@ -117,6 +118,13 @@ impl Course {
         let answer = api
             .patch_status(&fleet.name_any(), &params, &Patch::Merge(&patch))
             .await?;
+        of_rollout(
+            &context.metrics.delivery,
+            &namespace,
+            &fleet.name_any(),
+            before.as_ref(),
+            self.status.as_ref(),
+        );
         if let (_, Some(change)) = context.fleets.wrote(answer) {
             let Change::Set { .. } = &change else {
                 return Ok(());
