@@ -237,7 +237,14 @@ impl Course {
                     Some(commit) => Wish::Move(commit),
                     None => Wish::Follow,
                 },
-                (None, None) => Wish::Leave,
+                // A first installation begins at the commit that was rendered.
+                (None, None) => match &sight.wanted {
+                    Wanted::Rendered(wanted) => match pins::commit_of(&wanted.revision) {
+                        Some(commit) => Wish::Move(commit),
+                        None => Wish::Follow,
+                    },
+                    _ => Wish::Leave,
+                },
             };
         };
         let Some(current) = &entry.current else {

@@ -157,6 +157,11 @@ impl Work<'_> {
                 {
                     continue;
                 }
+                if sight.has.is_none() && everything.is_empty() {
+                    // A first installation: nothing runs there that waves could protect, and nothing is under way that
+                    // others try first.
+                    continue;
+                }
                 let mut entry = begin(name, wave, target.clone(), sight.has.clone(), self.now);
                 if sight.has.is_none() {
                     // Who joins takes all that is under way, in its turn.

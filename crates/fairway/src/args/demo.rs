@@ -16,7 +16,10 @@ pub(crate) struct DemoArgs {
     /// Exit as soon as everything is Ready (0), or with the reasons when it is not so within --timeout (1)
     #[arg(long)]
     pub(crate) once: bool,
-    /// How long --once waits
+    /// Play this when everything is Ready; with --once exit by its result
+    #[arg(long, value_enum, conflicts_with_all = ["bare", "repo"], value_name = "NAME")]
+    pub(crate) scenario: Option<Scenario>,
+    /// How long --once, and each step of a scenario, waits
     #[arg(long, default_value = "2m", value_parser = duration, value_name = "DURATION")]
     pub(crate) timeout: Duration,
     /// Start empty clusters and the Git server, and print how to bootstrap them; nothing runs until you do
@@ -68,6 +71,27 @@ pub(crate) enum TryWhat {
     Break,
     /// Lose a cluster, see the others go on, and see it catch up
     Outage,
-    /// Promote an application from dev to staging and roll it back
+    /// Promote a good version through all stages, in waves
     Promote,
+    /// Promote a version that never becomes ready, see it caught in the first region and taken back
+    Rollback,
+}
+
+/// What a demo can play by itself.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scenario {
+    /// A good version goes through all stages, in waves.
+    Promote,
+    /// A version that never becomes ready is caught in the first region and taken back.
+    Rollback,
+}
+
+impl Scenario {
+    /// As it is written on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Promote => "promote",
+            Self::Rollback => "rollback",
+        }
+    }
 }

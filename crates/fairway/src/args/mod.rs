@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use bootstrap::{BootstrapCommand, GitArgs, HostedArgs, SyncArgs};
 pub(crate) use cluster::{CreateClusterArgs, CreateCommand, CreateSource};
 pub(crate) use controller::{ControllerArgs, Profile};
-pub(crate) use demo::{DemoArgs, DemoCommand, TryArgs, TryWhat};
+pub(crate) use demo::{DemoArgs, DemoCommand, Scenario, TryArgs, TryWhat};
 pub(crate) use flux::{
     CreateCommon, CreateKustomizationArgs, CreateSourceGitArgs, DebugCommand, DeleteArgs,
     DeleteCommand, DeleteSource, ExportArgs, ExportCommand, ExportNames, ExportSource, MigrateArgs,
@@ -29,8 +29,8 @@ pub(crate) use objects::{
     WaitArgs,
 };
 pub(crate) use pipeline::{
-    CancelArgs, DecideArgs, DrillArgs, DrillCommand, FreezeArgs, PipelineCommand, PromotionsArgs,
-    RevokeArgs, UnblockArgs, UnfreezeArgs,
+    CancelArgs, DecideArgs, DiffPromotionArgs, DrillArgs, DrillCommand, FreezeArgs,
+    PipelineCommand, PromotionsArgs, RevokeArgs, UnblockArgs, UnfreezeArgs,
 };
 pub(crate) use promotion::{CommitArgs, PromoteArgs, RequestArgs, RollbackArgs};
 pub(crate) use render::{

@@ -122,6 +122,29 @@ pub(crate) struct CancelArgs {
     pub(crate) promotion: String,
 }
 
+/// `fairway diff promotion`.
+#[derive(Args, Debug)]
+pub(crate) struct DiffPromotionArgs {
+    /// A Promotion that has not committed yet, or a Pipeline
+    #[arg(value_name = "PROMOTION|PIPELINE")]
+    pub(crate) name: String,
+    /// Of a Pipeline: the stage that would take the version
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) stage: Option<String>,
+    /// Of a Pipeline: the version [default: what the stage before has]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) version: Option<String>,
+    /// Of a Pipeline: only this cluster; may be given several times
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) cluster: Vec<String>,
+    /// Of a Pipeline: only the clusters in this region; may be given several times
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) region: Vec<String>,
+    /// Repository to read [default: the one that the Pipeline commits to]
+    #[arg(long, value_name = "PATH|URL")]
+    pub(crate) repo: Option<String>,
+}
+
 /// `fairway drill`.
 #[derive(Subcommand, Debug)]
 pub(crate) enum DrillCommand {

@@ -127,6 +127,10 @@ pub(crate) enum DiffCommand {
     /// What a local folder would change for a Kustomization; exits 1 where something differs
     #[command(visible_alias = "ks")]
     Kustomization(DiffKustomizationArgs),
+    /// What a Promotion would change in the objects of each cluster, before anything is committed; exits 1 where something
+    /// differs
+    #[command(visible_alias = "fpr")]
+    Promotion(super::DiffPromotionArgs),
 }
 
 /// `fairway diff kustomization`.

@@ -55,6 +55,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Resume(args) => switch::run(&global, args, false).await,
         Command::Build(args) => render::build(&global, args).await,
         Command::Diff(DiffCommand::Kustomization(args)) => render::diff(&global, args).await,
+        Command::Diff(DiffCommand::Promotion(args)) => promotion::preview(&global, args).await,
         Command::Tree(args) => tree::run(&global, args).await,
         Command::Events(args) => events::run(&global, args).await,
         Command::Create(CreateCommand::Cluster(args)) => create_cluster::run(&global, args).await,

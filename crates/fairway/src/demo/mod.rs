@@ -14,6 +14,7 @@ mod clusters;
 mod discover;
 mod fleet;
 mod goal;
+mod haste;
 mod origin;
 mod place;
 mod plan;
@@ -132,6 +133,15 @@ async fn session(args: &DemoArgs, stage: &mut Stage) -> anyhow::Result<Outcome> 
     fleet.start_engine(place, origin, &plan).await?;
     origin.tell_pushes_to(fleet.poker());
     let converged = show(args, fleet, origin, &plan, started).await?;
+    if let Some(scenario) = args.scenario
+        && converged
+    {
+        println!("\nscenario {}:", scenario.name());
+        let outcome = try_it::scenario(running.clone(), scenario, args.timeout).await?;
+        if args.once {
+            return Ok(outcome);
+        }
+    }
     if args.once {
         return Ok(if converged {
             Outcome::Done

@@ -10,6 +10,7 @@ use fairway_git::serve::Server;
 use fairway_git::{Change, Credentials, Oid, Remote, Repository, Signature, TreeView, ViewOptions};
 use tokio::net::TcpListener;
 
+use super::haste::hasten;
 use super::place::Place;
 use crate::args::DemoArgs;
 use crate::exit::Hinted;
@@ -91,7 +92,10 @@ impl Origin {
                 (
                     files
                         .into_iter()
-                        .map(|(path, bytes)| Change::write(path, bytes))
+                        .map(|(path, bytes)| {
+                            let text = hasten(&path, &String::from_utf8_lossy(&bytes));
+                            Change::write(path, text)
+                        })
                         .collect(),
                     "The reference repository\n",
                 )

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::place::Running;
 
-/// Five blocks. `binary` is the program that runs.
+/// Six blocks. `binary` is the program that runs.
 pub(crate) fn text(running: &Running, binary: &Path) -> String {
     let fairway = quoted(binary);
     let kubeconfig = quoted(&running.kubeconfig);
@@ -13,7 +13,7 @@ pub(crate) fn text(running: &Running, binary: &Path) -> String {
     let clone = quoted(&running.dir.join("clone"));
     let url = &running.url;
     let branch = &running.branch;
-    let overlay = "apps/myapp/overlays/dev/kustomization.yaml";
+    let overlay = "apps/orders/overlays/dev/kustomization.yaml";
     let hub = format!("{fairway} --kubeconfig {kubeconfig} --context management");
     let mut text = String::from(
         "Next steps, in another terminal (each also as `fairway demo try …`, which says what it sees):\n",
@@ -41,27 +41,27 @@ pub(crate) fn text(running: &Running, binary: &Path) -> String {
         "change",
         &[
             format!("git clone {url} {clone}"),
-            format!("sed -i.bak 's/newTag: .*/newTag: 1.5.1/' {clone}/{overlay}"),
+            format!("sed -i.bak 's/newTag: .*/newTag: 2.2.1/' {clone}/{overlay}"),
             format!(
-                "git -C {clone} commit -am 'myapp 1.5.1 in dev' && git -C {clone} push origin {branch}"
+                "git -C {clone} commit -am 'orders 2.2.1 in dev' && git -C {clone} push origin {branch}"
             ),
             format!("{hub} get kustomizations -l environment=dev"),
         ],
-        "the three dev clusters run 1.5.1 within a second or two; the others only note the new revision",
+        "one dev cluster runs 2.2.1 within a second or two, the other two follow when it has been healthy for a moment; staging and prod only note the new revision",
     );
     block(
         "3. Break an app",
         "break",
         &[
-            format!("sed -i.bak 's/newTag: .*/newTag: 1.6.0-broken/' {clone}/{overlay}"),
+            format!("sed -i.bak 's/newTag: .*/newTag: 2.3.0-broken/' {clone}/{overlay}"),
             format!(
-                "git -C {clone} commit -am 'myapp 1.6.0 in dev' && git -C {clone} push origin {branch}"
+                "git -C {clone} commit -am 'orders 2.3.0 in dev' && git -C {clone} push origin {branch}"
             ),
             format!("{hub} get kustomizations -l environment=dev"),
-            format!("{kubectl} --context dev-us-west-2 -n myapp get pods"),
+            format!("{kubectl} --context dev-us-west-2 -n orders get pods"),
             format!("git -C {clone} revert --no-edit HEAD && git -C {clone} push origin {branch}"),
         ],
-        "apps-dev-* are not Ready and name the Deployment, the old pod goes on serving, orders is not touched; the revert heals it",
+        "apps-dev-us-west-2 is not Ready and names the Deployment, its old pod goes on serving, the other clusters never get it; the revert heals it",
     );
     block(
         "4. Lose a cluster",
@@ -78,14 +78,24 @@ pub(crate) fn text(running: &Running, binary: &Path) -> String {
         "prod-eu-west-1 is not Ready and says why, the other eight go on; when it is back it catches up by itself",
     );
     block(
-        "5. Promote and roll back",
+        "5. Promote a good version through all stages",
         "promote",
         &[
-            format!("{fairway} promote myapp --to staging --repo {url}"),
-            format!("{hub} get kustomizations -l environment=staging"),
-            format!("{fairway} rollback myapp --stage staging --repo {url}"),
+            format!("{hub} promote myapp --stage dev --version 1.5.1 --wait"),
+            format!("{hub} pipeline status myapp --watch"),
+            format!("{hub} audit"),
         ],
-        "one commit moves dev's tag to staging, its revert takes it back; each rolls out within a second or two",
+        "in each stage one region first, then the others; when all are healthy for a moment, staging and then prod take it by themselves: three commits in about half a minute",
+    );
+    block(
+        "6. Promote a broken one",
+        "rollback",
+        &[
+            format!("{hub} promote myapp --stage dev --version 1.6.0-broken --wait"),
+            format!("{hub} pipeline status myapp"),
+            format!("{hub} unblock myapp 1.6.0-broken"),
+        ],
+        "caught in dev-us-west-2, held there at the last good commit at once, taken back by a commit, and blocked; no other cluster ever sees it",
     );
     text
 }

@@ -3,8 +3,10 @@
 mod author;
 mod overlay;
 mod place;
+mod reading;
 mod stages;
 
 pub(crate) use overlay::{Overlay, path};
 pub(crate) use place::{NewCommit, Place};
+pub(crate) use reading::Reading;
 pub(crate) use stages::before;

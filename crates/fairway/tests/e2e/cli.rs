@@ -540,7 +540,7 @@ async fn create_cluster_keeps_credentials_to_itself() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn promotion_changes_one_tag_and_rollback_takes_it_back() {
-    const OVERLAY: &str = "apps/myapp/overlays/staging/kustomization.yaml";
+    const OVERLAY: &str = "apps/orders/overlays/prod/kustomization.yaml";
     let git = GitServer::start_with("fleet", &reference()).await.unwrap();
     let home = Home::new();
     let url = git.url();
@@ -550,18 +550,18 @@ async fn promotion_changes_one_tag_and_rollback_takes_it_back() {
         home.run(&all).await
     };
     let head = git.head().unwrap();
-    let output = run(&["promote", "myapp", "--to", "staging", "--dry-run"]).await;
+    let output = run(&["promote", "orders", "--to", "prod", "--dry-run"]).await;
     assert_eq!(output.code, 0, "{output:?}");
     assert_eq!(
         output.stdout,
         format!(
-            "myapp: staging 1.4.2 → 1.5.0   ({OVERLAY}: ghcr.io/example/myapp)\nnot pushed: --dry-run\n"
+            "orders: prod 2.1.3 → 2.2.0   ({OVERLAY}: ghcr.io/example/orders)\nnot pushed: --dry-run\n"
         )
     );
     assert_eq!(git.head().unwrap(), head, "a dry run pushed");
 
     let before = git.clone_to_work().await.unwrap().read(OVERLAY).unwrap();
-    let output = run(&["promote", "myapp", "--to", "staging"]).await;
+    let output = run(&["promote", "orders", "--to", "prod"]).await;
     assert_eq!(output.code, 0, "{output:?}");
     let promoted = git.head().unwrap();
     assert_eq!(
@@ -573,19 +573,19 @@ async fn promotion_changes_one_tag_and_rollback_takes_it_back() {
     let after = git.clone_to_work().await.unwrap().read(OVERLAY).unwrap();
     assert_eq!(
         after,
-        before.replace("newTag: 1.4.2", "newTag: 1.5.0"),
+        before.replace("newTag: 2.1.3", "newTag: 2.2.0"),
         "no other byte changes"
     );
-    let output = run(&["promote", "myapp", "--to", "staging"]).await;
+    let output = run(&["promote", "orders", "--to", "prod"]).await;
     assert_eq!(
         (output.code, &*output.stdout),
-        (0, "myapp in staging is at 1.5.0 already; nothing to do\n")
+        (0, "orders in prod is at 2.2.0 already; nothing to do\n")
     );
 
-    let output = run(&["rollback", "myapp", "--stage", "staging"]).await;
+    let output = run(&["rollback", "orders", "--stage", "prod"]).await;
     assert_eq!(output.code, 0, "{output:?}");
     assert!(
-        output.stdout.contains("myapp in staging is back at 1.4.2"),
+        output.stdout.contains("orders in prod is back at 2.1.3"),
         "{output:?}"
     );
     let clone = git.clone_to_work().await.unwrap();
@@ -599,7 +599,7 @@ async fn promotion_changes_one_tag_and_rollback_takes_it_back() {
     );
 
     error(
-        &run(&["promote", "myapp", "--to", "dev"]).await,
+        &run(&["promote", "orders", "--to", "dev"]).await,
         2,
         &["--version"],
     );
@@ -609,7 +609,7 @@ async fn promotion_changes_one_tag_and_rollback_takes_it_back() {
         &["apps/nope/overlays/prod", "hint: "],
     );
     error(
-        &run(&["promote", "myapp", "--to", "prod", "--tag", "a b"]).await,
+        &run(&["promote", "orders", "--to", "prod", "--tag", "a b"]).await,
         2,
         &["no image tag"],
     );

@@ -128,3 +128,20 @@ pub(crate) async fn push(clone: &WorkClone, message: &str) -> String {
     let commit = clone.commit_and_push(message).await.unwrap();
     format!("main@sha1:{commit}")
 }
+
+/// Lets changes of the applications reach all clusters at once; returns the revision.
+pub(crate) async fn without_rollout(clone: &WorkClone) -> String {
+    remove_rollout(clone);
+    push(clone, "No waves").await
+}
+
+/// Takes the rollout out of the FleetKustomization of the applications.
+pub(crate) fn remove_rollout(clone: &WorkClone) {
+    const FILE: &str = "flux-manifests/apps-kustomization.yaml";
+    let text = clone.read(FILE).unwrap();
+    let (before, rest) = text.split_once("  rollout:\n").unwrap();
+    let (_, after) = rest.split_once("  template:\n").unwrap();
+    clone
+        .write(FILE, &format!("{before}  template:\n{after}"))
+        .unwrap();
+}

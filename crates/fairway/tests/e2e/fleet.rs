@@ -8,9 +8,10 @@ use serde_json::Value;
 
 use crate::binary::until;
 use crate::cluster::{Cluster, Id, Ready, id};
-use crate::demo::{CLUSTERS, Demo, push};
+use crate::demo::{CLUSTERS, Demo, push, without_rollout};
 
-const OVERLAY: &str = "apps/myapp/overlays/dev/kustomization.yaml";
+// orders has no Pipeline: what is committed stays as it is.
+const OVERLAY: &str = "apps/orders/overlays/dev/kustomization.yaml";
 const DEV: &str = "dev-us-west-2";
 
 /// Content of all objects of all clusters.
@@ -52,6 +53,8 @@ async fn commits_roll_out_and_bad_ones_change_nothing() {
     let hub = demo.hub().await;
     let clusters = demo.clusters().await;
     let clone = demo.clone().await;
+    let revision = without_rollout(&clone).await;
+    until_all_applied(&hub, "apps", &["dev", "staging", "prod"], &revision).await;
     let before = contents(&clusters).await;
 
     change(&clone, &hub, &clusters, &before).await;
@@ -69,16 +72,16 @@ async fn change(
     before: &BTreeMap<&'static str, BTreeMap<Id, Value>>,
 ) {
     clone
-        .replace(OVERLAY, "newTag: 1.5.0", "newTag: 1.5.1")
+        .replace(OVERLAY, "newTag: 2.2.0", "newTag: 2.2.1")
         .unwrap();
-    let revision = push(clone, "myapp 1.5.1 in dev").await;
+    let revision = push(clone, "orders 2.2.1 in dev").await;
     until_all_applied(hub, "apps", &["dev", "staging", "prod"], &revision).await;
     let after = contents(clusters).await;
     for (name, cluster) in clusters {
         let differing = differing(&before[name], &after[name]);
-        let image = cluster.image("myapp", "myapp").await;
+        let image = cluster.image("orders", "orders").await;
         if name.starts_with("dev") {
-            assert_eq!(image, "ghcr.io/example/myapp:1.5.1", "{name}");
+            assert_eq!(image, "ghcr.io/example/orders:2.2.1", "{name}");
             // The Deployment, and what its rollout makes of it.
             let expected = BTreeSet::from([
                 "Deployment",
@@ -94,17 +97,17 @@ async fn change(
             assert!(
                 differing
                     .iter()
-                    .all(|(_, namespace, _)| namespace == "myapp"),
+                    .all(|(_, namespace, _)| namespace == "orders"),
                 "{name}: {differing:?}"
             );
             let (old, new) = (&before[name], &after[name]);
-            let deployment = id("Deployment", "myapp", "myapp");
+            let deployment = id("Deployment", "orders", "orders");
             assert_eq!(
                 old[&deployment]["metadata"]["uid"],
                 new[&deployment]["metadata"]["uid"]
             );
         } else {
-            assert_ne!(image, "ghcr.io/example/myapp:1.5.1", "{name}");
+            assert_ne!(image, "ghcr.io/example/orders:2.2.1", "{name}");
             assert_eq!(differing, BTreeSet::new(), "{name}");
         }
     }
@@ -117,22 +120,22 @@ async fn delete(
     clusters: &BTreeMap<&'static str, Cluster>,
     before: &BTreeMap<&'static str, BTreeMap<Id, Value>>,
 ) {
-    clone.remove("apps/orders/base/ingress.yaml").unwrap();
+    clone.remove("apps/myapp/base/ingress.yaml").unwrap();
     clone
         .replace(
-            "apps/orders/base/kustomization.yaml",
+            "apps/myapp/base/kustomization.yaml",
             "  - ingress.yaml\n",
             "",
         )
         .unwrap();
-    let revision = push(clone, "orders is not reachable from outside").await;
+    let revision = push(clone, "myapp is not reachable from outside").await;
     until_all_applied(hub, "apps", &["dev", "staging", "prod"], &revision).await;
     let after = contents(clusters).await;
     for (name, after) in &after {
-        let expected = BTreeSet::from([id("Ingress", "orders", "orders")]);
+        let expected = BTreeSet::from([id("Ingress", "myapp", "myapp")]);
         assert_eq!(differing(&before[name], after), expected, "{name}");
         assert!(
-            !after.contains_key(&id("Ingress", "orders", "orders")),
+            !after.contains_key(&id("Ingress", "myapp", "myapp")),
             "{name}"
         );
     }
@@ -152,14 +155,14 @@ const BREAKAGES: [Breakage; 5] = [
         what: "invalid YAML",
         text: |good| format!("{good}commonAnnotations: [\n"),
         reason: "BuildFailed",
-        names: &["apps/myapp/overlays/dev/kustomization.yaml:18"],
+        names: &["apps/orders/overlays/dev/kustomization.yaml:18"],
     },
     Breakage {
         what: "an unknown field",
         text: |good| format!("{good}resorces: []\n"),
         reason: "BuildFailed",
         names: &[
-            "apps/myapp/overlays/dev/kustomization.yaml:18",
+            "apps/orders/overlays/dev/kustomization.yaml:18",
             "unknown field \"resorces\"",
             "resources",
         ],
@@ -169,9 +172,9 @@ const BREAKAGES: [Breakage; 5] = [
         text: |good| good.replace("../../base", "../../bse"),
         reason: "BuildFailed",
         names: &[
-            "apps/myapp/overlays/dev/kustomization.yaml:5",
+            "apps/orders/overlays/dev/kustomization.yaml:5",
             "resources[0]",
-            "apps/myapp/bse",
+            "apps/orders/bse",
         ],
     },
     Breakage {
@@ -183,7 +186,7 @@ const BREAKAGES: [Breakage; 5] = [
         },
         reason: "BuildFailed",
         names: &[
-            "apps/myapp/overlays/dev/kustomization.yaml:19",
+            "apps/orders/overlays/dev/kustomization.yaml:19",
             "patches[0]",
             "nope",
         ],
@@ -192,11 +195,11 @@ const BREAKAGES: [Breakage; 5] = [
         what: "a value that the API server refuses",
         text: |good| {
             format!(
-                "{good}patches:\n  - patch: |-\n      apiVersion: apps/v1\n      kind: Deployment\n      metadata:\n        name: myapp\n        namespace: myapp\n      spec:\n        revisionHistoryLimit: many\n"
+                "{good}patches:\n  - patch: |-\n      apiVersion: apps/v1\n      kind: Deployment\n      metadata:\n        name: orders\n        namespace: orders\n      spec:\n        revisionHistoryLimit: many\n"
             )
         },
         reason: "ReconciliationFailed",
-        names: &["Deployment/myapp/myapp", "revisionHistoryLimit"],
+        names: &["Deployment/orders/orders", "revisionHistoryLimit"],
     },
 ];
 

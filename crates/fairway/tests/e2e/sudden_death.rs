@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::binary::PATIENCE;
 use crate::cluster::{Cluster, Id, SYSTEM, documents, id, inventory};
-use crate::demo::{Demo, push};
+use crate::demo::{Demo, push, remove_rollout};
 use crate::random::Random;
 
 const KILLS: u32 = 20;
@@ -117,6 +117,7 @@ async fn repository(demo: &Demo, model: &Model) -> WorkClone {
             "interval: 1s",
         )
         .unwrap();
+    remove_rollout(&clone);
     for app in APPS {
         let file = format!("flux-manifests/{app}-kustomization.yaml");
         clone
@@ -127,7 +128,7 @@ async fn repository(demo: &Demo, model: &Model) -> WorkClone {
         .read("kustomization.yaml")
         .unwrap()
         .lines()
-        .filter(|line| !line.contains("- clusters/"))
+        .filter(|line| !line.contains("- clusters/") && !line.contains("- promotion-rollback/"))
         .flat_map(|line| [line, "\n"])
         .collect();
     clone.write("kustomization.yaml", &root).unwrap();

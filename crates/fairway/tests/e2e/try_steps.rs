@@ -7,7 +7,7 @@ use crate::demo::Demo;
 async fn every_step_works_and_says_what_it_saw() {
     let demo = Demo::converged().await;
     let printed = demo.process.stdout();
-    for step in ["drift", "change", "break", "outage", "promote"] {
+    for step in ["drift", "change", "break", "outage", "promote", "rollback"] {
         assert!(printed.contains(&format!("demo try {step}]")), "{printed}");
         let output = demo
             .home

@@ -52,7 +52,7 @@ pub(crate) async fn run(global: &Global, args: DrillArgs) -> anyhow::Result<Outc
              A Deployment whose maxUnavailable is 0 goes on serving with its old pods meanwhile."
         ),
         Exercise::Request { back, forth } => println!(
-            "drill: {name}, stage {stage}: goes back to {back}, which was verified there, and forward to {forth} again."
+            "drill: {name}, stage {stage}: goes back to {back}, which was verified there, and forward to {forth} again, past its gates."
         ),
     }
     if !args.yes && !agreed()? {
@@ -214,15 +214,20 @@ async fn request(
     (back, forth): (&str, &str),
     timeout: Duration,
 ) -> anyhow::Result<Outcome> {
-    let to = |version: &str| PromotionSpec {
+    let there = PromotionSpec {
         rollback: Some(RollbackRequest {
-            to: Some(version.to_owned()),
+            to: Some(back.to_owned()),
             ..RollbackRequest::default()
         }),
         ..base(pipeline, stage, Intent::Rollback)
     };
+    // As any promotion: the gates are asked, and what was verified before the drill is verified again.
+    let here = PromotionSpec {
+        version: Some(forth.to_owned()),
+        ..base(pipeline, stage, Intent::Promote)
+    };
     let started = Instant::now();
-    let first = act(client, pipeline, to(back), timeout).await?;
+    let first = act(client, pipeline, there, timeout).await?;
     let took = started.elapsed();
     let is_back = first.is_some_and(|status| status.phase == Phase::Succeeded);
     if is_back {
@@ -233,7 +238,7 @@ async fn request(
     } else {
         println!("✗ drill: {stage} did not come back to {back}");
     }
-    let again = act(client, pipeline, to(forth), timeout).await?;
+    let again = act(client, pipeline, here, timeout).await?;
     let is_forth = again.is_some_and(|status| status.phase == Phase::Succeeded);
     if is_forth {
         println!("✔ drill: {stage} has {forth} again");

@@ -6,7 +6,7 @@
 //!      └ no:  direct  ──▶ a commit of the person's own
 //!
 //!   decide: approve, reject     freeze: freeze, unfreeze     mark: unblock, revoke, cancel
-//!   list: promotions            drill
+//!   list: promotions            preview: diff promotion            drill
 //! ```
 
 mod decide;
@@ -19,6 +19,8 @@ mod list;
 mod mark;
 mod news;
 mod objects;
+mod preview;
+mod rendered;
 mod request;
 
 use fairway_types::Pipeline;
@@ -30,12 +32,13 @@ use crate::hub;
 
 pub(crate) use decide::{approve, reject};
 pub(crate) use drill::run as drill;
-use follow::follow;
+pub(crate) use follow::{End, follow};
 pub(crate) use freeze::{freeze, unfreeze};
 pub(crate) use list::run as list;
 pub(crate) use mark::{cancel, revoke, unblock};
 pub(crate) use news::{attention, glyph, short as short_commit, time};
 pub(crate) use objects::{pipelines, promotions_of};
+pub(crate) use preview::run as preview;
 pub(crate) use request::{create, promotion, rollback as rollback_request};
 
 /// Brings a version to a stage.

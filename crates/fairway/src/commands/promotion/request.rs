@@ -1,11 +1,9 @@
 //! What `promote` and `rollback` ask a Pipeline for.
 
-use std::collections::BTreeMap;
-
 use fairway_types::pipeline::PipelineStatus;
 use fairway_types::promotion::{Intent, RollbackRequest};
 use fairway_types::reference::LocalObjectReference;
-use fairway_types::{Pipeline, Promotion, PromotionSpec, names};
+use fairway_types::{Pipeline, Promotion, PromotionSpec};
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Client, ResourceExt as _};
 
@@ -164,10 +162,6 @@ pub(crate) async fn create(
     promotion.metadata = ObjectMeta {
         generate_name: Some(format!("{}-{}-", pipeline.name_any(), promotion.spec.stage)),
         namespace: Some(namespace.clone()),
-        labels: Some(BTreeMap::from([
-            (names::PIPELINE_NAME.to_owned(), pipeline.name_any()),
-            (names::STAGE_NAME.to_owned(), promotion.spec.stage.clone()),
-        ])),
         ..ObjectMeta::default()
     };
     promotions(client, &namespace)

@@ -1,32 +1,29 @@
 //! A version that never becomes ready is contained, named and healed by its revert.
 
-use super::session::{Session, is_available};
+use super::session::{Session, image_is, is_available};
+use super::worst;
 use crate::exit::Outcome;
 
-/// Pushes a broken version of myapp to dev, sees it contained, and reverts it.
+/// Pushes a broken version of orders, which has no Pipeline, to dev, sees it contained, and reverts it.
 pub(crate) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
-    let good = session.tag("myapp", "dev").await?;
-    let broken = format!("{}-broken", session.next_tag("myapp", "dev").await?);
+    let good = session.tag("orders", "dev").await?;
+    let broken = format!("{}-broken", session.next_tag("orders", "dev").await?);
     let commit = session
-        .push_tag("myapp", "dev", &broken, &format!("myapp {broken} in dev"))
+        .push_tag("orders", "dev", &broken, &format!("orders {broken} in dev"))
         .await?;
     session.say(&format!(
-        "pushed {commit}: myapp {broken} in dev, an image that never becomes ready"
+        "pushed {commit}: orders {broken} in dev, an image that never becomes ready"
     ));
     let seen = session
         .expect_view(
-            "apps-dev-* are not Ready and name the Deployment",
+            "apps-dev-us-west-2, the first wave, is not Ready and names the Deployment",
             |snapshot| {
                 let units = snapshot.units();
-                let mut dev = units
-                    .iter()
-                    .filter(|unit| unit.name.starts_with("apps-dev-"))
-                    .peekable();
-                dev.peek().is_some()
-                    && dev.all(|unit| {
-                        !unit.readiness.is_ready()
-                            && unit.readiness.message.contains("Deployment/myapp/myapp")
-                    })
+                units.iter().any(|unit| {
+                    unit.name == "apps-dev-us-west-2"
+                        && !unit.readiness.is_ready()
+                        && unit.readiness.message.contains("Deployment/orders/orders")
+                })
             },
         )
         .await?;
@@ -39,26 +36,29 @@ pub(crate) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
     let client = session.cluster("dev-us-west-2").await?;
     let old_serves = session
         .expect("the old pod goes on serving", async || {
-            is_available(&client, "myapp", "myapp", 1).await
+            is_available(&client, "orders", "orders", 1).await
         })
         .await?;
     let other = session
-        .expect("orders of the same cluster is not touched", async || {
-            is_available(&client, "orders", "orders", 1).await
+        .expect("myapp of the same cluster is not touched", async || {
+            is_available(&client, "myapp", "myapp", 1).await
+        })
+        .await?;
+    let other_cluster = session.cluster("dev-eu-west-1").await?;
+    let waits = session
+        .expect("dev-eu-west-1 waits and keeps what it has", async || {
+            image_is(&other_cluster, "orders", &good).await
         })
         .await?;
     let commit = session
         .push_tag(
-            "myapp",
+            "orders",
             "dev",
             &good,
-            &format!("Revert \"myapp {broken} in dev\""),
+            &format!("Revert \"orders {broken} in dev\""),
         )
         .await?;
     session.say(&format!("pushed {commit}: back to {good}"));
     let healed = session.expect_converged().await?;
-    Ok([old_serves, other, healed]
-        .into_iter()
-        .find(|outcome| *outcome != Outcome::Done)
-        .unwrap_or(Outcome::Done))
+    Ok(worst([old_serves, other, waits, healed]))
 }

@@ -2,13 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use fairway_git::Change;
+use fairway_types::names::SYSTEM_NAMESPACE;
+use fairway_types::{Pipeline, Promotion};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::Client;
 use kube::api::Api;
+use kube::{Client, ResourceExt as _};
 use serde_json::json;
 
-use crate::args::{CommitArgs, TryArgs};
+use crate::args::{CommitArgs, RequestArgs};
+use crate::commands::pipeline::picture;
+use crate::commands::promotion;
 use crate::demo::goal::Goal;
 use crate::demo::place::Running;
 use crate::demo::view::Snapshot;
@@ -16,7 +21,7 @@ use crate::demo::watch::LiveView;
 use crate::demo::{MANAGEMENT, reasons};
 use crate::exit::Outcome;
 use crate::hub;
-use crate::output::seconds;
+use crate::output::{Paint, seconds};
 use crate::promotion::{NewCommit, Overlay, Place, path};
 
 const REGIONS: [&str; 3] = ["us-west-2", "us-east-1", "eu-west-1"];
@@ -31,22 +36,77 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Finds the demo and starts to watch its hub.
-    pub(super) async fn open(args: &TryArgs) -> anyhow::Result<Self> {
-        let running = Running::find(args.demo.as_deref())?;
+    /// Starts to watch the hub of a demo.
+    pub(super) async fn open(running: Running, timeout: Duration) -> anyhow::Result<Self> {
         let hub = hub::client_for(Some(&running.kubeconfig), Some(MANAGEMENT)).await?;
         let view = LiveView::start(&hub);
         Ok(Self {
             running,
             view,
             hub,
-            timeout: args.timeout,
+            timeout,
             started: Instant::now(),
         })
     }
 
-    pub(super) fn running(&self) -> &Running {
-        &self.running
+    /// A client of the hub.
+    pub(super) fn hub(&self) -> &Client {
+        &self.hub
+    }
+
+    /// A Pipeline, as it is now.
+    pub(super) async fn pipeline(&self, name: &str) -> anyhow::Result<Pipeline> {
+        Ok(promotion::pipelines(&self.hub, SYSTEM_NAMESPACE)
+            .get(name)
+            .await?)
+    }
+
+    /// The Promotions of a Pipeline, the newest first.
+    pub(super) async fn promotions(&self, pipeline: &str) -> anyhow::Result<Vec<Promotion>> {
+        promotion::promotions_of(&self.hub, SYSTEM_NAMESPACE, pipeline).await
+    }
+
+    /// Asks for a promotion and follows it to its end.
+    pub(super) async fn promote(
+        &self,
+        pipeline: &Pipeline,
+        stage: &str,
+        version: &str,
+    ) -> anyhow::Result<promotion::End> {
+        let args = RequestArgs::default();
+        let spec = promotion::promotion(pipeline, Some(stage), Some(version), &args)?
+            .context("a stage and a version are named")?;
+        let created = promotion::create(&self.hub, pipeline, spec).await?;
+        self.follow(&created.name_any()).await
+    }
+
+    /// Follows a Promotion to its end.
+    pub(super) async fn follow(&self, name: &str) -> anyhow::Result<promotion::End> {
+        promotion::follow(&self.hub, SYSTEM_NAMESPACE, name, self.timeout).await
+    }
+
+    /// A Pipeline as `fairway pipeline status` draws it.
+    pub(super) async fn picture(&self, name: &str) -> anyhow::Result<String> {
+        let (pipeline, promotions) = (self.pipeline(name).await?, self.promotions(name).await?);
+        let now = jiff::Timestamp::now();
+        Ok(picture(&pipeline, &promotions, now, Paint::of_stdout()))
+    }
+
+    /// Waits until something is there.
+    pub(super) async fn until<T>(
+        &self,
+        look: impl AsyncFn() -> anyhow::Result<Option<T>>,
+    ) -> anyhow::Result<Option<T>> {
+        let started = Instant::now();
+        loop {
+            if let Some(found) = look().await? {
+                return Ok(Some(found));
+            }
+            if started.elapsed() > self.timeout {
+                return Ok(None);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Prints a line with the time since the step began.
