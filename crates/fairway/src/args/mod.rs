@@ -29,8 +29,8 @@ pub(crate) use objects::{
     WaitArgs,
 };
 pub(crate) use pipeline::{
-    CancelArgs, DecideArgs, DiffPromotionArgs, DrillArgs, DrillCommand, FreezeArgs,
-    PipelineCommand, PromotionsArgs, RevokeArgs, UnblockArgs, UnfreezeArgs,
+    AuditArgs, AuditFormat, CancelArgs, DecideArgs, DiffPromotionArgs, DrillArgs, DrillCommand,
+    FreezeArgs, PipelineCommand, PromotionsArgs, RevokeArgs, UnblockArgs, UnfreezeArgs,
 };
 pub(crate) use promotion::{CommitArgs, PromoteArgs, RequestArgs, RollbackArgs};
 pub(crate) use render::{
@@ -186,6 +186,8 @@ pub(crate) enum Command {
     Pipeline(PipelineCommand),
     /// List Promotions, the newest first
     Promotions(PromotionsArgs),
+    /// Show or check the log of what was promoted and rolled back, by whom, and what came of it
+    Audit(AuditArgs),
     /// Practise
     #[command(subcommand)]
     Drill(DrillCommand),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::objects::{Format, ListArgs};
 use super::promotion::FollowArgs;
@@ -143,6 +143,36 @@ pub(crate) struct DiffPromotionArgs {
     /// Repository to read [default: the one that the Pipeline commits to]
     #[arg(long, value_name = "PATH|URL")]
     pub(crate) repo: Option<String>,
+}
+
+/// `fairway audit`.
+#[derive(Args, Debug)]
+pub(crate) struct AuditArgs {
+    /// Name of the Pipeline [default: all of the namespace]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pipeline: Option<String>,
+    /// Only what happened since then: a time such as 2026-12-27T08:00:00Z, or how long ago, such as 24h
+    #[arg(long, value_name = "TIME|DURATION")]
+    pub(crate) since: Option<String>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = AuditFormat::Table)]
+    pub(crate) output: AuditFormat,
+    /// Check the log: every entry follows the one before, and says what the promotion commits on the branch say; exits 1
+    /// where it doesn't
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Repository that the log is in [default: the one that the Pipeline commits to]
+    #[arg(long, value_name = "PATH|URL")]
+    pub(crate) repo: Option<String>,
+}
+
+/// How the audit log is printed.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AuditFormat {
+    /// A table for people.
+    Table,
+    /// One JSON object a line.
+    Jsonl,
 }
 
 /// `fairway drill`.

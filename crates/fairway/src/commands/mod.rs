@@ -85,6 +85,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Cancel(args) => promotion::cancel(&global, args).await,
         Command::Pipeline(command) => pipeline::run(&global, command).await,
         Command::Promotions(args) => promotion::list(&global, args).await,
+        Command::Audit(args) => promotion::audit(&global, args).await,
         Command::Drill(DrillCommand::Rollback(args)) => promotion::drill(&global, args).await,
         Command::Completion { shell } => {
             clap_complete::generate(

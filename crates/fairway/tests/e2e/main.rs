@@ -17,6 +17,7 @@ mod installation;
 mod one_cluster_alone;
 mod own_repository;
 mod promises;
+mod promotion;
 mod quick_start;
 mod real;
 mod sudden_death;

@@ -110,3 +110,83 @@ async fn draw(client: &Client, pipelines: &[Pipeline], paint: Paint) -> anyhow::
     }
     Ok(pictures.join("\n"))
 }
+
+#[cfg(test)]
+mod guide {
+    //! The YAML of docs/promotion.md and of the reference repository means what it says.
+
+    use fairway_types::FleetKustomization;
+    use serde_json::Value;
+
+    use super::*;
+
+    const GUIDE: &str = include_str!("../../../../../docs/promotion.md");
+
+    /// What of `written` is not in `read`: a field that nobody knows, or another value.
+    fn lost(path: &str, written: &Value, read: &Value, found: &mut Vec<String>) {
+        match (written, read) {
+            (Value::Object(written), Value::Object(read)) => {
+                for (key, value) in written {
+                    let below = format!("{path}.{key}");
+                    lost(&below, value, read.get(key).unwrap_or(&Value::Null), found);
+                }
+            }
+            (Value::Array(written), Value::Array(read)) if written.len() == read.len() => {
+                for (index, (written, read)) in written.iter().zip(read).enumerate() {
+                    lost(&format!("{path}[{index}]"), written, read, found);
+                }
+            }
+            // What is as by default is not written.
+            (written, Value::Null) if *written == "rollback" || *written == "halt" => {}
+            (written, read) if written == read => {}
+            _ => found.push(format!("{path}: {written} became {read}")),
+        }
+    }
+
+    fn check(text: &str) -> usize {
+        let mut checked = 0;
+        for object in crate::setup::documents(text).unwrap() {
+            let read = match object["kind"].as_str() {
+                Some("Pipeline") => {
+                    let pipeline: Pipeline = serde_json::from_value(object.clone()).unwrap();
+                    let checks = pipeline
+                        .spec
+                        .stages
+                        .iter()
+                        .flat_map(|stage| stage.gates.iter().chain(&stage.verification));
+                    for check in checks {
+                        check.kind().unwrap();
+                    }
+                    serde_json::to_value(pipeline).unwrap()
+                }
+                Some("FleetKustomization") => {
+                    let fleet: FleetKustomization = serde_json::from_value(object.clone()).unwrap();
+                    serde_json::to_value(fleet).unwrap()
+                }
+                _ => continue,
+            };
+            let mut found = Vec::new();
+            lost("", &object, &read, &mut found);
+            assert!(found.is_empty(), "{found:#?}");
+            checked += 1;
+        }
+        checked
+    }
+
+    #[test]
+    fn its_yaml_is_understood() {
+        let blocks = GUIDE.split("```yaml\n").skip(1);
+        let checked: usize = blocks
+            .map(|block| check(block.split_once("\n```").unwrap().0))
+            .sum();
+        assert_eq!(checked, 3);
+        let files = crate::reference::files("https://example.org/x.git", "main");
+        for name in [
+            "promotion-rollback/myapp-pipeline.yaml",
+            "flux-manifests/apps-kustomization.yaml",
+        ] {
+            let (_, bytes) = files.iter().find(|(path, _)| path == name).unwrap();
+            assert_eq!(check(&String::from_utf8_lossy(bytes)), 1, "{name}");
+        }
+    }
+}

@@ -6,9 +6,10 @@
 //!      └ no:  direct  ──▶ a commit of the person's own
 //!
 //!   decide: approve, reject     freeze: freeze, unfreeze     mark: unblock, revoke, cancel
-//!   list: promotions            preview: diff promotion            drill
+//!   list: promotions            preview: diff promotion            audit            drill
 //! ```
 
+mod audit;
 mod decide;
 pub(crate) mod direct;
 mod drill;
@@ -30,6 +31,7 @@ use crate::args::{Global, PromoteArgs, RequestArgs, RollbackArgs};
 use crate::exit::{Hinted, Misuse, Outcome};
 use crate::hub;
 
+pub(crate) use audit::run as audit;
 pub(crate) use decide::{approve, reject};
 pub(crate) use drill::run as drill;
 pub(crate) use follow::{End, follow};
