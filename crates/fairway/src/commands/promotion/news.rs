@@ -81,7 +81,9 @@ pub(super) fn news(before: &PromotionStatus, after: &PromotionStatus) -> Vec<Str
             ));
         }
         for trouble in &progress.waiting {
-            if !old.is_some_and(|old| old.waiting.contains(trouble)) {
+            // Who has not begun yet, by what it has, is no trouble.
+            let waits = trouble.message.starts_with("at ");
+            if !waits && !old.is_some_and(|old| old.waiting.contains(trouble)) {
                 lines.push(said(&format!("  {}", trouble.cluster), &trouble.message));
             }
         }
@@ -132,7 +134,8 @@ fn checks(what: &str, before: &[Evidence], after: &[Evidence], lines: &mut Vec<S
             // Each word of a person is news, though the gate still waits for others.
             || (evidence.kind == "approval"
                 && old.is_some_and(|old| old.message != evidence.message));
-        if is_new {
+        let says_nothing = evidence.verdict == Verdict::Pending && evidence.message.is_empty();
+        if is_new && !says_nothing {
             lines.push(said(
                 &format!(
                     "  {} {what} {}: {}",
