@@ -137,7 +137,8 @@ mod guide {
                 }
             }
             // What is as by default is not written.
-            (written, Value::Null) if *written == "rollback" || *written == "halt" => {}
+            (Value::String(written), Value::Null)
+                if ["rollback", "halt", "Orphan"].contains(&written.as_str()) => {}
             (written, read) if written == read => {}
             _ => found.push(format!("{path}: {written} became {read}")),
         }
