@@ -8,7 +8,6 @@ use crate::bases::Bases;
 use crate::config::{self, TransformerConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kustomization::{Text, Var, decode};
-use crate::load::shown;
 use crate::merge_keys::MergeKeys;
 use crate::plugins;
 use crate::resources::Resources;
@@ -104,7 +103,7 @@ impl Target<'_> {
                 return Err(self.place(
                     Error::invalid(format!(
                         "expected kind 'Component' for path '{}' but got 'Kustomization'",
-                        shown(&nested.loader.root)
+                        nested.loader.tree.shown(&nested.loader.root)
                     )),
                     path,
                 ));

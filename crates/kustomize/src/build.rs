@@ -147,12 +147,15 @@ impl Finished {
         options: &Options,
         bases: Option<&Bases>,
     ) -> Result<Self> {
-        let loader = Loader::new(tree, path, options.load_restrictor)?;
-        let target = Target::root(loader, options)?;
-        let mut context = Context::new(bases);
-        target.schema(&mut context, true)?;
-        let all = target.accumulate(&mut context, Accumulated::default())?;
-        finish(&target, context, all, options)
+        let finished = || {
+            let loader = Loader::new(tree, path, options.load_restrictor)?;
+            let target = Target::root(loader, options)?;
+            let mut context = Context::new(bases);
+            target.schema(&mut context, true)?;
+            let all = target.accumulate(&mut context, Accumulated::default())?;
+            finish(&target, context, all, options)
+        };
+        finished().map_err(|error: Error| error.shown_by(tree))
     }
 
     fn into_build(self) -> Result<Build> {

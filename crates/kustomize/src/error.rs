@@ -4,7 +4,7 @@ use std::fmt;
 
 use fairway_yaml::Span;
 
-use crate::tree::TreeError;
+use crate::tree::{FileTree, TreeError};
 
 /// What sort of problem an [`Error`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -155,12 +155,19 @@ impl Error {
         self
     }
 
+    /// The file as the tree shows it.
+    #[must_use]
+    pub(crate) fn shown_by(mut self, tree: &dyn FileTree) -> Self {
+        self.0.file = self.0.file.map(|file| tree.shown(&file));
+        self
+    }
+
     /// What sort of problem it is.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The file that has to change, as its path in the tree.
+    /// The file that has to change, as the tree shows it.
     pub fn file(&self) -> Option<&str> {
         self.0.file.as_deref()
     }

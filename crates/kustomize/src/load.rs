@@ -33,13 +33,13 @@ impl<'t> Loader<'t> {
             Some(EntryKind::File) => {
                 return Err(Error::missing(format!(
                     "{} is a file; expecting a directory",
-                    shown(&root)
+                    tree.shown(&root)
                 )));
             }
             None => {
                 return Err(Error::missing(format!(
                     "no such directory: {}",
-                    shown(&root)
+                    tree.shown(&root)
                 )));
             }
         }
@@ -67,7 +67,7 @@ impl<'t> Loader<'t> {
         if self.restrictor == LoadRestrictor::RootOnly && self.tree.kind(&full)?.is_none() {
             return Err(Error::missing(format!(
                 "no such file or directory: {}",
-                shown(&full)
+                self.tree.shown(&full)
             )));
         }
         self.permit(&full)?;
@@ -81,8 +81,8 @@ impl<'t> Loader<'t> {
             if !tree::within(&self.root, &real) {
                 return Err(Error::refused(format!(
                     "security; file '{}' is not in or below '{}'",
-                    shown(full),
-                    shown(&self.root)
+                    self.tree.shown(full),
+                    self.tree.shown(&self.root)
                 ))
                 .hint("move it below the kustomization, or build with --load-restrictor=LoadRestrictionsNone"));
             }
@@ -136,13 +136,13 @@ impl<'t> Loader<'t> {
             Some(EntryKind::File) => {
                 return Err(Error::missing(format!(
                     "must be a directory, but {} is a file",
-                    shown(&full)
+                    self.tree.shown(&full)
                 )));
             }
             None => {
                 return Err(Error::missing(format!(
                     "no such file or directory: {}",
-                    shown(&full)
+                    self.tree.shown(&full)
                 )));
             }
         }
@@ -150,8 +150,8 @@ impl<'t> Loader<'t> {
         if let Some(visited) = self.visited().find(|visited| tree::within(&root, visited)) {
             return Err(Error::conflict(format!(
                 "cycle detected: candidate root '{}' contains visited root '{}'",
-                shown(&root),
-                shown(visited)
+                self.tree.shown(&root),
+                self.tree.shown(visited)
             ))
             .hint("a kustomization cannot take in a directory that it is part of"));
         }
@@ -170,11 +170,6 @@ impl<'t> Loader<'t> {
             restrictor: self.restrictor,
         })
     }
-}
-
-/// A path as people write it.
-pub(crate) fn shown(path: &str) -> &str {
-    if path.is_empty() { "." } else { path }
 }
 
 fn outside(path: &str) -> Error {

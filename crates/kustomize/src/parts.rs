@@ -5,7 +5,6 @@ use std::sync::Arc;
 use crate::accumulate::{Accumulated, Context};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kustomization::Text;
-use crate::load::shown;
 use crate::parallel;
 use crate::read;
 use crate::resource::Resource;
@@ -128,7 +127,7 @@ impl Target<'_> {
             return Err(self.place(
                 Error::invalid(format!(
                     "expected kind != 'Component' for path '{}'",
-                    shown(&nested.loader.root)
+                    nested.loader.tree.shown(&nested.loader.root)
                 ))
                 .hint("name it in `components`"),
                 path,

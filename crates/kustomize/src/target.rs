@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::flux;
 use crate::kustomization::{FILE_NAMES, Kustomization, PatchEntry, Text};
-use crate::load::{Loader, shown};
+use crate::load::Loader;
 use crate::options::{Options, RootEdits};
 use crate::origin::Origin;
 use crate::tree::{self, EntryKind};
@@ -32,13 +32,13 @@ impl<'t> Target<'t> {
                 if generated.resources.is_empty() && options.root == RootEdits::default() {
                     return Err(Error::missing(format!(
                         "there is neither a kustomization nor any YAML file in directory '{}'",
-                        shown(&loader.root)
+                        loader.tree.shown(&loader.root)
                     ))
                     .hint("is the path the right one?"));
                 }
                 (file, generated)
             }
-            None => return Err(no_kustomization(&loader.root)),
+            None => return Err(no_kustomization(&loader)),
         };
         edit(&mut kustomization, &options.root, &loader)?;
         let origin = (!kustomization.build_metadata.is_empty()).then(Origin::default);
@@ -62,7 +62,7 @@ impl<'t> Target<'t> {
     /// The kustomization of a directory that `path` names.
     pub(crate) fn inside<'o>(&self, loader: Loader<'o>, path: &Text) -> Result<Target<'o>> {
         let Some(file) = find_file(&loader)? else {
-            return Err(self.place(no_kustomization(&loader.root), path));
+            return Err(self.place(no_kustomization(&loader), path));
         };
         let mut kustomization = read_kustomization(&loader, &file)?;
         kustomization
@@ -102,7 +102,7 @@ pub(crate) fn find_file(loader: &Loader<'_>) -> Result<Option<String>> {
             if found.is_some() {
                 return Err(Error::conflict(format!(
                     "Found multiple kustomization files under: {}",
-                    shown(&loader.root)
+                    loader.tree.shown(&loader.root)
                 ))
                 .hint("keep one of kustomization.yaml, kustomization.yml and Kustomization"));
             }
@@ -119,10 +119,10 @@ fn read_kustomization(loader: &Loader<'_>, file: &str) -> Result<Kustomization> 
     Kustomization::parse(file, text)
 }
 
-fn no_kustomization(dir: &str) -> Error {
+fn no_kustomization(loader: &Loader<'_>) -> Error {
     Error::missing(format!(
         "unable to find one of 'kustomization.yaml', 'kustomization.yml' or 'Kustomization' in directory '{}'",
-        shown(dir)
+        loader.tree.shown(&loader.root)
     ))
 }
 

@@ -91,6 +91,12 @@ pub trait FileTree: Send + Sync {
         Ok(path.to_owned())
     }
 
+    /// A path as messages show it: from the root on, which itself is a dot.
+    fn shown(&self, path: &str) -> String {
+        let path = if path.is_empty() { "." } else { path };
+        path.to_owned()
+    }
+
     /// Says that a part of a build was known, and what had been read for it. Only a [`Recorder`] makes use of that.
     fn note(&self, _reads: &Arc<ReadSet>) {}
 }

@@ -168,7 +168,10 @@ fn scalar_value(scalar: &Scalar, span: Span, dialect: Dialect) -> Result<Option<
             Some(number) => Value::Number(number),
             None => {
                 return Err(Error::new(
-                    format!("JSON has no number for `{}`", scalar.text),
+                    format!(
+                        "unsupported value: JSON has no number for `{}`",
+                        scalar.text
+                    ),
                     span,
                 ));
             }

@@ -112,7 +112,7 @@ fn mistakes_are_named_with_their_place() {
     );
     error(
         "a: .inf\n",
-        "line 1, column 4: JSON has no number for `.inf`",
+        "line 1, column 4: unsupported value: JSON has no number for `.inf`",
     );
     error(
         "a:\n  1: x\n",

@@ -36,8 +36,7 @@ pub(crate) async fn build(global: &Global, args: BuildArgs) -> anyhow::Result<Ou
 /// Builds a folder. It asks nobody anything, so it needs no runtime.
 pub(crate) fn folder(args: &BuildFolderArgs) -> anyhow::Result<Outcome> {
     if let Some((flag, why, hint)) = args.never.given() {
-        let refused = Hinted::new(format!("{flag} is not for Fairway: {why}"), hint);
-        return Err(anyhow::Error::new(refused).context(Misuse("wrong flag".into())));
+        return Err(Misuse(format!("{flag} is not for Fairway: {why}\nhint: {hint}")).into());
     }
     let options = Options {
         load_restrictor: match args.load_restrictor {
@@ -90,9 +89,14 @@ fn explained(error: fairway_kustomize::Error) -> anyhow::Error {
 
 /// The whole disk as a tree, and the folder's path in it: bases may be anywhere.
 fn on_disk(dir: &Path) -> anyhow::Result<(DiskTree, String)> {
-    let full = dir
-        .canonicalize()
-        .with_context(|| format!("failed to find {}", dir.display()))?;
+    let full = dir.canonicalize().map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Hinted::new(
+            format!("{}: no such file or directory", dir.display()),
+            "name a folder that has a kustomization file",
+        )
+        .into(),
+        _ => anyhow::Error::new(error).context(format!("failed to find {}", dir.display())),
+    })?;
     let path = full
         .to_str()
         .with_context(|| format!("{} is not UTF-8", full.display()))?;

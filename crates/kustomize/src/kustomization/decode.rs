@@ -71,16 +71,21 @@ impl<'f> Decoder<'f> {
     }
 
     fn mismatch(self, at: &Node, path: &str, wanted: &str) -> Error {
-        let found = match at
+        let resolved = at
             .scalar()
-            .and_then(|scalar| scalar.resolve(self.dialect).ok())
-        {
-            Some(Resolved::Bool(_)) => "a boolean",
-            Some(Resolved::Int(_) | Resolved::Uint(_) | Resolved::Float(_)) => "a number",
-            Some(Resolved::Str(_)) => "a string",
-            _ => node::noun(at),
+            .and_then(|scalar| scalar.resolve(self.dialect).ok());
+        // As people call it, and as kustomize does.
+        let (found, go) = match resolved {
+            Some(Resolved::Bool(_)) => ("a boolean", "bool"),
+            Some(Resolved::Int(_) | Resolved::Uint(_) | Resolved::Float(_)) => {
+                ("a number", "number")
+            }
+            Some(Resolved::Str(_)) => ("a string", "string"),
+            _ if at.items().is_some() => (node::noun(at), "array"),
+            _ => (node::noun(at), "object"),
         };
-        let error = self.error(at, path, format!("expected {wanted}, found {found}"));
+        let what = format!("expected {wanted}, found {found} (cannot unmarshal {go})");
+        let error = self.error(at, path, what);
         if wanted == "a string" && at.scalar().is_some() {
             error.hint("put it in quotes")
         } else {

@@ -26,8 +26,20 @@ impl JsonPatch {
             root.to_json_as(Dialect::Kubectl)
                 .map_err(|error| Error::syntax(&error))?
         };
-        let Value::Array(operations) = value else {
-            return Err(Error::invalid("a JSON patch is a list of operations"));
+        let operations = match value {
+            Value::Array(operations) => operations,
+            other => {
+                let found = match other {
+                    Value::Object(_) => "object",
+                    Value::String(_) => "string",
+                    Value::Number(_) => "number",
+                    Value::Bool(_) => "bool",
+                    _ => "null",
+                };
+                return Err(Error::invalid(format!(
+                    "cannot unmarshal {found} into Go value of type jsonpatch.Patch: a JSON patch is a list of operations"
+                )));
+            }
         };
         let operation = |value| match value {
             Value::Object(operation) => Ok(operation),

@@ -185,6 +185,15 @@ impl FileTree for DiskTree {
         }
     }
 
+    /// In a tree that is the whole disk, paths are the system's own.
+    fn shown(&self, path: &str) -> String {
+        match path {
+            path if self.root.parent().is_none() => self.root.join(path).display().to_string(),
+            "" => ".".to_owned(),
+            path => path.to_owned(),
+        }
+    }
+
     fn real_path(&self, path: &str) -> Result<String, TreeError> {
         let found = existing(path, self.look_up(path)?)?;
         let below = found

@@ -136,6 +136,10 @@ impl FileTree for Recorder<'_> {
         Ok(real)
     }
 
+    fn shown(&self, path: &str) -> String {
+        self.tree.shown(path)
+    }
+
     fn note(&self, reads: &Arc<ReadSet>) {
         self.parts
             .lock()
