@@ -49,6 +49,8 @@ pub struct Queues {
     pub pipelines: Arc<Queue<Name>>,
     /// Promotions of the hub.
     pub promotions: Arc<Queue<Name>>,
+    /// Promotions with entries for the audit log.
+    pub audits: Arc<Queue<Name>>,
 }
 
 /// See the module.
@@ -75,6 +77,8 @@ pub struct Context {
     pub approvals: Arc<Objects<Approval>>,
     /// Versions at commits.
     pub(crate) versions: Versions,
+    /// How many entries of each Promotion (by uid) are in the audit log.
+    pub(crate) audited: Mutex<HashMap<String, i64>>,
     /// Who this process is to the hub.
     pub(crate) whoami: Whoami,
     /// Events about fleet objects.
@@ -153,6 +157,7 @@ impl Context {
             promotions: Arc::default(),
             approvals: Arc::default(),
             versions: Versions::default(),
+            audited: Mutex::default(),
             whoami: Whoami::default(),
             fleet_events: parts.fleet_events,
             sources: Sources::default(),

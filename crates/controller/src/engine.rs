@@ -178,6 +178,7 @@ impl Engine {
             engine.work(&queues.pipelines, None, pipeline::reconcile);
             let leads = Some(Controller::Pipeline);
             engine.work(&queues.promotions, leads, promotion::reconcile);
+            engine.work(&queues.audits, leads, promotion::push_audit);
         }
         if is_on(Controller::Fleet) {
             engine.work(&queues.clusters, None, cluster::reconcile);
@@ -284,6 +285,7 @@ fn queues(options: &Options) -> Queues {
         fleets: Queue::new(limits(8, 1, 1)),
         pipelines: Queue::new(limits(8, 1, 1)),
         promotions: Queue::new(limits(32, 1, 1)),
+        audits: Queue::new(limits(8, 1, 1)),
     }
 }
 

@@ -119,7 +119,7 @@ impl Actor<'_> {
     }
 
     /// The repository as the commit's credential sees it.
-    async fn workspace(&self) -> Result<(Workspace, Arc<Mirror>), Outcome> {
+    pub(super) async fn workspace(&self) -> Result<(Workspace, Arc<Mirror>), Outcome> {
         let away = |what: String| Outcome::Away(what);
         let repository = self.sight.repository().ok_or_else(|| {
             away(format!(
@@ -159,7 +159,7 @@ impl Actor<'_> {
     }
 
     /// Commits that the one of this intent comes after.
-    fn since(&self, intent: Intent) -> Option<Oid> {
+    pub(super) fn since(&self, intent: Intent) -> Option<Oid> {
         let text = match intent {
             Intent::Rollback => self
                 .status
@@ -170,7 +170,7 @@ impl Actor<'_> {
         text.or_else(|| self.status.base.clone())?.parse().ok()
     }
 
-    async fn commit(&self, intent: Intent) -> Result<Outcome, Outcome> {
+    pub(super) async fn commit(&self, intent: Intent) -> Result<Outcome, Outcome> {
         let (workspace, mirror) = self.workspace().await?;
         let named = match request::named(self.promotion, &self.pipeline.spec.moves) {
             Some(text) if self.promotion.spec.intent == Intent::Rollback => {
@@ -189,11 +189,10 @@ impl Actor<'_> {
         let message = request::message(&scene, intent);
         let settings = &self.pipeline.spec.commit;
         let seconds = (self.context.clock)().as_second();
-        let author = match &settings.author {
-            Some(author) => Signature::new(&author.name, &author.email, seconds),
-            None => Signature::new("Fairway", "fairway@localhost", seconds),
-        };
-        let key = self.signing_key().await?;
+        let author = committer(self.pipeline, seconds);
+        let key = signing_key(self.hub, self.namespace, self.pipeline)
+            .await
+            .map_err(Outcome::Away)?;
         let request = Request {
             set: &set,
             message: &message,
@@ -203,19 +202,19 @@ impl Actor<'_> {
             since: self.since(intent),
         };
         if settings.mode == CommitMode::PullRequest {
-            return self.propose(&workspace, &request, intent).await;
+            return self.propose(&workspace, &mirror, &request, intent).await;
         }
         let pause = |attempt: u32| jitter(Duration::from_millis(40) * attempt.min(25), 50);
         match workspace.apply(&request, pause).await {
             Ok(committed) => Ok(self.committed(&mirror, intent, committed, None).await),
             Err(error) if error.wants_pull_request() && settings.pull_request.is_some() => {
-                self.propose(&workspace, &request, intent).await
+                self.propose(&workspace, &mirror, &request, intent).await
             }
             Err(error) => Err(outcome_of(&error)),
         }
     }
 
-    async fn committed(
+    pub(super) async fn committed(
         &self,
         mirror: &Arc<Mirror>,
         intent: Intent,
@@ -239,8 +238,42 @@ impl Actor<'_> {
         }
     }
 
+    /// What a commit of this intent sets on top of another.
+    pub(super) async fn changes_on(
+        &self,
+        workspace: &Workspace,
+        parent: Oid,
+        intent: Intent,
+    ) -> Result<Vec<fairway_types::promotion::ChangedValue>, Outcome> {
+        let named = request::named(self.promotion, &self.pipeline.spec.moves);
+        let named = match named {
+            Some(text) if self.promotion.spec.intent == Intent::Rollback => Some(
+                workspace
+                    .name(parent, &text)
+                    .await
+                    .map_err(|error| outcome_of(&error))?,
+            ),
+            _ => None,
+        };
+        let scene = self.scene(workspace).await?;
+        let set = request::change_set(&scene, intent, named)
+            .map_err(|error| Outcome::Impossible(error.to_string()))?;
+        let message = request::message(&scene, intent);
+        let author = committer(self.pipeline, (self.context.clock)().as_second());
+        let request = Request {
+            set: &set,
+            message: &message,
+            author: &author,
+            committer: &author,
+            key: None,
+            since: None,
+        };
+        let preview = workspace.preview(parent, &request).await;
+        Ok(preview.map(|preview| preview.changes).unwrap_or_default())
+    }
+
     /// The version that a commit gives the stage, or the single clusters.
-    async fn version_in(&self, mirror: &Arc<Mirror>, commit: Oid) -> Option<String> {
+    pub(super) async fn version_in(&self, mirror: &Arc<Mirror>, commit: Oid) -> Option<String> {
         let folder = if self.promotion.spec.is_targeted() {
             let folders = self.sight.folders(self.stage, &self.filter()).ok()?;
             folders.into_iter().find_map(|(_, folder)| folder)
@@ -317,50 +350,6 @@ impl Actor<'_> {
         }
         Ok(scene)
     }
-
-    /// Without a Git host that is known there are no pull requests.
-    async fn propose(
-        &self,
-        _workspace: &Workspace,
-        _request: &Request<'_>,
-        _intent: Intent,
-    ) -> Result<Outcome, Outcome> {
-        Err(Outcome::Refused(
-            "the branch wants a pull request".to_owned(),
-        ))
-    }
-
-    async fn poll(&self) -> Result<Outcome, Outcome> {
-        Ok(Outcome::Waiting)
-    }
-
-    async fn close(&self) -> Result<Outcome, Outcome> {
-        Ok(Outcome::Closed)
-    }
-
-    async fn signing_key(&self) -> Result<Option<fairway_git::SigningKey>, Outcome> {
-        let Some(secret) = &self.pipeline.spec.commit.signing_key_secret_ref else {
-            return Ok(None);
-        };
-        let problem = |why: String| {
-            Outcome::Away(format!(
-                "commit.signingKeySecretRef '{}': {why}",
-                secret.name
-            ))
-        };
-        let data = source::read_secret(self.hub, self.namespace, &secret.name)
-            .await
-            .map_err(problem)?;
-        let text = |key: &str| {
-            data.get(key)
-                .and_then(|bytes| String::from_utf8(bytes.clone()).ok())
-        };
-        let identity =
-            text("identity").ok_or_else(|| problem("there is no key 'identity'".to_owned()))?;
-        fairway_git::SigningKey::parse(&identity)
-            .map(Some)
-            .map_err(|error| problem(error.to_string()))
-    }
 }
 
 /// The branch that a source follows.
@@ -396,7 +385,7 @@ pub(crate) async fn writable(
 }
 
 /// What an error means for the judge.
-fn outcome_of(error: &Error) -> Outcome {
+pub(super) fn outcome_of(error: &Error) -> Outcome {
     let message = error.to_string();
     match error {
         Error::ChangedSince(_) | Error::OtherVersion { .. } => Outcome::Changed(message),
@@ -405,4 +394,34 @@ fn outcome_of(error: &Error) -> Outcome {
         Error::Git(_) => Outcome::Away(message),
         _ => Outcome::Impossible(message),
     }
+}
+
+/// Who commits.
+pub(super) fn committer(pipeline: &Pipeline, seconds: i64) -> Signature {
+    match &pipeline.spec.commit.author {
+        Some(author) => Signature::new(&author.name, &author.email, seconds),
+        None => Signature::new("Fairway", "fairway@localhost", seconds),
+    }
+}
+
+/// The key that signs commits, where there is to be one.
+pub(super) async fn signing_key(
+    hub: &Home,
+    namespace: &str,
+    pipeline: &Pipeline,
+) -> Result<Option<fairway_git::SigningKey>, String> {
+    let Some(secret) = &pipeline.spec.commit.signing_key_secret_ref else {
+        return Ok(None);
+    };
+    let problem = |why: String| format!("commit.signingKeySecretRef '{}': {why}", secret.name);
+    let data = source::read_secret(hub, namespace, &secret.name)
+        .await
+        .map_err(problem)?;
+    let identity = data
+        .get("identity")
+        .and_then(|bytes| String::from_utf8(bytes.clone()).ok())
+        .ok_or_else(|| problem("there is no key 'identity'".to_owned()))?;
+    fairway_git::SigningKey::parse(&identity)
+        .map(Some)
+        .map_err(|error| problem(error.to_string()))
 }

@@ -12,8 +12,10 @@
 
 mod act;
 mod attempt;
+mod audit;
 pub mod judge;
 mod observe;
+mod pulls;
 mod reconcile;
 mod request;
 mod versions;
@@ -21,6 +23,7 @@ mod who;
 
 pub(crate) use act::writable;
 pub(crate) use attempt::{attempt_of, attempts_of};
+pub(crate) use audit::push as push_audit;
 pub(crate) use observe::{Filter, Sight, pipeline_source};
 pub(crate) use reconcile::{label, reconcile};
 pub(crate) use versions::Versions;

@@ -136,6 +136,25 @@ impl Run<'_> {
         if finalizers.len() == promotion.finalizers().len() {
             return Outcome::Done;
         }
+        let pipeline = &promotion.spec.pipeline_ref.name;
+        let has_log = self
+            .context
+            .pipelines
+            .get(self.namespace, pipeline)
+            .is_some();
+        if !self.context.unaudited(promotion).is_empty() {
+            if has_log {
+                self.context.enqueue_audit(promotion);
+                return Outcome::After(Duration::from_secs(2));
+            }
+            self.context.fleet_events.record(Happening {
+                object: reference(promotion),
+                severity: Severity::Error,
+                reason: "AuditLost".to_owned(),
+                message: format!("Pipeline '{pipeline}' is gone, and with it where the audit log is; the last entries are lost"),
+                metadata: BTreeMap::new(),
+            });
+        }
         let patch = json!({"metadata": {
             "finalizers": finalizers, "resourceVersion": promotion.resource_version(),
         }});
@@ -156,6 +175,12 @@ impl Run<'_> {
                 return Outcome::Done;
             };
             let before = promotion.status.clone().unwrap_or_default();
+            if let Some(next) = self.audit(&promotion, &before).await {
+                if let Err(next) = next {
+                    return next;
+                }
+                continue;
+            }
             if before.phase.is_final() {
                 return Outcome::Done;
             }
@@ -220,6 +245,33 @@ impl Run<'_> {
         }
         tracing::warn!(promotion = self.name, "too many steps at once");
         Outcome::Backoff
+    }
+
+    /// Takes the entries out of the status that are in the audit log, and has the others pushed. Whether that was written.
+    async fn audit(
+        &self,
+        promotion: &Promotion,
+        before: &PromotionStatus,
+    ) -> Option<Result<(), Outcome>> {
+        if before.audit.is_empty() {
+            return None;
+        }
+        let mut after = before.clone();
+        after.audit = self.context.unaudited(promotion);
+        if !after.audit.is_empty() {
+            self.context.enqueue_audit(promotion);
+        }
+        if after.audit.len() == before.audit.len() {
+            return None;
+        }
+        let step = Step {
+            status: after,
+            action: None,
+            wake_at: None,
+            retry: false,
+            tells: Vec::new(),
+        };
+        Some(self.write(promotion, before, &step).await)
     }
 
     fn next(&self, step: &Step, now: Timestamp) -> Outcome {
@@ -470,6 +522,11 @@ impl Run<'_> {
                 tracing::warn!(promotion = self.name, %error, "status of Promotion not written");
                 return Err(Outcome::Backoff);
             }
+        }
+        if !step.status.audit.is_empty()
+            && let Some(written) = self.context.promotions.get(self.namespace, self.name)
+        {
+            self.context.enqueue_audit(&written);
         }
         self.measure(promotion, before, &step.status);
         for tell in &step.tells {

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use fairway_types::{FleetKustomization, names};
+use fairway_types::FleetKustomization;
 use kube::ResourceExt;
 
 use crate::context::Context;
@@ -35,10 +35,21 @@ impl Asked {
 
 /// The holds that concern a fleet, in the order of the names of who asks.
 pub(crate) fn of(context: &Arc<Context>, fleet: &FleetKustomization) -> Vec<Asked> {
-    let _ = (context, names::FLEET_GROUP);
-    let name = fleet.name_any();
-    Vec::<Asked>::new()
+    let (namespace, name) = (fleet.namespace(), fleet.name_any());
+    context
+        .promotions
+        .all()
         .into_iter()
+        .filter(|promotion| promotion.namespace() == namespace)
+        .filter_map(|promotion| {
+            let hold = promotion.status.as_ref()?.hold.clone()?;
+            Some(Asked {
+                reason: format!("{}: {}", promotion.name_any(), hold.reason),
+                commit: hold.commit,
+                fleets: hold.fleets,
+                clusters: hold.clusters,
+            })
+        })
         .filter(|asked| asked.fleets.contains(&name))
         .collect()
 }
