@@ -480,7 +480,8 @@ fn offer(facts: &Facts<'_>, plan: &mut Plan, index: usize) {
             name: next_name(facts, &plan.status.stages[index]),
             stage: stage.name.clone(),
             version: version.to_owned(),
-            from: facts.stages[index].version().map(str::to_owned),
+            // It may wait while others go first: what the stage has then is what it goes from.
+            from: None,
             arrival,
             reason: format!("{version} is verified in {}", previous.name),
         });

@@ -15,5 +15,7 @@ pub mod facts;
 mod hear;
 pub mod judge;
 mod reconcile;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use reconcile::reconcile;

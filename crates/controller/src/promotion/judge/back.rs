@@ -84,11 +84,28 @@ fn lift(draft: &mut Draft<'_>) -> bool {
 
 /// Has the values put back, unless that is done, or a person is needed.
 fn put_back(draft: &mut Draft<'_>, heard_nothing: bool) {
-    if draft.status.commit(Intent::Rollback).is_some() {
+    if let Some(back) = draft.status.commit(Intent::Rollback) {
+        let patience = draft
+            .facts
+            .stage
+            .map_or(SOON, |stage| duration(stage.health.timeout().get()));
+        let overdue = draft.now.duration_since(back.time) >= patience;
         draft.waits = Some("the values are put back; waits for the source".to_owned());
+        if overdue {
+            // Either the source is stuck, or somebody changed them again.
+            let found = draft.facts.head.version.as_deref().unwrap_or("no version");
+            let message = format!(
+                "the values were put back, and the branch has {found} since; the clusters stay held\nhint: put the version right in Git, or cancel the promotion to lift the hold"
+            );
+            draft.attention("ChangedMeanwhile", &message);
+        }
         if heard_nothing {
             draft.action = Some(Action::Fetch);
         }
+        return;
+    }
+    if draft.facts.pipeline.suspend {
+        draft.waits = Some("the clusters are held; the Pipeline is suspended".to_owned());
         return;
     }
     let reason = conditions::get(&draft.status.conditions, names::NEEDS_ATTENTION);

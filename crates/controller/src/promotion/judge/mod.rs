@@ -17,7 +17,8 @@ mod back;
 mod commit;
 mod facts;
 mod gate;
-//MODEL
+#[cfg(test)]
+mod model;
 mod record;
 mod spread;
 
