@@ -1,11 +1,12 @@
 //! Whether an object has reached the state that its spec asks for, by kstatus' rules. Pure.
 //!
 //! What holds for all kinds comes first (deletion, observed generation, `Reconciling`, `Stalled`), then what is known of
-//! the built-in kinds, then a `Ready` condition; an object with none of these is current as soon as it exists. Kinds for
+//! the built-in kinds, of Flagger's Canary and Argo's Rollout, then a `Ready` condition; an object with none of these is current as soon as it exists. Kinds for
 //! which a Kustomization gives expressions are judged by those instead: see [`Judge`].
 
 mod custom;
 mod malformed;
+mod progressive;
 mod workloads;
 
 use jiff::Timestamp;
@@ -189,6 +190,8 @@ pub fn of(object: &Value, now: Timestamp) -> Health {
             Health::current("AllowedDisruptions has been computed.")
         }
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(view),
+        ("flagger.app", "Canary") => progressive::canary(view),
+        ("argoproj.io", "Rollout") => progressive::rollout(view),
         _ => ready(view).unwrap_or_else(|| Health::current("Resource is current")),
     }
 }

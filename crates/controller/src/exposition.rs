@@ -111,16 +111,6 @@ fn rollouts(text: &mut String, context: &Context) {
             "Waves of rollouts that began.",
         ),
         (
-            "waves_finished",
-            "WaveFinished",
-            "Waves of rollouts that are done.",
-        ),
-        (
-            "waves_failed",
-            "WaveFailed",
-            "Waves of rollouts that were given up.",
-        ),
-        (
             "rollouts_finished",
             "RolloutFinished",
             "Rollouts that have come to all clusters.",

@@ -6,13 +6,14 @@ use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::check::{Check, Evidence};
 use crate::duration::Duration;
 use crate::fleet::ClusterMatch;
 use crate::reference::{is_false, non_empty};
 
 /// How a change spreads over the clusters: in waves, some at a time. What changes is what a cluster's Kustomization
 /// renders; a revision that renders the same for a cluster is none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollout {
     /// The waves in order. A cluster is in the first wave that it matches; those that match none form a last wave `rest`.
@@ -42,7 +43,7 @@ pub struct Rollout {
 }
 
 /// Clusters that change together. What is not set is as the rollout says.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Wave {
     /// Name of the wave, a DNS label.
@@ -62,6 +63,10 @@ pub struct Wave {
     /// Clusters of the wave that may fail before the rollout is given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_failed: Option<IntOrPercent>,
+    /// What must pass once the wave is healthy, while it soaks; the wave fails with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::check::checks")]
+    pub checks: Vec<Check>,
 }
 
 /// Name of the wave of clusters that match no other one.
@@ -302,6 +307,25 @@ pub struct WaveStatus {
         skip_serializing_if = "Option::is_none"
     )]
     pub message: Option<String>,
+    /// When it began, while it is not done.
+    #[serde(
+        default,
+        with = "optional_millis",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub started: Option<Timestamp>,
+    /// How its checks stand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub checks: Vec<Evidence>,
+    /// Stands for what the checks are about: clusters, and what they have since when.
+    #[serde(
+        default,
+        deserialize_with = "non_empty",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub checked: Option<String>,
 }
 
 /// How a wave is.

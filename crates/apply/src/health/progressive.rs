@@ -72,11 +72,25 @@ mod tests {
     fn a_canary_is_as_its_phase_says() {
         let canary = |status| check("flagger.app/v1beta1", "Canary", status);
         assert_eq!(canary(json!({})).0, Status::InProgress);
-        for phase in ["Initializing", "Waiting", "Progressing", "Promoting", "Finalising"] {
-            assert_eq!(canary(json!({"phase": phase})).0, Status::InProgress, "{phase}");
+        for phase in [
+            "Initializing",
+            "Waiting",
+            "Progressing",
+            "Promoting",
+            "Finalising",
+        ] {
+            assert_eq!(
+                canary(json!({"phase": phase})).0,
+                Status::InProgress,
+                "{phase}"
+            );
         }
         for phase in ["Initialized", "Succeeded"] {
-            assert_eq!(canary(json!({"phase": phase})).0, Status::Current, "{phase}");
+            assert_eq!(
+                canary(json!({"phase": phase})).0,
+                Status::Current,
+                "{phase}"
+            );
         }
         let promoted = json!([{"type": "Promoted", "status": "False", "reason": "Failed",
                                "message": "Canary analysis failed, Deployment scaled to zero."}]);
@@ -93,12 +107,16 @@ mod tests {
         assert_eq!(rollout(healthy).0, Status::Current);
         let old = json!({"phase": "Healthy", "observedGeneration": "2"});
         assert_eq!(rollout(old).0, Status::InProgress);
-        let paused = json!({"phase": "Paused", "message": "CanaryPauseStep", "observedGeneration": "3"});
+        let paused =
+            json!({"phase": "Paused", "message": "CanaryPauseStep", "observedGeneration": "3"});
         let message = "Rollout is Paused: CanaryPauseStep".to_owned();
         assert_eq!(rollout(paused), (Status::InProgress, message));
         let degraded = json!({"phase": "Degraded", "message": "RolloutAborted: metric failed"});
         assert_eq!(rollout(degraded).0, Status::Failed);
         // Another group's Rollout is nobody's that is known here.
-        assert_eq!(check("example.com/v1", "Rollout", json!({})).0, Status::Current);
+        assert_eq!(
+            check("example.com/v1", "Rollout", json!({})).0,
+            Status::Current
+        );
     }
 }

@@ -72,7 +72,8 @@ fn heard(
         }
         let what = match &event.change {
             ObjectChange::Health(health) => {
-                if matters(&object, health.status) {
+                let is_under_way = context.is_under_way(&key, &object);
+                if matters(&object, health.status, is_under_way) {
                     context.memory.touched(&key);
                     context.enqueue_kustomization(key);
                 }
@@ -153,8 +154,9 @@ impl Corrections {
     }
 }
 
-/// Whether a change of health changes what the Kustomization says of itself.
-fn matters(object: &Kustomization, status: Status) -> bool {
+/// Whether a change of health changes what the Kustomization says of itself. While a change is under way to the cluster,
+/// others wait for it to stay healthy: then it matters that it is not healthy just now.
+fn matters(object: &Kustomization, status: Status, is_under_way: bool) -> bool {
     let Some(ready) = object
         .status
         .as_ref()
@@ -165,9 +167,12 @@ fn matters(object: &Kustomization, status: Status) -> bool {
     let checks = object.spec.wait || !object.spec.health_checks.is_empty();
     match ready.status {
         ConditionStatus::False => {
-            ready.reason == reason::HEALTH_CHECK_FAILED && status == Status::Current
+            ready.reason == reason::HEALTH_CHECK_FAILED
+                && (status == Status::Current || (is_under_way && status != Status::Failed))
         }
-        ConditionStatus::True => checks && status == Status::Failed,
+        ConditionStatus::True => {
+            checks && (status == Status::Failed || (is_under_way && status != Status::Current))
+        }
         ConditionStatus::Unknown => false,
     }
 }

@@ -43,6 +43,8 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
     let synced = async {
         context.clusters.synced().await;
         context.selectors.synced().await;
+        // What Promotions hold stays held.
+        rollout::holds::known(&context, &hub).await;
         hub.kustomizations.synced().await;
     };
     tokio::select! {
@@ -137,9 +139,7 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
             before.rollout.clone_from(&course.status);
             let after = judge(&fleet, &before, summary, now);
             let next = if complete && placements.problems.is_empty() {
-                Outcome::After(
-                    next_look(&context, &hub, &namespace, &placements, &course, now).await,
-                )
+                Outcome::After(next_look(&context, &hub, &placements, &course, now).await)
             } else {
                 Outcome::Backoff
             };
@@ -213,7 +213,6 @@ fn admit(context: &Arc<Context>, fleet: &FleetKustomization, course: &Course) {
 async fn next_look(
     context: &Arc<Context>,
     hub: &Arc<Home>,
-    namespace: &str,
     placements: &Placements,
     course: &Course,
     now: jiff::Timestamp,
@@ -223,7 +222,7 @@ async fn next_look(
         let left = at.duration_since(now).max(jiff::SignedDuration::ZERO);
         next = next.min(left.unsigned_abs());
     }
-    match pins::sweep(context, hub, namespace, &placements.needed).await {
+    match pins::sweep(context, hub, &placements.needed).await {
         Some(again) => next.min(again),
         None => next,
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fairway_types::names::{self, reason};
-use fairway_types::{Kustomization, conditions};
+use fairway_types::{ConditionStatus, Kustomization, conditions};
 use kube::ResourceExt;
 
 use super::depends::Blocked;
@@ -12,6 +12,7 @@ use super::{cycle, depends, variables};
 use crate::cluster::{ConnectError, Target};
 use crate::context::{Context, source_key};
 use crate::home::{Home, Key};
+use crate::rollout;
 use crate::source::{NOT_RUN, Source, external};
 
 /// The first field that would change what happens in a way that is not there yet.
@@ -88,6 +89,19 @@ pub(super) fn source(
             "its source GitRepository/{}/{} is not run",
             key.namespace, key.name
         )));
+    }
+    if let Some(ready) = ready
+        && ready.status == ConditionStatus::False
+        && rollout::pins::is_hold(&repository)
+    {
+        return Err(Failure::Waiting {
+            reason: reason::REVISION_UNAVAILABLE,
+            message: format!(
+                "the revision that the cluster is held at cannot be had, and the cluster is left as it is: {}",
+                ready.message
+            ),
+            told: None,
+        });
     }
     let artifact = repository
         .status
@@ -183,8 +197,15 @@ pub(super) async fn check_dependencies(
         }
         let shared = dependency
             .as_deref()
-            .filter(|dependency| depends::share_source(object, dependency));
-        let behind = shared.filter(|dependency| {
+            .filter(|dependency| depends::share_source(object, dependency))
+            .map(|dependency| (dependency, source.clone()));
+        // What is held at a commit of the same source is up to date when it has that.
+        let held = dependency
+            .as_deref()
+            .filter(|_| shared.is_none())
+            .and_then(|dependency| Some((dependency, held_at(context, home, object, dependency)?)));
+        let shared = shared.or(held);
+        let behind = shared.as_ref().filter(|(dependency, source)| {
             let applied = dependency
                 .status
                 .as_ref()
@@ -192,11 +213,11 @@ pub(super) async fn check_dependencies(
             applied != Some(&source.revision)
         });
         let renders_the_same = match behind {
-            Some(dependency) => renders_the_same(context, home, dependency, source).await,
+            Some((dependency, source)) => renders_the_same(context, home, dependency, source).await,
             None => false,
         };
         let known = depends::Known {
-            shared_revision: shared.map(|_| source.revision.as_str()),
+            shared_revision: shared.as_ref().map(|(_, source)| source.revision.as_str()),
             renders_the_same,
             not_run_is_ready: context.options.remotes.is_limited(),
         };
@@ -205,6 +226,24 @@ pub(super) async fn check_dependencies(
         }
     }
     Ok(())
+}
+
+/// The source of a dependency that is held at a commit of the source that an object follows.
+fn held_at(
+    context: &Arc<Context>,
+    home: &Home,
+    object: &Kustomization,
+    dependency: &Kustomization,
+) -> Option<Arc<Source>> {
+    let (own, other) = (
+        source_key(&home.id, object)?,
+        source_key(&home.id, dependency)?,
+    );
+    let is_held = rollout::origin(home, &other) != other;
+    let same = rollout::origin(home, &other) == rollout::origin(home, &own);
+    (is_held && same)
+        .then(|| context.sources.get(&other))
+        .flatten()
 }
 
 /// Whether a dependency that is still at an older revision would look just the same at the new one.

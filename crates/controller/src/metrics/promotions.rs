@@ -198,6 +198,9 @@ mod tests {
                 healthy: 0,
                 failed: 0,
                 message: None,
+                started: None,
+                checks: Vec::new(),
+                checked: None,
             }],
             ..RolloutStatus::default()
         };

@@ -15,13 +15,13 @@ use super::policy::Policy;
 use super::sight::{Sight, Wanted};
 use super::step::{Seen, step};
 use super::story::{self, Told};
-use super::{holds, in_charge, origin, pins};
+use super::{checks, holds, in_charge, origin, pins};
 use crate::context::{Context, is_requested, source_key};
 use crate::fleet::child_name;
 use crate::fleet::plan::{Placement, SelectError};
 use crate::home::{Home, HomeId};
 use crate::metrics::promotions::of_rollout;
-use crate::objects::Change;
+use crate::objects::{Change, Name};
 use crate::status::difference;
 
 /// What a rollout comes to, before anything is done.
@@ -56,14 +56,19 @@ pub(crate) async fn plan(
         .and_then(|status| status.rollout.clone())
         .unwrap_or_default();
     let clusters = observe(context, hub, fleet, rollout, matching, &before).await?;
+    let checked = if fleet.spec.suspend {
+        checks::Checked::default()
+    } else {
+        checks::ask(context, fleet, rollout, &before).await
+    };
     let handled = status.and_then(|status| status.last_handled_reconcile_at.as_deref());
     let seen = Seen {
         clusters,
-        checks: BTreeMap::new(),
+        checks: checked.verdicts.clone(),
         retry: is_requested(fleet, handled),
     };
     let policy = Policy::of(rollout);
-    let done = if fleet.spec.suspend {
+    let mut done = if fleet.spec.suspend {
         // Everything stays as it is, and what is known of it still holds.
         super::step::Step {
             status: before.clone(),
@@ -72,6 +77,12 @@ pub(crate) async fn plan(
     } else {
         step(&policy, &before, &seen, now)
     };
+    checked.note(&mut done.status);
+    if let Some(again) = checked.again
+        && let Ok(at) = now.checked_add(again)
+    {
+        done.wake_at = Some(done.wake_at.map_or(at, |known| known.min(at)));
+    }
     Ok(Course {
         told: story::tell(&before, &done.status),
         status: Some(done.status),
@@ -166,25 +177,25 @@ impl Course {
             let placement = match place {
                 Wish::Follow => continue,
                 Wish::Leave => Placement::Leave,
-                Wish::Stay(commit) => match &live {
-                    Some(live) => {
-                        let held = hold(context, hub, live, &commit).await;
-                        placements.note(&cluster, held, true)
-                    }
-                    None => Placement::Leave,
-                },
-                Wish::Move(commit) => {
+                Wish::Stay(commit) if live.is_some() => {
+                    let held = match &live {
+                        Some(live) => hold(context, hub, live, &commit).await,
+                        None => continue,
+                    };
+                    placements.note(&namespace, &cluster, held, true)
+                }
+                // What somebody deleted comes back as it was.
+                Wish::Stay(commit) | Wish::Move(commit) => {
                     let template = crate::fleet::plan::find(fleet, matching, &cluster);
                     match template {
                         Some(object) => {
                             let held = hold(context, hub, &object, &commit).await;
-                            placements.note(&cluster, held, false)
+                            placements.note(&namespace, &cluster, held, false)
                         }
                         None => Placement::Leave,
                     }
                 }
-                Wish::Keep(name) => {
-                    placements.needed.insert(name.clone());
+                Wish::Keep => {
                     let reference = live.as_ref().map(|live| live.spec.source_ref.clone());
                     match reference {
                         Some(reference) => Placement::Hold {
@@ -232,7 +243,7 @@ impl Course {
                 })
                 .filter(|repository| pins::is_hold(repository));
             return match (held, &sight.has) {
-                (Some(held), _) => Wish::Keep(held.name_any()),
+                (Some(_), _) => Wish::Keep,
                 (None, Some(has)) => match pins::commit_of(&has.revision) {
                     Some(commit) => Wish::Move(commit),
                     None => Wish::Follow,
@@ -287,7 +298,7 @@ enum Wish {
     /// It has what its template says, at this commit.
     Move(String),
     /// It stays at the hold that it is at, with what its template says.
-    Keep(String),
+    Keep,
 }
 
 /// Where the children get their source from; those that are not named follow.
@@ -296,7 +307,7 @@ pub(crate) struct Placements {
     /// By cluster.
     pub(crate) by_cluster: BTreeMap<String, Placement>,
     /// Names of the holds that children are to refer to.
-    pub(crate) needed: BTreeSet<String>,
+    pub(crate) needed: BTreeSet<Name>,
     /// What went wrong, by cluster.
     pub(crate) problems: BTreeMap<String, String>,
 }
@@ -304,13 +315,16 @@ pub(crate) struct Placements {
 impl Placements {
     fn note(
         &mut self,
+        own: &str,
         cluster: &str,
         held: Result<fairway_types::reference::SourceReference, pins::PinError>,
         keep: bool,
     ) -> Placement {
         match held {
             Ok(source) => {
-                self.needed.insert(source.name.clone());
+                let namespace = source.namespace.clone();
+                let namespace = namespace.unwrap_or_else(|| own.to_owned());
+                self.needed.insert((namespace, source.name.clone()));
                 Placement::Hold { source, keep }
             }
             Err(error) => {

@@ -52,7 +52,8 @@ impl Gate {
 impl Context {
     /// The fleet whose rollout decides what a Kustomization may apply, if there is one.
     pub(crate) async fn governing(&self, key: &Key, object: &Kustomization) -> Option<Name> {
-        if key.home != HomeId::Hub || !self.options.controllers.contains(&Controller::Fleet) {
+        let has_fleets = self.options.controllers.contains(&Controller::Fleet);
+        if key.home != HomeId::Hub || !has_fleets || !super::in_charge(self) {
             return None;
         }
         let fleet = object.labels().get(names::FLEET_NAME)?;
@@ -61,6 +62,22 @@ impl Context {
         let found = self.fleets.get(&key.namespace, fleet)?;
         let governs = found.spec.rollout.is_some() && is_child(&found, object);
         governs.then(|| (key.namespace.clone(), fleet.clone()))
+    }
+
+    /// Whether a change is under way to the cluster of a Kustomization.
+    pub(crate) fn is_under_way(&self, key: &Key, object: &Kustomization) -> bool {
+        let fleet = object
+            .labels()
+            .get(names::FLEET_NAME)
+            .filter(|_| key.home == HomeId::Hub)
+            .and_then(|fleet| self.fleets.get(&key.namespace, fleet));
+        let status = fleet.as_ref().and_then(|fleet| fleet.status.as_ref());
+        let rollout = status.and_then(|status| status.rollout.as_ref());
+        let fleet = object.labels().get(names::FLEET_NAME);
+        rollout.zip(fleet).is_some_and(|(rollout, fleet)| {
+            let mut clusters = rollout.clusters.iter();
+            clusters.any(|entry| crate::fleet::child_name(fleet, &entry.name) == key.name)
+        })
     }
 }
 

@@ -6,11 +6,18 @@
 //! of the rollout. While a Promotion holds a cluster back from a change, no other cluster begins that change.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use fairway_types::FleetKustomization;
+use fairway_types::{FleetKustomization, Promotion};
 use kube::ResourceExt;
+use kube::api::{Api, ListParams};
 
 use crate::context::Context;
+use crate::home::Home;
+use crate::status;
+
+/// How long to wait for the first list until it is asked whether there is such a kind.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,25 +40,43 @@ impl Asked {
     }
 }
 
-/// The holds that concern a fleet, in the order of the names of who asks.
+/// The holds that concern a fleet, in the order of the names of the Promotions.
 pub(crate) fn of(context: &Arc<Context>, fleet: &FleetKustomization) -> Vec<Asked> {
-    let (namespace, name) = (fleet.namespace(), fleet.name_any());
+    let name = fleet.name_any();
     context
         .promotions
         .all()
-        .into_iter()
-        .filter(|promotion| promotion.namespace() == namespace)
-        .filter_map(|promotion| {
-            let hold = promotion.status.as_ref()?.hold.clone()?;
-            Some(Asked {
-                reason: format!("{}: {}", promotion.name_any(), hold.reason),
-                commit: hold.commit,
-                fleets: hold.fleets,
-                clusters: hold.clusters,
-            })
-        })
+        .iter()
+        .filter(|promotion| promotion.namespace() == fleet.namespace())
+        .filter_map(|promotion| asked(promotion))
         .filter(|asked| asked.fleets.contains(&name))
         .collect()
+}
+
+/// Until it is known what is asked for. Where there are no Promotions at all, nothing is.
+pub(crate) async fn known(context: &Arc<Context>, hub: &Home) {
+    loop {
+        let synced = context.promotions.synced();
+        if tokio::time::timeout(PATIENCE, synced).await.is_ok() {
+            return;
+        }
+        let api: Api<Promotion> = Api::all(hub.connection.client());
+        let answer = api.list(&ListParams::default().limit(1)).await;
+        if answer.is_err_and(|error| status::is_gone(&error)) {
+            return;
+        }
+    }
+}
+
+/// What a Promotion asks for.
+fn asked(promotion: &Promotion) -> Option<Asked> {
+    let hold = promotion.status.as_ref()?.hold.clone()?;
+    Some(Asked {
+        commit: hold.commit,
+        fleets: hold.fleets,
+        clusters: hold.clusters,
+        reason: format!("Promotion '{}': {}", promotion.name_any(), hold.reason),
+    })
 }
 
 #[cfg(test)]

@@ -16,12 +16,17 @@
 //!
 //! **Who else can hold a cluster**: see [`holds`].
 
+mod admit;
+mod checks;
+mod detect;
 mod drive;
 pub mod gate;
 pub mod holds;
+mod ledger;
 mod observe;
 pub mod pins;
 pub mod policy;
+mod progress;
 pub mod sight;
 pub mod step;
 pub mod story;

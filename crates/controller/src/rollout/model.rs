@@ -587,7 +587,7 @@ fn what_fails_is_held_back_everywhere_and_tried_again_when_it_changes() {
         &policy,
         &s.status,
         &look(("d1", good.clone()), ("p1", "p1", bad)),
-        at(2),
+        at(4),
     );
     assert_eq!(states(&s.status), [("dev", HeldBack), ("prod", Failed)]);
     for (name, digest) in [("dev", "d0"), ("prod", "p0")] {
@@ -699,17 +699,17 @@ fn a_budget_is_spent_before_a_rollout_is_given_up() {
         [("a", Progressing), ("b", Pending), ("c", Pending)]
     );
     let bad = || Health::Failed("no".into());
-    let s = step(&policy, &s.status, &look(bad(), Health::Healthy), at(1));
+    let s = step(&policy, &s.status, &look(bad(), Health::Healthy), at(3));
     assert_eq!(
         states(&s.status),
         [("a", Failed), ("b", Progressing), ("c", Pending)]
     );
-    let more = step(&policy, &s.status, &look(bad(), bad()), at(2));
+    let more = step(&policy, &s.status, &look(bad(), bad()), at(7));
     assert_eq!(
         states(&more.status),
         [("a", Failed), ("b", Failed), ("c", Held)]
     );
-    let fine = step(&policy, &s.status, &look(bad(), Health::Healthy), at(2));
+    let fine = step(&policy, &s.status, &look(bad(), Health::Healthy), at(7));
     assert_eq!(states(&fine.status)[2], ("c", Progressing), "one may fail");
 }
 

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::context::{Context, key_of};
 use crate::fleet::child_name;
 use crate::home::{Home, HomeId};
+use crate::objects::{Name, name_of};
 use crate::status;
 
 /// A hold that nothing needs is kept so long: who is about to refer to it may not have done so yet.
@@ -159,37 +160,37 @@ async fn keep(context: &Context, hub: &Home, source: &GitRepository, commit: &st
     }
 }
 
-/// Removes holds of a namespace that nothing refers to. `needed` names those that somebody is about to refer to. Says
+/// Removes holds that nothing refers to. `needed` names those that somebody is about to refer to. Says
 /// after which time there may be more to remove.
 pub(crate) async fn sweep(
     context: &Arc<Context>,
     hub: &Arc<Home>,
-    namespace: &str,
-    needed: &BTreeSet<String>,
+    needed: &BTreeSet<Name>,
 ) -> Option<Duration> {
     let holds: Vec<Arc<GitRepository>> = hub
         .repositories
         .all()
         .into_iter()
-        .filter(|object| object.namespace().as_deref() == Some(namespace) && is_hold(object))
+        .filter(|object| is_hold(object))
         .collect();
     if holds.is_empty() {
         return None;
     }
-    let mut used: BTreeSet<String> = needed.clone();
+    let mut used: BTreeSet<Name> = needed.clone();
     for object in hub.kustomizations.all() {
         let reference = &object.spec.source_ref;
-        let own = object.namespace();
-        let at = reference.namespace.as_deref().or(own.as_deref());
-        if at == Some(namespace) && reference.kind == "GitRepository" {
-            used.insert(reference.name.clone());
+        if reference.kind == "GitRepository" {
+            let namespace = reference.namespace.clone().or(object.namespace());
+            used.insert((namespace.unwrap_or_default(), reference.name.clone()));
         }
     }
     let mut again = None;
-    let api: Api<GitRepository> = Api::namespaced(hub.connection.client(), namespace);
     for hold in holds {
-        let name = hold.name_any();
-        if used.contains(&name) || hold.metadata.deletion_timestamp.is_some() {
+        let (namespace, name) = name_of(&*hold);
+        let api: Api<GitRepository> = Api::namespaced(hub.connection.client(), &namespace);
+        if used.contains(&(namespace.clone(), name.clone()))
+            || hold.metadata.deletion_timestamp.is_some()
+        {
             continue;
         }
         let age = hold.creation_timestamp().map_or(GRACE, |created| {
@@ -207,7 +208,7 @@ pub(crate) async fn sweep(
                     .as_ref()
                     .and_then(|reference| reference.commit.clone());
                 let source =
-                    source_of(&hold).and_then(|source| hub.repositories.get(namespace, source));
+                    source_of(&hold).and_then(|source| hub.repositories.get(&namespace, source));
                 if let (Some(commit), Some(source)) = (commit, source) {
                     keep(context, hub, &source, &commit, false).await;
                 }

@@ -60,7 +60,7 @@ impl Policy {
                     .progress_deadline
                     .map_or(rules.progress_deadline, fairway_types::Duration::get),
                 max_failed: wave.max_failed.unwrap_or(rules.max_failed),
-                has_checks: false,
+                has_checks: !wave.checks.is_empty(),
             })
             .collect();
         let mut name = LAST_WAVE.to_owned();

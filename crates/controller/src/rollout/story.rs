@@ -15,6 +15,9 @@ pub struct Told {
     pub is_bad: bool,
 }
 
+/// The most clusters that are told of one by one.
+const ONE_BY_ONE: usize = 5;
+
 /// Told once a cluster.
 fn of_cluster(before: Option<&ClusterRollout>, after: &ClusterRollout) -> Option<Told> {
     let was = before.map(|before| before.state);
@@ -108,6 +111,25 @@ fn of_wave(before: Option<&WaveStatus>, after: &WaveStatus) -> Option<Told> {
     })
 }
 
+/// Many clusters of which the same is told are told of at once.
+fn group(mut told: Vec<Told>) -> Vec<Told> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for one in &told {
+        *counts.entry(one.reason).or_default() += 1;
+    }
+    let mut kept: BTreeMap<&str, usize> = BTreeMap::new();
+    told.retain_mut(|one| {
+        let count = counts[one.reason];
+        let seen = kept.entry(one.reason).or_default();
+        *seen += 1;
+        if count > ONE_BY_ONE && *seen == ONE_BY_ONE {
+            one.message = format!("{}; and {} more", one.message, count - ONE_BY_ONE);
+        }
+        *seen <= ONE_BY_ONE
+    });
+    told
+}
+
 /// All of it: waves in order, then clusters by name.
 pub fn tell(before: &RolloutStatus, after: &RolloutStatus) -> Vec<Told> {
     let waves: BTreeMap<&str, &WaveStatus> = before
@@ -128,7 +150,7 @@ pub fn tell(before: &RolloutStatus, after: &RolloutStatus) -> Vec<Told> {
         .clusters
         .iter()
         .filter_map(|cluster| of_cluster(clusters.get(cluster.name.as_str()).copied(), cluster));
-    let mut told: Vec<Told> = of_waves.chain(of_clusters).collect();
+    let mut told: Vec<Told> = of_waves.chain(group(of_clusters.collect())).collect();
     if !before.clusters.is_empty() && after.clusters.is_empty() {
         told.push(Told {
             reason: "RolloutFinished",

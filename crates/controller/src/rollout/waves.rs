@@ -1,6 +1,7 @@
 //! The waves in short, for people.
 
-use fairway_types::rollout::{ClusterRollout, ClusterState, WaveState, WaveStatus};
+use fairway_types::rollout::{ClusterRollout, ClusterState, RolloutStatus, WaveState, WaveStatus};
+use jiff::Timestamp;
 
 use super::policy::{Policy, WavePolicy};
 use super::step::Seen;
@@ -20,7 +21,13 @@ pub(super) fn size(seen: &Seen, wave: usize) -> usize {
 }
 
 /// Sums up.
-pub(super) fn summarize(policy: &Policy, entries: &[ClusterRollout], seen: &Seen) -> Summary {
+pub(super) fn summarize(
+    policy: &Policy,
+    before: &RolloutStatus,
+    entries: &[ClusterRollout],
+    seen: &Seen,
+    now: Timestamp,
+) -> Summary {
     let mut waves = Vec::new();
     let mut told = Vec::new();
     for (index, rules) in policy.waves.iter().enumerate() {
@@ -33,7 +40,17 @@ pub(super) fn summarize(policy: &Policy, entries: &[ClusterRollout], seen: &Seen
             // Nobody is left for the last wave.
             continue;
         }
-        let status = wave(rules, &members, total);
+        let mut status = wave(rules, &members, total);
+        let known = before.waves.iter().find(|wave| wave.name == rules.name);
+        if let Some(known) = known {
+            status.checks.clone_from(&known.checks);
+            status.checked.clone_from(&known.checked);
+        }
+        status.started = match status.state {
+            WaveState::Done => None,
+            WaveState::Waiting => known.and_then(|known| known.started),
+            _ => known.and_then(|known| known.started).or(Some(now)),
+        };
         if !members.is_empty() {
             told.push(one_line(rules, &status));
         }
@@ -95,6 +112,9 @@ fn wave(rules: &WavePolicy, members: &[&ClusterRollout], total: usize) -> WaveSt
         healthy: number(healthy),
         failed: number(failed),
         message,
+        started: None,
+        checks: Vec::new(),
+        checked: None,
     }
 }
 
