@@ -6,6 +6,9 @@ use super::find::{Found, is_flow};
 use super::text::Change;
 use crate::node::{Kind, Node};
 
+/// A comma that goes along, and what goes.
+type Cut = (Option<Range<usize>>, Range<usize>);
+
 /// The ways to cut out the entry or item with this index.
 pub(super) fn changes(source: &str, holder: &Found<'_>, index: usize) -> Vec<Change> {
     let places: Vec<Range<usize>> = match &holder.node.kind {
@@ -19,8 +22,9 @@ pub(super) fn changes(source: &str, holder: &Found<'_>, index: usize) -> Vec<Cha
         lines(source, holder.node, &places, index)
     };
     cuts.into_iter()
-        .map(|cuts| {
-            let cuts = cuts.into_iter().filter(|cut| cut.start <= cut.end);
+        .map(|(comma, cut)| {
+            let cuts = comma.into_iter().chain([cut]);
+            let cuts = cuts.filter(|cut| cut.start <= cut.end);
             Change(cuts.map(|cut| (cut, String::new())).collect())
         })
         .collect()
@@ -42,7 +46,7 @@ fn between_brackets(
     holder: &Node,
     places: &[Range<usize>],
     index: usize,
-) -> Vec<Vec<Range<usize>>> {
+) -> Vec<Cut> {
     let own = places[index].clone();
     let before = index.checked_sub(1).and_then(|at| places.get(at));
     let comma = before.and_then(|before| {
@@ -59,29 +63,25 @@ fn between_brackets(
     {
         let line = line_start..(own.end + rest.len() + 1).min(source.len());
         if !rest.starts_with(',') {
-            cuts.extend(comma.map(|comma| vec![comma..comma + 1, line.clone()]));
+            cuts.extend(comma.map(|comma| (Some(comma..comma + 1), line.clone())));
         }
-        cuts.push(vec![line]);
+        cuts.push((None, line));
     }
-    cuts.extend(comma.map(|comma| vec![comma..own.end]));
-    cuts.extend(before.map(|before| vec![before.end..own.end]));
+    cuts.extend(comma.map(|comma| (None, comma..own.end)));
+    cuts.extend(before.map(|before| (None, before.end..own.end)));
     cuts.extend(
         places
             .get(index + 1)
-            .map(|after| vec![own.start..after.start]),
+            .map(|after| (None, own.start..after.start)),
     );
-    cuts.push(vec![
+    cuts.push((
+        None,
         own.start..(holder.span.end as usize).saturating_sub(1),
-    ]);
+    ));
     cuts
 }
 
-fn lines(
-    source: &str,
-    holder: &Node,
-    places: &[Range<usize>],
-    index: usize,
-) -> Vec<Vec<Range<usize>>> {
+fn lines(source: &str, holder: &Node, places: &[Range<usize>], index: usize) -> Vec<Cut> {
     let own = places[index].clone();
     let line_start = source[..own.start].rfind('\n').map_or(0, |at| at + 1);
     let trimmed = source[..own.end].trim_end().len().max(own.start);
@@ -100,21 +100,21 @@ fn lines(
         if !source[..line_end].ends_with('\n') {
             let before = source[..line_start].trim_end_matches('\n').len();
             let before = source[..before].trim_end_matches('\r').len();
-            cuts.push(vec![before..line_end]);
+            cuts.push((None, before..line_end));
         }
-        cuts.push(vec![line_start..line_end]);
+        cuts.push((None, line_start..line_end));
         // Where a block keeps its blank lines (`|+`) they go with it.
         let whole = source[..own.end].rfind('\n').map_or(own.end, |at| at + 1);
-        cuts.push(vec![line_start..whole.max(line_end)]);
+        cuts.push((None, line_start..whole.max(line_end)));
     }
     // The first key behind a dash: the second takes its place.
     if let Some(next) = next {
         match holder.kind {
-            Kind::Map(_) => cuts.push(vec![own.start..next]),
+            Kind::Map(_) => cuts.push((None, own.start..next)),
             _ => {
                 let dash = source[..next].rfind('-').map(|at| at + 1);
                 let behind = source[..own.start].rfind('-').map(|at| at + 1);
-                cuts.extend(behind.zip(dash).map(|(from, to)| vec![from..to]));
+                cuts.extend(behind.zip(dash).map(|(from, to)| (None, from..to)));
             }
         }
     }
