@@ -58,7 +58,7 @@ impl<'r> Snapshot<'r> {
             Ok(text) => Ok(text.to_owned()),
             Err(error) => {
                 let before = &bytes[..error.valid_up_to()];
-                let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+                let line = before.split(|byte| *byte == b'\n').count();
                 let fault = Fault::new("it is not UTF-8 text", "save the file as UTF-8");
                 Err(fault.on_line(line).at(path).into())
             }

@@ -25,10 +25,13 @@ struct Host {
     pulls: Vec<Value>,
     said: Vec<(String, Value)>,
     /// The next answer, whatever is asked: status, headers, body.
-    next: Option<(u16, Vec<(&'static str, String)>, Value)>,
+    next: Option<Next>,
     /// Makes the pull request and loses the answer.
     loses_answer: bool,
 }
+
+/// Status, headers, body.
+type Next = (u16, Vec<(&'static str, String)>, Value);
 
 type Shared = Arc<Mutex<Host>>;
 
@@ -86,7 +89,7 @@ fn serve(
                 } else {
                     &pull["source_branch"]
                 };
-                *branch == Value::from(wanted.as_str())
+                branch.as_str() == Some(wanted.as_str())
             };
             let fitting: Vec<Value> = host.pulls.iter().filter(of).cloned().collect();
             // Pages of two, to see them followed.
