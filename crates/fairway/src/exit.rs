@@ -89,7 +89,11 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     }
     eprintln!("error: {text}");
     // A context that was put around another error is no link of the chain by its own type.
-    let hint = hint.or_else(|| error.downcast_ref::<Hinted>().map(|hinted| hinted.hint.clone()));
+    let hint = hint.or_else(|| {
+        error
+            .downcast_ref::<Hinted>()
+            .map(|hinted| hinted.hint.clone())
+    });
     if let Some(hint) = hint {
         eprintln!("hint: {hint}");
     }

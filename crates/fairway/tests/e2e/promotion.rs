@@ -339,6 +339,27 @@ async fn a_promotion_survives_the_death_of_everything() {
     let folder = home.tmp().join("kept");
     let arguments = ["demo", "--data-dir", folder.to_str().unwrap()];
     let mut demo = Demo::start(home, &arguments, "The demo runs until Ctrl-C").await;
+    // What is down makes no progress: that is not what fails here.
+    let clone = demo.clone().await;
+    let fleet = "flux-manifests/apps-kustomization.yaml";
+    clone
+        .replace(fleet, "progressDeadline: 15s", "progressDeadline: 5m0s")
+        .unwrap();
+    clone
+        .replace(PIPELINE, "timeout: 1m0s", "timeout: 5m0s")
+        .unwrap();
+    push(&clone, "Patience").await;
+    let hub = demo.hub().await;
+    until("the Pipeline is patient", async || {
+        let pipeline = hub
+            .get("Pipeline", SYSTEM, "myapp")
+            .await
+            .unwrap_or_default();
+        let text = pipeline["spec"].to_string();
+        let is = text.contains("5m0s") && !text.contains("\"1m0s\"");
+        is.then_some(()).ok_or(text)
+    })
+    .await;
     let promote = ["promote", "myapp", "--stage", "dev", "--version", "1.5.1"];
     let output = demo.fairway(&promote).await;
     assert_eq!(output.code, 0, "{output:?}");

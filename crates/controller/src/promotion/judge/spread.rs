@@ -173,6 +173,11 @@ fn has_arrived(draft: &mut Draft<'_>, stage: &Stage, heard: bool) -> bool {
         draft.waits = Some(problem.clone());
         return false;
     }
+    if draft.status.progress.is_some() && facts.head.commit.is_none() {
+        // A process that has just begun knows nothing of the branch: what was seen before it still holds.
+        draft.waits = Some("the source is not fetched yet".to_owned());
+        return false;
+    }
     if draft.status.progress.is_some() {
         let found = facts.head.version.as_deref().unwrap_or("no version");
         let message = format!(
