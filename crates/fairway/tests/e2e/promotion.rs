@@ -219,7 +219,7 @@ async fn people_decide() {
         &output,
         1,
         &[
-            "images[ghcr.io/example/myapp].newTag   1.5.0 → 1.5.1",
+            "images[name=ghcr.io/example/myapp].newTag   1.5.0 → 1.5.1",
             "staging-eu-west-1, staging-us-east-1, staging-us-west-2:",
             "► Deployment/myapp/myapp changed",
             "- ghcr.io/example/myapp:1.5.0",
