@@ -1,5 +1,6 @@
 //! What can be seen of a stage: the version at the head of the branch, and how its clusters are.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use fairway_apply::health::Status;
@@ -30,6 +31,8 @@ pub(crate) struct Sight<'c> {
     pipeline: &'c PipelineSpec,
     /// The branch as it is known here, and its objects.
     head: Option<(Arc<Source>, Arc<Mirror>)>,
+    /// Every cluster that is applied to, by the number of its connection.
+    targets: HashMap<u64, Arc<Target>>,
 }
 
 /// The key of the source that a Pipeline's commits go to.
@@ -88,6 +91,11 @@ impl<'c> Sight<'c> {
             namespace,
             pipeline,
             head,
+            targets: context
+                .targets()
+                .into_iter()
+                .map(|target| (target.id, target))
+                .collect(),
         }
     }
 
@@ -429,8 +437,7 @@ impl<'c> Sight<'c> {
     fn target(&self, child: &Kustomization) -> Option<Arc<Target>> {
         let key = key_of(&self.hub.id, child);
         let id = self.context.lanes().get(&key).map(|(id, _)| *id)?;
-        let targets = self.context.targets();
-        targets.into_iter().find(|target| target.id == id)
+        self.targets.get(&id).cloned()
     }
 
     fn how(
