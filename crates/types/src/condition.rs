@@ -85,7 +85,6 @@ pub mod optional_seconds {
     use jiff::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    #[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
     /// Writes what [`super::seconds::format()`] makes, or null.
     pub fn serialize<S: Serializer>(
         time: &Option<Timestamp>,

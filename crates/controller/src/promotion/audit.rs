@@ -61,8 +61,7 @@ async fn append(
     let status = promotion.status.clone().unwrap_or_default();
     let clusters: Vec<String> = status
         .hold
-        .map(|hold| hold.clusters)
-        .unwrap_or_else(|| promotion.spec.clusters.clone());
+        .map_or_else(|| promotion.spec.clusters.clone(), |hold| hold.clusters);
     let entries: Vec<Entry> = waiting
         .iter()
         .map(|record| Entry::of(promotion, record, &clusters))

@@ -44,6 +44,9 @@ pub(crate) fn pipeline_source(pipeline: &Pipeline) -> Key {
     )
 }
 
+/// What carries a stage, and where to.
+type Reach = (Vec<Arc<FleetKustomization>>, Vec<Arc<Cluster>>);
+
 /// The clusters of a stage, as far as a Promotion is for them.
 pub(crate) struct Filter<'a> {
     pub(crate) clusters: &'a [String],
@@ -160,11 +163,7 @@ impl<'c> Sight<'c> {
     }
 
     /// The FleetKustomizations that carry a stage, and its clusters.
-    fn reach(
-        &self,
-        stage: &Stage,
-        filter: &Filter<'_>,
-    ) -> Result<(Vec<Arc<FleetKustomization>>, Vec<Arc<Cluster>>), String> {
+    fn reach(&self, stage: &Stage, filter: &Filter<'_>) -> Result<Reach, String> {
         let all = self.context.clusters.all();
         let selector = |name: &str| self.context.selectors.get(self.namespace, name);
         let clusters = plan::select(&stage.cluster_selector, self.namespace, &all, &selector)
@@ -261,12 +260,12 @@ impl<'c> Sight<'c> {
                 .push(self.look(stage, cluster, &fleets, own_folder).await);
         }
         for fleet in &fleets {
-            self.add_waves(&mut spread, fleet);
+            Self::add_waves(&mut spread, fleet);
         }
         spread
     }
 
-    fn add_waves(&self, spread: &mut Spread, fleet: &FleetKustomization) {
+    fn add_waves(spread: &mut Spread, fleet: &FleetKustomization) {
         let Some(rollout) = fleet
             .status
             .as_ref()
@@ -375,7 +374,9 @@ impl<'c> Sight<'c> {
             how: How::Healthy,
         };
         let ready = conditions::get(&status.conditions, names::READY);
-        if !stage.health.objects.is_empty() && is_applied(ready, &status.last_attempted_revision) {
+        if !stage.health.objects.is_empty()
+            && is_applied(ready, status.last_attempted_revision.as_deref())
+        {
             // Other things in the same Kustomization may keep it from being ready; what counts here is applied.
             seen.applied.clone_from(&seen.attempted);
         }
@@ -424,10 +425,10 @@ impl<'c> Sight<'c> {
                     How::Failing(message())
                 };
             }
-            ClusterState::Pending | ClusterState::Held if wanted != seen.applied => {
-                if seen.how == How::Healthy {
-                    seen.how = How::Progressing(message());
-                }
+            ClusterState::Pending | ClusterState::Held
+                if wanted != seen.applied && seen.how == How::Healthy =>
+            {
+                seen.how = How::Progressing(message());
             }
             ClusterState::Skipped => seen.how = How::Unreachable(message()),
             _ => {}
@@ -464,7 +465,7 @@ impl<'c> Sight<'c> {
             .contains(&Controller::Kustomize);
         let live = target
             .filter(|_| is_ours)
-            .map(|target| self.objects(stage, child, target));
+            .map(|target| Self::objects(stage, child, target));
         match live {
             // Somebody looks at each object, so that what the Kustomization says is only second to that.
             Some(how) if how != How::Healthy => return how,
@@ -488,7 +489,7 @@ impl<'c> Sight<'c> {
     }
 
     /// How the objects of a Kustomization are, or those that the stage names.
-    fn objects(&self, stage: &Stage, child: &Kustomization, target: &Target) -> How {
+    fn objects(stage: &Stage, child: &Kustomization, target: &Target) -> How {
         let named = &stage.health.objects;
         let status = child.status.as_ref();
         let inventory = status.and_then(|status| status.inventory.clone());
@@ -543,7 +544,7 @@ impl<'c> Sight<'c> {
 }
 
 /// Whether everything of the last attempt has been applied, and its health is looked at, or was and is not good.
-fn is_applied(ready: Option<&fairway_types::Condition>, attempted: &Option<String>) -> bool {
+fn is_applied(ready: Option<&fairway_types::Condition>, attempted: Option<&str>) -> bool {
     let (Some(ready), Some(attempted)) = (ready, attempted) else {
         return false;
     };
@@ -551,7 +552,7 @@ fn is_applied(ready: Option<&fairway_types::Condition>, attempted: &Option<Strin
         || ready
             .message
             .strip_prefix("Running health checks for revision ")
-            .is_some_and(|rest| rest.starts_with(attempted.as_str()))
+            .is_some_and(|rest| rest.starts_with(attempted))
 }
 
 fn first_line(text: &str) -> String {

@@ -24,16 +24,16 @@ pub(super) fn rolling_back(draft: &mut Draft<'_>, outcome: Option<Outcome>) {
     notice_recovery(draft);
     draft.status.waves.clone_from(&draft.facts.spread.waves);
     if draft.status.hold.is_some() {
-        if let Some(who) = &draft.facts.cancelled {
-            // Ends what cannot end by itself; whoever does that takes over.
-            if is_stuck(draft) {
-                return give_up(draft, &format!("given up by {who}"));
-            }
+        // What cannot end by itself is ended by who takes over.
+        if let Some(who) = &draft.facts.cancelled
+            && is_stuck(draft)
+        {
+            return give_up(draft, &format!("given up by {who}"));
         }
-        if let Turn::Preempted { by } = &draft.facts.turn {
-            if is_stuck(draft) {
-                return give_up(draft, &format!("the rollback {by} takes over"));
-            }
+        if let Turn::Preempted { by } = &draft.facts.turn
+            && is_stuck(draft)
+        {
+            return give_up(draft, &format!("the rollback {by} takes over"));
         }
         if lift(draft) {
             finish(draft);

@@ -264,10 +264,10 @@ impl World {
                 }
                 self.promoted += 1;
                 self.remote = NEW;
-                self.committed(Intent::Promote)
+                Self::committed(Intent::Promote)
             }
             Action::Commit(Intent::Promote) | Action::Look(Intent::Promote) => {
-                self.committed(Intent::Promote)
+                Self::committed(Intent::Promote)
             }
             Action::Commit(Intent::Rollback) if self.spec.intent == Intent::Rollback => {
                 if self.refuses && self.promoted == 0 {
@@ -277,14 +277,14 @@ impl World {
                     self.promoted += 1;
                     self.remote = NEW;
                 }
-                self.committed(Intent::Rollback)
+                Self::committed(Intent::Rollback)
             }
             Action::Look(Intent::Rollback) if self.promoted == 0 => Outcome::Absent,
-            Action::Look(Intent::Rollback) => self.committed(Intent::Rollback),
+            Action::Look(Intent::Rollback) => Self::committed(Intent::Rollback),
             Action::Commit(Intent::Rollback) => {
                 assert!(self.status.hold.is_some(), "put back before it was held");
                 if self.put_back > 0 {
-                    return self.committed(Intent::Rollback);
+                    return Self::committed(Intent::Rollback);
                 }
                 match self.remote {
                     OLD => Outcome::Standing {
@@ -295,7 +295,7 @@ impl World {
                     NEW => {
                         self.put_back += 1;
                         self.remote = OLD;
-                        self.committed(Intent::Rollback)
+                        Self::committed(Intent::Rollback)
                     }
                     _ => Outcome::Changed("somebody".into()),
                 }
@@ -304,7 +304,7 @@ impl World {
         }
     }
 
-    fn committed(&self, intent: Intent) -> Outcome {
+    fn committed(intent: Intent) -> Outcome {
         Outcome::Committed {
             intent,
             sha: format!("{intent:?}"),
