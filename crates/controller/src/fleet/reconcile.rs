@@ -191,7 +191,7 @@ async fn refuse(
         Ok(Some((_, Some(change)))) => context.fleet_changed(&change),
         Ok(_) => {}
         Err(error) => {
-            tracing::warn!(fleet = name, %error, "status of FleetKustomization not written")
+            tracing::warn!(fleet = name, %error, "status of FleetKustomization not written");
         }
     }
     outcome

@@ -235,7 +235,7 @@ impl World {
 
     fn check_admissions(&mut self, before: &RolloutStatus) -> Result<(), TestCaseError> {
         let mut begun: BTreeMap<usize, usize> = BTreeMap::new();
-        for index in 0..CLUSTERS.len() {
+        for (index, wave) in CLUSTERS.iter().enumerate() {
             let Some(to) = Self::current(&self.status, index) else {
                 continue;
             };
@@ -248,7 +248,7 @@ impl World {
             if to == was || entry.state != ClusterState::Progressing {
                 continue;
             }
-            *begun.entry(CLUSTERS[index]).or_default() += 1;
+            *begun.entry(*wave).or_default() += 1;
             self.admitted.push((self.now, index, to));
             prop_assert!(!self.clusters[index].away, "c{index} is away and begins");
             prop_assert!(

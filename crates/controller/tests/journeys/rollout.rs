@@ -139,7 +139,7 @@ async fn order(
     clusters: &[&'static str],
     wanted: &str,
 ) -> Vec<(&'static str, Instant)> {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     let mut seen: Vec<(&'static str, Instant)> = Vec::new();
     while seen.len() < clusters.len() {
         for cluster in clusters {
