@@ -268,9 +268,12 @@ fn told_verdict(draft: &mut Draft<'_>, place: Place, was: Verdict, now: &Evidenc
 /// Judges the gates that people decide.
 fn hear_people(draft: &mut Draft<'_>, gates: &[Check]) {
     let requester = draft.facts.spec.requested_by.clone();
-    let known = draft.status.approvals.len();
+    let before = std::mem::take(&mut draft.status.approvals);
     draft.status.approvals = records(draft.facts.approvals, requester.as_deref());
-    let new: Vec<_> = draft.status.approvals.iter().skip(known).cloned().collect();
+    // By name: of two words of the same second, the newer one may stand before the older one.
+    let is_new = |name: &str| before.iter().all(|known| known.name != name);
+    let words = draft.status.approvals.iter();
+    let new: Vec<_> = words.filter(|word| is_new(&word.name)).cloned().collect();
     for record in new {
         let event = match record.decision {
             fairway_types::approval::Decision::Approve => "Approved",
