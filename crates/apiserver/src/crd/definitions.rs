@@ -4,7 +4,7 @@ use fairway_cel::Type;
 use fairway_schema::structural::{Additional, ListType, Schema};
 use serde_json::Value;
 
-use super::expressions::Rule;
+use super::rule::Rule;
 use super::{path, shape};
 use crate::status::FieldError;
 

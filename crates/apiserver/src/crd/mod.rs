@@ -5,6 +5,7 @@ mod expressions;
 mod finalize;
 mod path;
 mod register;
+mod rule;
 mod rules;
 mod shape;
 

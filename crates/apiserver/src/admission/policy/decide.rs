@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use fairway_cel::{
-    Answer, Authorizer, Budget, Decision, Failure, Program, Question, Subject, Value as CelValue,
-    Variables,
+    Answer, Authorizer, Budget, Failure, Program, Subject, Value as CelValue, Variables,
 };
 use fairway_schema::kinds::split_api_version;
 use serde_json::Value;
 
+use super::asker::Asker;
 use super::compile::{Policy, Validation};
 use super::matching;
 use super::request::Attempt;
-use crate::auth::{self, Attributes, Authorizer as _, User};
-use crate::authz::{service_account_groups, service_account_user};
 use crate::cluster::Cluster;
 use crate::controllers::selector_matches;
 use crate::writer::names;
@@ -356,56 +354,5 @@ fn message(validation: &Validation, variables: &Variables, budget: &mut Budget) 
     match validation.message.trim() {
         "" => format!("failed expression: {}", validation.expression.trim()),
         text => text.to_owned(),
-    }
-}
-
-/// Asks the cluster's own rules, for the user of a request.
-struct Asker {
-    cluster: Arc<Cluster>,
-    user: User,
-}
-
-impl Authorizer for Asker {
-    fn decide(&self, question: &Question) -> Decision {
-        let mut attributes = Attributes {
-            verb: question.verb.clone(),
-            ..Attributes::default()
-        };
-        match &question.subject {
-            Subject::Path(path) => attributes.path = Some(path.clone()),
-            Subject::Resource {
-                group,
-                resource,
-                subresource,
-                namespace,
-                name,
-            } => {
-                "*".clone_into(&mut attributes.version);
-                group.clone_into(&mut attributes.group);
-                resource.clone_into(&mut attributes.resource);
-                subresource.clone_into(&mut attributes.subresource);
-                namespace.clone_into(&mut attributes.namespace);
-                name.clone_into(&mut attributes.name);
-            }
-        }
-        let account = question
-            .service_account
-            .as_ref()
-            .map(|(namespace, name)| User {
-                name: service_account_user(namespace, name),
-                groups: service_account_groups(namespace),
-                ..User::default()
-            });
-        let user = account.as_ref().unwrap_or(&self.user);
-        match self.cluster.authorizer.authorize(user, &attributes) {
-            auth::Decision::Allow(reason) => Decision {
-                allowed: true,
-                reason,
-            },
-            auth::Decision::Deny(reason) => Decision {
-                allowed: false,
-                reason,
-            },
-        }
     }
 }

@@ -7,6 +7,7 @@
 //!   attempt ──matching──▶ policy × binding × parameters ──decide──▶ denied | warned | admitted
 //! ```
 
+mod asker;
 mod compile;
 mod decide;
 mod matching;
