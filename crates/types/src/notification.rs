@@ -1,10 +1,5 @@
 //! `Alert` and `Provider`, notification.toolkit.fluxcd.io/v1beta3: who is told of which events.
 
-#![expect(
-    clippy::duplicated_attributes,
-    reason = "every printer column says its type"
-)]
-
 use std::collections::BTreeMap;
 
 use kube::CustomResource;

@@ -234,9 +234,8 @@ fn job(
     variables.insert("cluster", cluster.to_owned());
     let mut template = Value::Object(check.template.clone());
     template::json(&mut template, &variables).map_err(|error| error.to_string())?;
-    let mut spec = match template.get_mut("spec").map(Value::take) {
-        Some(Value::Object(spec)) => spec,
-        _ => return Err("the template has no spec".to_owned()),
+    let Some(Value::Object(mut spec)) = template.get_mut("spec").map(Value::take) else {
+        return Err("the template has no spec".to_owned());
     };
     let given = template.get("metadata");
     let strings = |field: &str| -> Map<String, Value> {

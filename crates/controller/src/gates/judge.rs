@@ -219,7 +219,7 @@ mod tests {
         interval: Duration::from_secs(10),
         count: 3,
         failure_limit: 1,
-        timeout: Duration::from_secs(120),
+        timeout: Duration::from_mins(2),
     };
 
     fn at(second: i64) -> Timestamp {
@@ -309,10 +309,10 @@ mod tests {
     fn a_server_can_ask_for_patience_within_the_timeout() {
         let evidence = Evidence::begin("a", "webhook", at(0));
         let mut seen = Seen::new("busy");
-        seen.again = Some(Duration::from_secs(60));
+        seen.again = Some(Duration::from_mins(1));
         let (evidence, again) = judge(&POLICY, evidence, Sample::Inconclusive(seen.clone()), at(0));
-        assert_eq!(again, Some(Duration::from_secs(60)));
-        seen.again = Some(Duration::from_secs(6000));
+        assert_eq!(again, Some(Duration::from_mins(1)));
+        seen.again = Some(Duration::from_mins(100));
         let (_, again) = judge(&POLICY, evidence, Sample::Inconclusive(seen), at(15));
         assert_eq!(again, Some(Duration::from_secs(105)));
     }

@@ -247,7 +247,7 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let later: Timestamp = "1970-01-01T01:00:00Z".parse().unwrap();
         let seen = |text: &str| Seen {
-            again: Some(Duration::from_secs(60)),
+            again: Some(Duration::from_mins(1)),
             ..Seen::new(text)
         };
         let evidence = Evidence::begin("hours", "window", now);
@@ -258,7 +258,7 @@ mod tests {
         assert_eq!(still.evidence, closed);
         let open = in_window(Sample::Passed(seen("open")), closed, later);
         assert!(open.evidence.passed());
-        assert_eq!(open.again, Some(Duration::from_secs(60)));
+        assert_eq!(open.again, Some(Duration::from_mins(1)));
         let shut = in_window(Sample::Inconclusive(seen("closed")), open.evidence, later);
         assert_eq!(shut.evidence.verdict, Verdict::Pending);
     }

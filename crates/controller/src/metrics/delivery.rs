@@ -356,7 +356,7 @@ mod tests {
             is_rollback: false,
             outcome,
             took: Duration::from_secs(40),
-            lead_time: Some(Duration::from_secs(3000)),
+            lead_time: Some(Duration::from_mins(50)),
             was_committed,
         }
     }

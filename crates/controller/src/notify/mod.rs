@@ -225,7 +225,7 @@ impl Dispatcher {
                     like(labels.as_ref().unwrap_or(&BTreeMap::new()), &wanted)
                 }
             };
-            if is_for && self.may(context, &alert, &event) {
+            if is_for && Self::may(context, &alert, &event) {
                 self.send(context, &home.id, &alert, &event);
             }
         }
@@ -246,7 +246,7 @@ impl Dispatcher {
     }
 
     /// Whether an Alert may hear of an object of another namespace.
-    fn may(&self, context: &Context, alert: &Alert, event: &FluxEvent) -> bool {
+    fn may(context: &Context, alert: &Alert, event: &FluxEvent) -> bool {
         let namespace = alert.namespace().unwrap_or_default();
         let may = !context.options.no_cross_namespace_refs || namespace == event.namespace();
         if !may {

@@ -200,7 +200,7 @@ fn said(answer: &Answer, token: Option<&str>) -> String {
         // It may be cut, so the answer is searched before.
         let whole = String::from_utf8_lossy(&answer.body);
         if whole.contains(token.trim()) {
-            excerpt = "(the answer repeats the token)".to_owned();
+            "(the answer repeats the token)".clone_into(&mut excerpt);
         }
     }
     if excerpt.is_empty() {

@@ -18,7 +18,7 @@ pub(super) fn is_refused(address: IpAddr) -> bool {
     // An IPv4 address that is written as an IPv6 one is the same place.
     let address = match address {
         IpAddr::V6(six) => six.to_ipv4_mapped().map_or(IpAddr::V6(six), IpAddr::V4),
-        four => four,
+        IpAddr::V4(four) => IpAddr::V4(four),
     };
     METADATA.contains(&address)
         || match address {

@@ -40,7 +40,7 @@ fn subject() -> Subject {
 
 /// Looks again and again, as a reconciler would: what is known goes through the text of a status each time.
 async fn decide(world: &World, check: &Check, subject: &Subject) -> Evidence {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     let mut known: Option<Evidence> = None;
     loop {
         let looked = world
