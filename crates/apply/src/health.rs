@@ -163,11 +163,11 @@ impl Condition<'_> {
 /// How an object is. `now` decides how long a pod may wait for a node.
 pub fn of(object: &Value, now: Timestamp) -> Health {
     let view = View(object);
-    if let Some(reason) = malformed::reason(object) {
-        return Health::new(Status::Unknown, reason);
-    }
     let (group, _) = fairway_types::inventory::split_api_version(view.text("/apiVersion"));
     let kind = view.text("/kind");
+    if let Some(reason) = malformed::reason(object, (group, kind) == ("argoproj.io", "Rollout")) {
+        return Health::new(Status::Unknown, reason);
+    }
     if (group, kind) == ("batch", "Job") {
         // Flux has a rule of its own for Jobs, and asks it alone: one is current when it is done, not when it runs.
         return workloads::job(view);

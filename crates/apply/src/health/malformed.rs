@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-/// What is wrong with the fields that all rules read; none where nothing is.
-pub(super) fn reason(object: &Value) -> Option<String> {
+/// What is wrong with the fields that all rules read; none where nothing is. `text` says that the kind writes its observed
+/// generation as text.
+pub(super) fn reason(object: &Value, text: bool) -> Option<String> {
     let wrong = |field: &str| Some(format!("{field} is not of the type that it should be"));
     let metadata = object.get("metadata");
     let generation = metadata.and_then(|metadata| metadata.get("generation"));
@@ -22,7 +23,8 @@ pub(super) fn reason(object: &Value) -> Option<String> {
         Some(_) => return wrong("status"),
     };
     let observed = status.get("observedGeneration");
-    if generation.is_some() && observed.is_some_and(|value| value.as_i64().is_none()) {
+    let is_number = |value: &Value| value.as_i64().is_some() || (text && value.is_string());
+    if generation.is_some() && observed.is_some_and(|value| !is_number(value)) {
         return wrong("status.observedGeneration");
     }
     let conditions = match status.get("conditions") {

@@ -70,14 +70,8 @@ impl Fleet {
                 let bytes = view.read(&path)?;
                 let objects = setup::documents(&String::from_utf8_lossy(&bytes))
                     .with_context(|| path.clone())?;
-                let (sources, others): (Vec<Value>, Vec<Value>) = objects
-                    .into_iter()
-                    .partition(|object| object["kind"] == "GitRepository");
                 // The source may have moved to another port since; it would never hear of that from itself.
-                setup::apply(&self.hub, &sources)
-                    .await
-                    .with_context(|| path.clone())?;
-                setup::apply_missing(&self.hub, &others)
+                setup::apply_as_person(&self.hub, &objects, "GitRepository")
                     .await
                     .with_context(|| path.clone())?;
             }

@@ -12,7 +12,7 @@ pub(crate) use hub::{
     is_of_flux, prepare_hub,
 };
 pub(crate) use objects::{
-    Change, api_for, apply, apply_missing, apply_one, documents, live, subject,
+    Change, api_for, apply, apply_as_person, apply_missing, apply_one, documents, live, subject,
 };
 pub(crate) use rollout::wait_for_rollout;
 pub(crate) use workload::{Credentials, Registration, cluster_object, kubeconfig_secret, prepare};

@@ -8,6 +8,8 @@ use serde_json::Value;
 
 /// The field manager of what commands write.
 pub(super) const FIELD_MANAGER: &str = "fairway";
+/// A person with kubectl, whose fields the engine takes over with its first apply: what is in Git belongs to Git alone.
+const PERSON: &str = "kubectl";
 
 /// What applying an object came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +63,23 @@ pub(crate) fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
 pub(crate) async fn apply(client: &Client, objects: &[Value]) -> anyhow::Result<()> {
     for object in objects {
         let api = api_for(client, object).await?;
-        write(&api, object).await?;
+        write(&api, object, FIELD_MANAGER).await?;
+    }
+    Ok(())
+}
+
+/// Applies objects that are in Git too, as `kubectl apply --server-side` would, where they are not there yet; those of
+/// the kind `renewed` in any case.
+pub(crate) async fn apply_as_person(
+    client: &Client,
+    objects: &[Value],
+    renewed: &str,
+) -> anyhow::Result<()> {
+    for object in objects {
+        let api = api_for(client, object).await?;
+        if object["kind"] == renewed || find(&api, object).await?.is_none() {
+            write(&api, object, PERSON).await?;
+        }
     }
     Ok(())
 }
@@ -70,7 +88,7 @@ pub(crate) async fn apply(client: &Client, objects: &[Value]) -> anyhow::Result<
 pub(crate) async fn apply_one(client: &Client, object: &Value) -> anyhow::Result<Change> {
     let api = api_for(client, object).await?;
     let Some(before) = find(&api, object).await? else {
-        write(&api, object).await?;
+        write(&api, object, FIELD_MANAGER).await?;
         return Ok(Change::Created);
     };
     // An apply that changes nothing may still write who owns what, and when; so it is tried first.
@@ -86,7 +104,7 @@ pub(crate) async fn apply_one(client: &Client, object: &Value) -> anyhow::Result
     if content(before) == content(after) {
         return Ok(Change::Unchanged);
     }
-    write(&api, object).await?;
+    write(&api, object, FIELD_MANAGER).await?;
     Ok(Change::Configured)
 }
 
@@ -110,9 +128,13 @@ async fn find(api: &Api<DynamicObject>, object: &Value) -> anyhow::Result<Option
         .with_context(|| format!("failed to read {}", subject(object)))
 }
 
-async fn write(api: &Api<DynamicObject>, object: &Value) -> anyhow::Result<DynamicObject> {
+async fn write(
+    api: &Api<DynamicObject>,
+    object: &Value,
+    manager: &str,
+) -> anyhow::Result<DynamicObject> {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let params = PatchParams::apply(manager).force();
     let applied = api
         .patch(name, &params, &Patch::Apply(object))
         .await

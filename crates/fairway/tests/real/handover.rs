@@ -105,7 +105,7 @@ async fn let_a_change_flow(world: &World, who: &str, round: u32) {
     );
 }
 
-async fn stop(mut fairway: Process) {
+pub(crate) async fn stop(mut fairway: Process) {
     fairway.terminate().unwrap();
     let status = fairway.wait(Duration::from_mins(1)).await.unwrap();
     assert!(status.success(), "{status}: {}", fairway.stderr());

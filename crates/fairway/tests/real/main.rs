@@ -20,3 +20,4 @@ mod world;
 mod flux_cli;
 mod handover;
 mod least_privilege;
+mod rollout;
