@@ -28,6 +28,8 @@ use crate::status;
 const CONCURRENCY: usize = 8;
 /// Everything is heard by watches; this is the safety net.
 const INTERVAL: Duration = Duration::from_mins(10);
+/// How soon a fleet is looked at again that somebody else has written just now.
+const AFTER_CONFLICT: Duration = Duration::from_millis(50);
 /// How old a fleet may be without a rule or a cluster before that is called a failure.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -113,7 +115,12 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
                 if !status::is_gone(&error) {
                     tracing::debug!(fleet = name, %error, "rollout not written down, looking again");
                 }
-                return Outcome::Backoff;
+                return if is_conflict(&error) {
+                    // Nothing is wrong: what was written meanwhile is about to be heard of.
+                    Outcome::After(AFTER_CONFLICT)
+                } else {
+                    Outcome::Backoff
+                };
             }
             let placements = course.place(&context, &hub, &fleet, &matching).await;
             let children: Vec<Arc<Kustomization>> = hub
@@ -167,6 +174,11 @@ pub(crate) async fn reconcile(context: Arc<Context>, ticket: Ticket<Name>) -> Ou
         _ => {}
     }
     outcome
+}
+
+/// Whether somebody else has written the object meanwhile.
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
 /// A rollout whose waves cannot be told: nothing moves.
